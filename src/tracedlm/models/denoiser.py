@@ -1,0 +1,108 @@
+"""Loading a masked diffusion language model as a callable `tokens, mask -> logits`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import AutoTokenizer, LlamaForCausalLM
+
+from tracedlm.resources import ROOT
+
+
+class Denoiser:
+    """A bidirectional masked language model behind one call.
+
+    Attributes:
+        model: The transformers model, in evaluation mode.
+        tokenizer: Its tokenizer, with a chat template.
+        mask_id: Token id of a masked position.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, mask_id: int):
+        self.model, self.tokenizer, self.mask_id = model.eval(), tokenizer, mask_id
+        self.causal_lm = model.get_base_model() if isinstance(model, PeftModel) else model
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.causal_lm.device
+
+    @torch.inference_mode()
+    def __call__(self, tokens: torch.Tensor, attention_mask: torch.Tensor, positions: torch.Tensor | None = None) -> torch.Tensor:
+        """Logits of every position, or of some.
+
+        Args:
+            tokens: int64 [batch, length]; prompts are padded on the left.
+            attention_mask: [batch, length], 1 for real tokens.
+            positions: int64 [batch, k]; where given, only these positions' logits are computed.
+
+        Returns:
+            float32 [batch, length or k, vocabulary].
+        """
+        # Positions count from each prompt's first real token, so that a sample's output does not depend on its batch's padding.
+        position_ids = (attention_mask.cumsum(1) - 1).clamp(min=0)
+        hidden = self.causal_lm.model(input_ids=tokens, attention_mask=attention_mask, position_ids=position_ids, use_cache=False)
+        states = hidden.last_hidden_state
+        if positions is not None:
+            states = states.gather(1, positions[..., None].expand(-1, -1, states.shape[-1]))
+        return self.causal_lm.lm_head(states).float()
+
+
+def load_denoiser(
+    path: str | Path,
+    adapter: str | Path | None = None,
+    device: str | None = None,
+    dtype: str | torch.dtype | None = None,
+    merge: bool = False,
+) -> Denoiser:
+    """Load a LLaDA-architecture checkpoint (`LlamaForCausalLM` with bidirectional attention), with an adapter if given.
+
+    Args:
+        path: Folder or hub id; a relative path that exists in the repository but not here is taken from the repository.
+        adapter: Folder of a PEFT LoRA adapter.
+        device: Torch device; None or `auto` takes the accelerator where there is one.
+        dtype: Precision; None takes float32.
+        merge: Fold the adapter into the weights: faster, but its own output can no longer be observed.
+
+    Raises:
+        ValueError: The checkpoint is unreadable, of another architecture, or lacks a mask token; or the adapter does not fit.
+    """
+    path = _in_repository(path)
+    precision = getattr(torch, dtype) if isinstance(dtype, str) else dtype or torch.float32
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        model = LlamaForCausalLM.from_pretrained(path, dtype=precision)
+    except Exception as error:  # transformers, safetensors and tokenizers each raise their own; all mean an unusable checkpoint
+        raise ValueError(f"{path}: no usable checkpoint ({type(error).__name__}: {str(error)[:200]}); expected a LLaDA-architecture folder or hub id") from error
+    model.config.is_causal = False
+    mask_id = getattr(model.config, "mask_token_id", None) or tokenizer.mask_token_id
+    if mask_id is None or mask_id >= model.config.vocab_size:
+        raise ValueError(f"{path}: the vocabulary of {model.config.vocab_size} tokens has no mask token (mask_token_id is {mask_id})")
+    tokenizer.padding_side = "left"
+    if adapter is not None:
+        model = _with_adapter(model, Path(adapter), merge)
+    return Denoiser(model.to(_device(device)), tokenizer, mask_id)
+
+
+def _with_adapter(model: LlamaForCausalLM, adapter: Path, merge: bool) -> Any:
+    config = adapter / "adapter_config.json"
+    if not config.exists():
+        raise ValueError(f"{adapter}: no adapter_config.json; expected a PEFT adapter folder such as results/<study>/sft/adapter")
+    try:
+        adapted = PeftModel.from_pretrained(model, str(adapter))
+    except Exception as error:  # peft and safetensors each raise their own; all mean an adapter that does not fit
+        made_for = json.loads(config.read_text()).get("base_model_name_or_path")
+        raise ValueError(f"{adapter}: does not fit this model ({str(error)[:200]}); it was made for {made_for!r}") from error
+    return adapted.merge_and_unload() if merge else adapted
+
+
+def _device(name: str | None) -> torch.device:
+    if name not in (None, "auto"):
+        return torch.device(name)
+    return torch.accelerator.current_accelerator() or torch.device("cpu") if torch.accelerator.is_available() else torch.device("cpu")
+
+
+def _in_repository(path: str | Path) -> str:
+    return str(ROOT / path) if not Path(path).exists() and (ROOT / path).exists() else str(path)

@@ -1,0 +1,54 @@
+"""Trace tables as dense arrays: [samples, steps, positions], padded where samples have fewer steps."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Series:
+    """Similarities of one readout over steps.
+
+    Attributes:
+        sample_id: int [n], ascending.
+        similarity: float64 [n, steps, positions]; 0 where not visible.
+        visible: bool, same shape; False in padding.
+        refine: bool [n, steps]: refine steps.
+        block: int [n, steps]: active block, -1 while refining and in padding.
+        recorded: bool [n, steps]: False in padding.
+    """
+
+    sample_id: np.ndarray
+    similarity: np.ndarray
+    visible: np.ndarray
+    refine: np.ndarray
+    block: np.ndarray
+    recorded: np.ndarray
+
+    def late(self, window: str, length: int) -> np.ndarray:
+        """bool [n, steps]: the last `length` steps of the phase (`refine`, or `tail` of denoising) of each sample."""
+        phase = self.recorded & (self.refine if window == "refine" else ~self.refine)
+        from_end = np.flip(np.cumsum(np.flip(phase, 1), axis=1), 1)
+        return phase & (from_end <= length)
+
+    def on_common_support(self, steps: np.ndarray) -> np.ndarray:
+        """Visible sets in which the given steps (bool [n, steps]) see only what all of them see (method.md section 4)."""
+        common = (self.visible | ~steps[:, :, None]).all(axis=1, keepdims=True)
+        return np.where(steps[:, :, None], self.visible & common, self.visible)
+
+
+def to_series(table: pa.Table, positions: int) -> Series:
+    """Dense arrays of a table with columns sample_id, step, block, phase, position and similarity."""
+    samples, row = np.unique(table["sample_id"].to_numpy(), return_inverse=True)
+    step = table["step"].to_numpy() - 1
+    shape = (len(samples), int(step.max()) + 1 if len(step) else 0, positions)
+    similarity, visible = np.zeros(shape), np.zeros(shape, dtype=bool)
+    lists = table["position"].combine_chunks()
+    seen = np.repeat(np.arange(len(table)), np.diff(lists.offsets.to_numpy()))
+    at = (row[seen], step[seen], lists.flatten().to_numpy())
+    visible[at], similarity[at] = True, table["similarity"].combine_chunks().flatten().to_numpy()
+    refine, block, recorded = np.zeros(shape[:2], bool), np.full(shape[:2], -1), np.zeros(shape[:2], bool)
+    refine[row, step] = table["phase"].to_numpy(zero_copy_only=False) == "refine"
+    block[row, step], recorded[row, step] = table["block"].to_numpy(), True
+    return Series(samples, similarity, visible, refine, block, recorded)

@@ -1,0 +1,30 @@
+"""Named arrays with text metadata in safetensors, and one clear message for a file that cannot be used."""
+
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from tracedlm.records.atomic import replacing
+
+
+def write_arrays(path: str | Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+    """Write arrays, whole or not at all."""
+    with replacing(path) as temporary:
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary, metadata=metadata)
+
+
+def read_arrays(path: str | Path, what: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Arrays and metadata.
+
+    Raises:
+        ValueError: The file is missing, truncated or not safetensors.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118  (not a dict)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: {what} not found; run the rule that makes it, or correct the path") from None
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: not a readable safetensors file of {what} ({str(error)[:120]}); delete it and make it anew") from error

@@ -1,0 +1,71 @@
+"""Denoising traces: tables `samples`, `steps` and `readouts`, one folder per dataset, length and split."""
+
+import pyarrow as pa
+
+from tracedlm.records.parquet import column
+
+SAMPLES = pa.schema(
+    [
+        column("sample_id", pa.int32(), "index in the split"),
+        column("split", pa.string(), "validation or test"),
+        column("prompt", pa.string(), "user turn"),
+        column("prompt_tokens", pa.int32(), "tokens of the prompt, template included"),
+        column("output_tokens", pa.int32(), "tokens of the response before its end token"),
+        column("text", pa.string(), "decoded response"),
+        column("answer", pa.string(), "extracted answer; null where there is none"),
+        column("correct", pa.bool_(), "the whole problem is solved (strict scorer)"),
+        column("score", pa.float64(), "share of the problem that is right, 0 to 1 (strict scorer)"),
+        column("score_d1", pa.float64(), "the same by the published scorer"),
+        column("tokens", pa.list_(pa.int32()), "response tokens, the whole canvas"),
+        column("nfe", pa.int32(), "forwards this sample took part in"),
+        column("token_forwards", pa.int64(), "query tokens summed over forwards, padding excluded"),
+        column("seconds", pa.float64(), "seconds, share of each batch's wall time"),
+    ]
+)
+
+STEPS = pa.schema(
+    [
+        column("sample_id", pa.int32(), "index in the split"),
+        column("block", pa.int32(), "active block, from 0; -1 while refining"),
+        column("step", pa.int32(), "forward of this sample, from 1"),
+        column("block_step", pa.int32(), "forward within the block, from 1"),
+        column("phase", pa.string(), "denoise or refine"),
+        column("committed_position", pa.list_(pa.int16()), "response positions written after this forward"),
+        column("committed_token", pa.list_(pa.int32()), "tokens written there"),
+        column("masked", pa.int32(), "masked response positions before this forward"),
+        column("mean_confidence", pa.float64(), "mean top probability over masked positions of the active block"),
+        column("mean_entropy", pa.float64(), "mean predictive entropy there, nats"),
+        column("predictive_kl", pa.float64(), "mean KL to the previous forward's predictions in the block, nats; null at its first step"),
+    ]
+)
+
+READOUTS = pa.schema(
+    [
+        column("sample_id", pa.int32(), "index in the split"),
+        column("step", pa.int32(), "forward of this sample, from 1"),
+        column("layer", pa.int16(), "transformer block of the map"),
+        column("projection", pa.string(), "q, k or v"),
+        column("position", pa.list_(pa.int16()), "response positions visible before this forward"),
+        column("similarity", pa.list_(pa.float32()), "cosine of activation and map there, -1 to 1"),
+    ]
+)
+
+READOUT = pa.schema(
+    [
+        column("sample_id", pa.int32(), "index in the split"),
+        column("step", pa.int32(), "forward of this sample, from 1"),
+        column("block", pa.int32(), "active block; -1 while refining"),
+        column("phase", pa.string(), "denoise or refine"),
+        column("position", pa.list_(pa.int16()), "visible response positions"),
+        column("similarity", pa.list_(pa.float32()), "aggregated over projections where the readout is an aggregate"),
+        column("kl", pa.float64(), "KL to the previous step on the matched support, nats; null where undefined"),
+        column("tv", pa.float64(), "total variation to the previous step there, 0 to 1; null where undefined"),
+        column("margin", pa.float64(), "top-2 probability margin on the matched support; null where undefined"),
+        column("concentration", pa.float64(), "alignment concentration AC on the visible set; null where undefined"),
+    ]
+)
+
+EXITS = SAMPLES.append(column("stopped_at", pa.list_(pa.int32()), "forwards spent in each block"))
+EXITS = EXITS.append(column("token_flips", pa.int32(), "response tokens that differ from full decoding"))
+EXITS = EXITS.append(column("answer_flip", pa.bool_(), "the extracted answer differs from full decoding's"))
+EXITS = EXITS.append(column("rule", pa.string(), "exit rule with its settings"))

@@ -1,0 +1,34 @@
+"""Worked examples as tokens: what pretraining and fine-tuning learn from."""
+
+import random
+from typing import Any
+
+from tracedlm.tasks import Problem, Task
+
+
+def encode_prompt(tokenizer: Any, text: str) -> list[int]:
+    """Tokens of a user turn with the assistant's turn opened."""
+    return tokenizer.apply_chat_template([{"role": "user", "content": text}], add_generation_prompt=True)["input_ids"]
+
+
+def encode_response(tokenizer: Any, text: str, canvas: int) -> list[int] | None:
+    """Tokens of a response with its end-of-turn token, padded to the canvas; None where it does not fit."""
+    tokens = [*tokenizer(text)["input_ids"], tokenizer.eos_token_id]
+    return tokens + [tokenizer.pad_token_id] * (canvas - len(tokens)) if len(tokens) <= canvas else None
+
+
+def encode_example(tokenizer: Any, task: Task, problem: Problem, canvas: int, rng: random.Random) -> tuple[list[int], list[int]] | None:
+    """Prompt and padded response of one problem with its worked solution; None where the solution does not fit."""
+    response = encode_response(tokenizer, task.solve(problem, canvas, rng), canvas)
+    return None if response is None else (encode_prompt(tokenizer, task.prompt(problem)), response)
+
+
+def draw_examples(tokenizer: Any, tasks: list[Task], n: int, canvas: int, rng: random.Random) -> list[tuple[list[int], list[int]]]:
+    """`n` fresh examples of the training split, tasks in equal shares on average."""
+    examples: list[tuple[list[int], list[int]]] = []
+    while len(examples) < n:
+        task = rng.choice(tasks)
+        problem = task.draw(rng)
+        if task.split_of(problem) == "train" and (example := encode_example(tokenizer, task, problem, canvas, rng)):
+            examples.append(example)
+    return examples

@@ -1,0 +1,84 @@
+"""Pretrain the shipped base model: a small LLaDA-architecture denoiser on generated problems with worked reasoning."""
+
+import hashlib
+import json
+import random
+from pathlib import Path
+
+import torch
+
+from tracedlm.config import Pretrain
+from tracedlm.models.architecture import new_model
+from tracedlm.models.optimizer import MuonWithAdamW
+from tracedlm.models.tokenizer import train_tokenizer
+from tracedlm.models.training import DiffusionTrainer, NoisyBatches, only_item, training_arguments
+from tracedlm.stages.examples import draw_examples
+from tracedlm.tasks import TASKS, Task
+
+CORPUS_EXAMPLES = 300
+"""Problems of each task that the tokenizer learns its words from."""
+
+
+def pretrain(settings: Pretrain, datasets: list[str], seed: int, threads: int, work: Path, out: Path) -> None:
+    """Train from scratch, or resume from the last checkpoint in `work`, and publish the model in `out`.
+
+    Args:
+        settings: Architecture and schedule.
+        datasets: Tasks to train on; their train splits exclude validation, test and the papers' test files.
+        seed: Seed of weights, data and noise.
+        threads: CPU threads.
+        work: Resumable checkpoints live here, outside Snakemake's outputs.
+        out: Folder of the published checkpoint.
+    """
+    torch.set_num_threads(threads)
+    tasks = [TASKS[name] for name in datasets]
+    tokenizer = train_tokenizer(_corpus(tasks, seed), settings.vocabulary)
+    torch.manual_seed(seed)
+    model = new_model(tokenizer, settings.hidden, settings.feed_forward, settings.layers, settings.heads)
+
+    def draw(step: int) -> list[tuple[list[int], list[int]]]:
+        canvas = settings.canvases[step % len(settings.canvases)]
+        return draw_examples(tokenizer, tasks, max(1, settings.batch_tokens // canvas), canvas, random.Random(f"pretrain/{seed}/{step}"))
+
+    batches = NoisyBatches(
+        draw, settings.steps, tokenizer.mask_token_id, tokenizer.pad_token_id, seed, settings.block_length, settings.block_share
+    )
+    optimizer = MuonWithAdamW(model, settings.learning_rate, settings.weight_decay)
+    trainer = DiffusionTrainer(
+        model=model,
+        args=training_arguments(
+            work, seed, logging_steps=50, save_steps=settings.checkpoint_every, max_grad_norm=1.0, bf16=True, torch_compile=True
+        ),
+        train_dataset=batches,
+        data_collator=only_item,
+        optimizers=(optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: trapezoid(step, settings))),
+    )
+    trainer.train(resume_from_checkpoint=any(work.glob("checkpoint-*")))
+    out.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    digest = hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest()
+    record = {"seed": seed, "datasets": datasets, "settings": settings.model_dump(), "sha256": digest, "log": trainer.state.log_history}
+    (out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+def trapezoid(step: int, settings: Pretrain) -> float:
+    """Learning rate factor in [0, 1]: a linear rise, a plateau, a linear fall to zero.
+
+    >>> [trapezoid(step, Pretrain(steps=10, warmup=0.2, decay=0.5)) for step in (0, 1, 2, 5, 7, 9)]
+    [0.5, 1.0, 1.0, 1.0, 0.6, 0.2]
+    """
+    rise = min(1.0, (step + 1) / max(1.0, settings.warmup * settings.steps))
+    fall = min(1.0, (settings.steps - step) / max(1.0, settings.decay * settings.steps))
+    return max(0.0, min(rise, fall))
+
+
+def _corpus(tasks: list[Task], seed: int) -> list[str]:
+    rng = random.Random(f"corpus/{seed}")
+    texts = []
+    for task in tasks:
+        problems = task.stream("train", seed)
+        for index in range(CORPUS_EXAMPLES):
+            problem = next(problems)
+            texts += [task.prompt(problem), task.solve(problem, (128, 256)[index % 2], rng)]
+    return texts

@@ -1,0 +1,67 @@
+"""Rule `readout`: similarities of one projection, or of an aggregate, with their stability statistics."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tracedlm.config import ReadoutSettings
+from tracedlm.records import trace as tables
+from tracedlm.records.parquet import read_table, write_table
+from tracedlm.records.rrm import PROJECTIONS
+from tracedlm.records.series import Series, to_series
+from tracedlm.theory.rad import aggregate
+from tracedlm.theory.stability import step_statistics
+
+
+def make_readout(steps_file: Path, readouts_file: Path, readout: str, settings: ReadoutSettings, out: Path) -> None:
+    """Write one readout's table: visible positions, similarities, KL, TV, margin and concentration per step."""
+    steps = read_table(steps_file, tables.STEPS, "trace steps", columns=["sample_id", "step", "block", "phase"])
+    raw = read_table(readouts_file, tables.READOUTS, "trace readouts")
+    length = json.loads(pq.read_schema(readouts_file).metadata[b"plan"])["gen_length"]
+    projections = PROJECTIONS if readout.startswith("qkv_") else (readout,)
+    series = [_joined(raw, steps, projection, length) for projection in projections]
+    similarity = series[0].similarity if len(series) == 1 else aggregate(np.stack([one.similarity for one in series]), readout.removeprefix("qkv_"))
+    visible = visible_sets(series[0], settings.visible)
+    statistics = step_statistics(similarity, visible, settings.tau)
+    rows = []
+    for n, t in zip(*np.nonzero(series[0].recorded), strict=True):
+        seen = np.flatnonzero(visible[n, t])
+        measured = {name: float(getattr(statistics, name)[n, t]) for name in ("kl", "tv", "margin", "concentration")}
+        rows.append(
+            {
+                "sample_id": int(series[0].sample_id[n]),
+                "step": int(t) + 1,
+                "block": int(series[0].block[n, t]),
+                "phase": "refine" if series[0].refine[n, t] else "denoise",
+                "position": seen,
+                "similarity": similarity[n, t, seen].astype(np.float32),
+                **{name: None if np.isnan(value) else value for name, value in measured.items()},
+            }
+        )
+    write_table(out, rows, tables.READOUT, {"readout": readout, "tau": repr(settings.tau), "visible": settings.visible, "gen_length": str(length)})
+
+
+def visible_sets(series: Series, visible: str) -> np.ndarray:
+    """S_t of every step: visible tokens of the response or of the active block; refine steps share what all of them see."""
+    shared = series.on_common_support(series.refine)
+    if visible == "response":
+        return shared
+    length = shared.shape[-1] // (int(series.block.max()) + 1)
+    in_block = np.arange(shared.shape[-1]) // length == series.block[:, :, None]
+    return shared & (in_block | series.refine[:, :, None])
+
+
+def _joined(raw: pa.Table, steps: pa.Table, projection: str, length: int) -> Series:
+    """One projection's rows with the block and phase of their step."""
+    chosen = raw.filter(pc.equal(raw["projection"], projection))
+    if not len(chosen):
+        raise ValueError(f"the traces hold no readout of projection {projection!r}; they hold {sorted(pc.unique(raw['projection']).to_pylist())}")
+    order = [("sample_id", "ascending"), ("step", "ascending")]
+    chosen, steps = chosen.sort_by(order), steps.sort_by(order)
+    if not (chosen["sample_id"].equals(steps["sample_id"]) and chosen["step"].equals(steps["step"])):
+        raise ValueError(f"trace tables disagree: {len(chosen)} readout rows of {projection!r} against {len(steps)} steps; collect the trace anew")
+    return to_series(chosen.append_column("block", steps["block"]).append_column("phase", steps["phase"]), length)

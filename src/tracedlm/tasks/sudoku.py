@@ -1,0 +1,167 @@
+"""4x4 Sudoku with eight blanks.
+
+File format of the papers' test set: CSV with `Puzzle` and `Solution`, 16 digits each, 0 for a blank. A quarter of the
+papers' puzzles have more than one solution, so that no solver can be expected to match more than 87 % of the printed
+ones: `strict` accepts every valid completion as solved, `d1` compares with the printed solution only.
+"""
+
+import csv
+import random
+import re
+from functools import cache
+from pathlib import Path
+from typing import final
+
+from tracedlm.tasks.extract import answer_block
+from tracedlm.tasks.task import Problem, Score, Scorer, Task
+
+BLANKS = 8
+DIGITS = "1234"
+END_TOKENS = ("<|eot_id|>", "<|endoftext|>")
+
+
+def _units(cell: int) -> tuple[set[int], set[int], set[int]]:
+    """The other cells in the row, the column and the 2x2 box of a cell."""
+    row, column = divmod(cell, 4)
+    box = {(row // 2 * 2 + r) * 4 + column // 2 * 2 + c for r in range(2) for c in range(2)}
+    return {row * 4 + c for c in range(4)} - {cell}, {r * 4 + column for r in range(4)} - {cell}, box - {cell}
+
+
+UNITS = [_units(cell) for cell in range(16)]
+PEERS = [row | column | box for row, column, box in UNITS]
+
+
+@final
+class Sudoku(Task):
+    """A uniformly drawn full grid with eight uniformly drawn blanks, as in the papers' 500 test puzzles."""
+
+    name = "sudoku"
+    fields = ("Puzzle", "Solution")
+
+    def read(self, path: Path) -> list[Problem]:
+        problems = []
+        with path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            if missing := set(self.fields) - set(reader.fieldnames or ()):
+                raise ValueError(f"{path}: column {sorted(missing)[0]!r} is missing; expected the header Puzzle,Solution")
+            for row, line in enumerate(reader, start=2):
+                problem = {field: line[field] or "" for field in self.fields}
+                puzzle, solution = problem["Puzzle"], problem["Solution"]
+                if not re.fullmatch("[0-4]{16}", puzzle):
+                    raise ValueError(f"{path}, row {row}: Puzzle {puzzle!r} is not 16 digits of 0-4")
+                if solution not in solutions(puzzle):
+                    raise ValueError(f"{path}, row {row}: Solution {solution!r} does not solve {puzzle!r}")
+                problems.append(problem)
+        return problems
+
+    def write(self, problems: list[Problem], path: Path) -> None:
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self.fields, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(problems)
+
+    def draw(self, rng: random.Random) -> Problem:
+        solution = rng.choice(all_grids())
+        blanks = set(rng.sample(range(16), BLANKS))
+        puzzle = "".join("0" if cell in blanks else digit for cell, digit in enumerate(solution))
+        return {"Puzzle": puzzle, "Solution": solution}
+
+    def key(self, problem: Problem) -> str:
+        return problem["Puzzle"]
+
+    def question(self, problem: Problem) -> str:
+        return f"Sudoku 4x4: {problem['Puzzle']}."
+
+    def solve(self, problem: Problem, length: int, rng: random.Random) -> str:
+        """Scan the grid in one of four directions, again and again, and fill each cell that has one candidate left;
+        where a whole scan finds none, guess at the first cell with the fewest candidates. From 256 tokens on,
+        the digits seen are listed by row, column and box.
+        """
+        grid, solution = list(problem["Puzzle"]), problem["Solution"]
+        cells = [r * 4 + c for r in range(4) for c in range(4)] if rng.random() < 0.5 else [r * 4 + c for c in range(4) for r in range(4)]
+        if rng.random() < 0.5:
+            cells.reverse()
+        lines: list[str] = []
+
+        def fill(cell: int) -> None:
+            lines.append(f"r{cell // 4 + 1}c{cell % 4 + 1}:{_seen(grid, cell, length)}>{solution[cell]}\n")
+            grid[cell] = solution[cell]
+
+        while "0" in grid:
+            before = len(lines)
+            for cell in cells:
+                if grid[cell] == "0" and len(_candidates(grid, cell)) == 1:
+                    fill(cell)
+            if len(lines) == before:
+                fill(min((cell for cell in cells if grid[cell] == "0"), key=lambda cell: len(_candidates(grid, cell))))
+        return f"<reasoning>\n{''.join(lines)}</reasoning>\n<answer>\n{solution}\n</answer>"
+
+    def score(self, problem: Problem, text: str, scorer: Scorer = "strict") -> Score:
+        puzzle, solution = problem["Puzzle"], problem["Solution"]
+        answer = _d1_answer(text) if scorer == "d1" else _strict_answer(text)
+        if answer is None:
+            return Score(None, 0.0, False)
+        golds = [solution] if scorer == "d1" else solutions(puzzle)
+        right = max(sum(answer[cell] == gold[cell] for cell in range(16) if puzzle[cell] == "0") for gold in golds)
+        clues_kept = all(clue in ("0", digit) for clue, digit in zip(puzzle, answer, strict=True))
+        blanks = puzzle.count("0")
+        return Score(answer, right / blanks, right == blanks and (clues_kept or scorer == "d1"))
+
+
+def _candidates(grid: list[str], cell: int) -> str:
+    used = {grid[peer] for peer in PEERS[cell]}
+    return "".join(digit for digit in DIGITS if digit not in used)
+
+
+def _seen(grid: list[str], cell: int, length: int) -> str:
+    """The digits a cell may not be: together, or by row, column and box when there is room to say so."""
+    if length < 256:
+        return "".join(digit for digit in DIGITS if digit not in _candidates(grid, cell))
+    listed = ["".join(sorted({grid[peer] for peer in unit} - {"0"})) for unit in UNITS[cell]]
+    return "row{},col{},box{}".format(*listed)
+
+
+def solutions(puzzle: str) -> list[str]:
+    """Every valid completion of a puzzle, in lexicographic order.
+
+    >>> solutions("3102200002100320")
+    ['3142243142131324']
+    """
+    return [grid for grid in all_grids() if all(clue in ("0", digit) for clue, digit in zip(puzzle, grid, strict=True))]
+
+
+@cache
+def all_grids() -> tuple[str, ...]:
+    """The 288 valid 4x4 grids, in lexicographic order."""
+    partial = [""]
+    for cell in range(16):
+        earlier = [peer for peer in PEERS[cell] if peer < cell]
+        partial = [grid + digit for grid in partial for digit in DIGITS if all(grid[peer] != digit for peer in earlier)]
+    return tuple(partial)
+
+
+def _strict_answer(text: str) -> str | None:
+    """Sixteen digits 1-4, white space allowed, in the first `<answer>` block."""
+    block = answer_block(text, ("</answer>", *END_TOKENS))
+    digits = "".join((block or "").split())
+    return digits if re.fullmatch("[1-4]{16}", digits) else None
+
+
+def _d1_answer(text: str) -> str | None:
+    """The published extraction: five places are tried in turn, then padded with 0 or cut to 16 characters."""
+    block = answer_block(text, ("</answer>", *END_TOKENS)) or ""
+    found = ""
+    if "```" in block:
+        found = "".join(character for character in block.split("```")[1] if character.isdigit())
+    if not found:
+        found = block
+    if not found and "</answer>" in text:
+        found = text.split("</answer>", 1)[1]
+        for end in END_TOKENS:
+            found = found.split(end, 1)[0]
+        found = found.strip()
+    if not found:
+        match = re.search(r"\b(\d{16})\s*</answer>", text) or re.search(r"\b(\d{16})\b", text)
+        found = match.group(1) if match else ""
+    found = "".join(found.split())
+    return found.ljust(16, "0")[:16] if found else None

@@ -1,0 +1,78 @@
+"""The three descriptions of the environment agree: ranges (pyproject.toml), pins (constraints.txt), conda (environment.yml).
+
+`python tests/test_environment.py` writes environment.yml anew from the other two.
+"""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+PIN = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[0-9][0-9A-Za-z.]*)")
+# Tools that only check the sources are no part of an environment that reproduces results.
+LEFT_OUT_OF_CONDA = {"dev"}
+HEADER = """\
+# Generated from pyproject.toml and constraints.txt: edit those, then run `python tests/test_environment.py`.
+#
+#   conda env create -f environment.yml && conda activate tracedlm && pip install --no-deps -e .
+#
+# torch: on Linux the index's default build carries CUDA and runs on machines without a GPU too, only larger. Where the small
+# CPU build is wanted, install it from PyTorch's own index first; the pin below accepts it (2.13.0+cpu satisfies ==2.13.0).
+# Transitive dependencies are pinned in constraints.txt (`make` uses it; so does `pip install -c constraints.txt -e .`).
+"""
+
+
+def pins() -> dict[str, str]:
+    lines = (line.strip() for line in (ROOT / "constraints.txt").read_text().splitlines())
+    matches = [PIN.fullmatch(line) for line in lines if line and not line.startswith("#")]
+    assert all(matches), "constraints.txt holds something other than name==version"
+    return {canonicalize_name(match["name"]): match["version"] for match in matches if match}
+
+
+def requirements() -> dict[str, list[Requirement]]:
+    """Direct requirements by extra; the empty name is the package's own."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    groups = {"": project["dependencies"], **project["optional-dependencies"]}
+    return {extra: [Requirement(line) for line in lines] for extra, lines in groups.items()}
+
+
+def environment_text() -> str:
+    pinned = pins()
+    names = {canonicalize_name(need.name) for extra, needs in requirements().items() if extra not in LEFT_OUT_OF_CONDA for need in needs}
+    lines = ["name: tracedlm", "channels:", "  - conda-forge", "dependencies:", "  - python=3.11", "  - pip", "  - pip:"]
+    return HEADER + "\n".join(lines + [f"      - {name}=={pinned[name]}" for name in sorted(names)]) + "\n"
+
+
+def test_every_requirement_has_a_pin_inside_its_range():
+    pinned = pins()
+    for need in (need for needs in requirements().values() for need in needs):
+        assert need.specifier.contains(pinned[canonicalize_name(need.name)]), f"constraints.txt pins {need.name} outside {need.specifier}"
+
+
+def test_pins_serve_cpu_and_cuda_builds():
+    vendor = [name for name in pins() if name.startswith(("nvidia-", "cuda-", "triton"))]
+    assert not vendor, f"the CUDA build of torch brings these itself; a pin would break the CPU build: {vendor}"
+
+
+def test_environment_yml_is_current():
+    text = (ROOT / "environment.yml").read_text()
+    assert text == environment_text(), "environment.yml is stale: run python tests/test_environment.py"
+    environment = yaml.safe_load(text)
+    assert environment["name"] == "tracedlm"
+    (pip_section,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
+    assert dict(line.split("==") for line in pip_section).items() <= pins().items()
+
+
+def test_installed_packages_agree_with_each_other():
+    check = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True)
+    assert check.returncode == 0, check.stdout
+
+
+if __name__ == "__main__":
+    (ROOT / "environment.yml").write_text(environment_text())

@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import oracles
+from tracedlm.theory.divergence import entropy, kl, kl_from_log, top_two_margin, total_variation
+
+weights = st.lists(st.integers(0, 1000), min_size=2, max_size=6).filter(any)
+
+
+def distribution(values):
+    return np.array(values) / sum(values)
+
+
+def decimal(p):
+    return {i: oracles.Decimal(float(x)) for i, x in enumerate(p)}
+
+
+@given(weights, st.randoms(use_true_random=False))
+def test_pinsker(values, random):
+    p = distribution(values)
+    q = np.array(random.sample(list(p), len(p)))
+    assert total_variation(p, q) <= np.sqrt(kl(p, q) / 2) + 1e-15
+    assert kl(p, q) >= 0
+    assert 0 <= total_variation(p, q) <= 1 + 1e-15
+
+
+@given(st.lists(st.integers(1, 1000), min_size=2, max_size=6), st.sampled_from([1.0, 1e-1, 1e-3, 1e-5]))
+def test_kl_of_close_distributions_keeps_its_digits(values, distance):
+    p = np.array(values, dtype=float)
+    q = p * (1 + distance * np.linspace(-0.5, 0.5, len(p)))
+    p, q = p / p.sum(), q / q.sum()
+    # The inputs are rounded, so the exact answer for them carries sum(p) - sum(q), which KL of distributions does not.
+    exact_p, exact_q = decimal(p), decimal(q)
+    exact_p = {s: x / sum(exact_p.values()) for s, x in exact_p.items()}
+    exact_q = {s: x / sum(exact_q.values()) for s, x in exact_q.items()}
+    assert float(kl(p, q)) == pytest.approx(float(oracles.kl(exact_p, exact_q)), rel=1e-8, abs=1e-24)
+
+
+def test_kl_at_zero_probabilities():
+    p, q = np.array([1.0, 0.0, 0.0]), np.array([0.5, 0.5, 0.0])
+    assert kl(p, q) == pytest.approx(np.log(2))
+    assert kl(q, p) == np.inf
+    assert kl(p, p) == 0
+    assert np.isnan(kl(np.array([np.nan, 1.0]), np.array([0.5, 0.5])))
+
+
+def test_smoothing_is_the_papers():
+    p, q = np.array([0.5, 0.5, 0.0]), np.array([1.0, 0.0, 0.0])
+    exact = oracles.kl(oracles.smoothed(decimal(p), 1e-12), oracles.smoothed(decimal(q), 1e-12))
+    assert kl(p, q, smoothing=1e-12) == pytest.approx(float(exact), rel=1e-12)
+    on_two = oracles.kl(oracles.smoothed(decimal(p[:2]), 1e-12), oracles.smoothed(decimal(q[:2]), 1e-12))
+    assert kl(p, q, smoothing=1e-12, support=np.array([True, True, False])) == pytest.approx(float(on_two), rel=1e-12)
+
+
+def test_smoothing_an_empty_support_is_undefined_not_zero():
+    assert np.isnan(kl(np.ones(2) / 2, np.ones(2) / 2, smoothing=1e-12, support=np.zeros(2, dtype=bool)))
+
+
+def test_kl_from_log_ignores_what_both_leave_out():
+    log_p = np.array([np.log(0.5), np.log(0.5), -np.inf])
+    assert kl_from_log(log_p, log_p) == 0
+    assert kl_from_log(np.array([0.0, -np.inf]), np.log([0.5, 0.5])) == pytest.approx(np.log(2))
+    assert np.isnan(kl_from_log(np.array([np.nan, 0.0]), np.array([0.0, -np.inf])))
+
+
+@given(weights)
+def test_entropy(values):
+    p = distribution(values)
+    assert entropy(p) == pytest.approx(float(oracles.entropy(decimal(p))), abs=1e-14)
+    assert 0 <= entropy(p) <= np.log(len(p)) + 1e-14
+
+
+def test_axis_is_the_axis_of_the_outcomes():
+    p, q = np.array([[0.5, 0.25], [0.5, 0.75]]), np.array([[0.25, 0.25], [0.75, 0.75]])
+    assert total_variation(p, q, axis=0).tolist() == [0.25, 0.0]
+    assert kl(p, q, axis=0)[1] == 0
+    assert entropy(p, axis=0)[0] == pytest.approx(np.log(2))
+    assert top_two_margin(p, axis=0).tolist() == [0.0, 0.5]
+
+
+@given(weights)
+def test_margin(values):
+    p = distribution(values)
+    positive = {s: x for s, x in decimal(p).items() if x > 0}
+    expected = float(oracles.margin(positive)) if len(positive) > 1 else np.nan
+    np.testing.assert_allclose(top_two_margin(p), expected, atol=1e-16)
+
+
+@pytest.mark.parametrize(
+    ("p", "support", "margin"),
+    [
+        ([0.5, 0.5], None, 0.0),  # a tie
+        ([1.0, 0.0], None, np.nan),  # one token
+        ([1.0, 0.0], [True, True], 1.0),  # a visible token may have no probability
+        ([0.75, 0.25], [True, False], np.nan),
+        ([0.25, 0.5, 0.25], [True, False, True], 0.0),
+        ([np.nan, 0.5, 0.5], None, np.nan),
+    ],
+)
+def test_margin_is_undefined_below_two_tokens(p, support, margin):
+    np.testing.assert_equal(top_two_margin(np.array(p), support=None if support is None else np.array(support)), margin)

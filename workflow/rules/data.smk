@@ -1,0 +1,21 @@
+"""Problems of each split, in the published file format."""
+
+
+rule data:
+    output:
+        train="<results>/data/{dataset}/train.txt",
+        validation="<results>/data/{dataset}/validation.txt",
+        test="<results>/data/{dataset}/test.txt",
+        manifest="<results>/data/{dataset}/manifest.json",
+    params:
+        entry=lambda wildcards: catalogue(wildcards).model_dump(),
+        seed=STUDY.seed,
+        code=code_digest("data"),
+    log:
+        "<logs>/data/{dataset}.log",
+    benchmark:
+        "<benchmarks>/data/{dataset}.jsonl"
+    conda:
+        "../../environment.yml"
+    script:
+        "../scripts/data.py"

@@ -1,0 +1,35 @@
+"""Every exit rule on the same prompts, in one process, so that their times compare."""
+
+
+rule exits:
+    input:
+        data="<results>/data/{dataset}/test.txt",
+        adapter=rules.sft.output.adapter,
+        rrm=rules.rrm.output.q,
+    output:
+        **{name: f"<results>/exits/{{dataset}}/{{seq_len}}/{name}.parquet" for name in STUDY.exits.rules},
+        manifest="<results>/exits/{dataset}/{seq_len}/manifest.json",
+    params:
+        model=STUDY.model.model_dump(),
+        activation=STUDY.rrm.activation,
+        decode=STUDY.decode.model_dump(),
+        exits=STUDY.exits.model_dump(),
+        tau=STUDY.readout.tau,
+        seed=STUDY.seed,
+        code=code_digest("exits"),
+    threads: THREADS
+    resources:
+        gpu=1,
+    log:
+        "<logs>/exits/{dataset}-{seq_len}.log",
+    benchmark:
+        "<benchmarks>/exits/{dataset}-{seq_len}.jsonl"
+    conda:
+        "../../environment.yml"
+    script:
+        "../scripts/exits.py"
+
+
+rule comparisons:
+    input:
+        over_sets(rules.exits.output.manifest),

@@ -1,0 +1,12 @@
+"""Rule `pretrain`."""
+
+from pathlib import Path
+
+from tracedlm.stages.job_log import logged
+
+with logged(snakemake.log[0]):
+    from tracedlm.config import Pretrain
+    from tracedlm.stages.pretrain import pretrain
+
+    p, out = snakemake.params, Path(snakemake.output.model)
+    pretrain(Pretrain(**p.settings), p.datasets, p.seed, snakemake.threads, out.parent / "work", out)

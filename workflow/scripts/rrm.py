@@ -1,0 +1,12 @@
+"""Rule `rrm`."""
+
+from pathlib import Path
+
+from tracedlm.config import Rrm
+from tracedlm.stages.job_log import logged
+from tracedlm.stages.rrm import make_maps
+
+with logged(snakemake.log[0]):
+    out = {name: Path(path) for name, path in snakemake.output.items()}
+    manifest = out.pop("manifest")
+    make_maps(Path(snakemake.input.moments), Rrm(**snakemake.params.settings), out, manifest)

@@ -1,0 +1,13 @@
+"""Rule `sft`."""
+
+from pathlib import Path
+
+from tracedlm.stages.job_log import logged
+
+with logged(snakemake.log[0]):
+    from tracedlm.config import Sft
+    from tracedlm.stages.sft import fine_tune
+
+    p, out = snakemake.params, {name: Path(path) for name, path in snakemake.output.items()}
+    files = {dataset: Path(path) for dataset, path in zip(p.datasets, snakemake.input, strict=True)}
+    fine_tune(p.model, Sft(**p.settings), files, p.seed, snakemake.threads, out["moments"].parent / "work", out)

@@ -1,0 +1,14 @@
+"""Rule `trace`."""
+
+from pathlib import Path
+
+from tracedlm.config import Decode, Trace
+from tracedlm.stages.job_log import logged
+
+with logged(snakemake.log[0]):
+    from tracedlm.stages.trace import collect
+
+    p, i, w = snakemake.params, snakemake.input, snakemake.wildcards
+    maps, out = [Path(path) for path in i.maps], {name: Path(path) for name, path in snakemake.output.items()}
+    decode, trace = Decode(**p.decode), Trace(**p.trace)
+    collect(p.model, Path(i.adapter), maps, p.activation, w.dataset, w.split, Path(i.data), int(w.seq_len), decode, trace, p.seed, snakemake.threads, out)
