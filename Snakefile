@@ -1,7 +1,7 @@
 """tracedlm: certified early exits for diffusion language models, from fine-tuning to tables.
 
-    data -> sft -> rrm -> trace -> readout -> select -> certify -> report
-                     \-> exits ------------------------------/
+    data -> sft -> rrm -> trace -> readout -> select -> certify -> tables, figures, page
+                   rrm -> exits                                 -> tables, figures, page
 
 `snakemake --cores all` runs the study in config/config.yaml; `--configfile config/smoke.yaml` the smallest one.
 Collecting targets: models, maps, traces, certificates, comparisons, tables, base_model.

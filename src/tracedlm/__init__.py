@@ -1,0 +1,24 @@
+"""tracedlm: certified early exits for diffusion language models. Importing it costs nothing; names load on first use."""
+
+from importlib import import_module
+from typing import Any
+
+_HOME = {
+    "load_denoiser": "tracedlm.models.denoiser",
+    "generate": "tracedlm.generation",
+    "certify": "tracedlm.certification",
+    "build_rrm": "tracedlm.stages.rrm",
+    "MomentRecorder": "tracedlm.models.moment_recorder",
+}
+
+__all__ = ["MomentRecorder", "build_rrm", "certify", "generate", "load_denoiser"]  # noqa: F822  (defined by __getattr__)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'tracedlm' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -44,7 +44,7 @@ def generate(
     gen_length: int = 128,
     block_length: int = 32,
     steps: int = 64,
-    exit: str = "full",  # noqa: A002  (the public name of the contract)
+    exit: str = "full",
     schedule: Literal["uniform", "gaussian"] = "uniform",
     rrm: Rrm | Sequence[Rrm] | None = None,
     batch_size: int = 16,
@@ -73,7 +73,17 @@ def generate(
     """
     plan = Plan(gen_length, block_length, steps, schedule)
     done: list[Decoded] = list(
-        decode_stream(denoiser, encode(denoiser, prompts), plan, exit, rrm=rrm, batch_size=batch_size, record=record, activation=activation, **rule_settings)
+        decode_stream(
+            denoiser,
+            encode(denoiser, prompts),
+            plan,
+            exit,
+            rrm=rrm,
+            batch_size=batch_size,
+            record=record,
+            activation=activation,
+            **rule_settings,
+        )
     )
     done.sort(key=lambda one: one.sample)
     return Generation(
@@ -90,7 +100,7 @@ def decode_stream(
     denoiser: Denoiser,
     prompts: Sequence[Sequence[int]],
     plan: Plan,
-    exit: str,  # noqa: A002
+    exit: str,
     *,
     rrm: Rrm | Sequence[Rrm] | None = None,
     batch_size: int = 16,
@@ -125,7 +135,9 @@ def encode(denoiser: Denoiser, prompts: Sequence[str] | Sequence[Sequence[int]])
     """Token lists of prompts; strings become a user turn with the assistant's turn opened."""
     template = denoiser.tokenizer.apply_chat_template
     return [
-        list(template([{"role": "user", "content": prompt}], add_generation_prompt=True)["input_ids"]) if isinstance(prompt, str) else list(prompt)
+        list(template([{"role": "user", "content": prompt}], add_generation_prompt=True)["input_ids"])
+        if isinstance(prompt, str)
+        else list(prompt)
         for prompt in prompts
     ]
 

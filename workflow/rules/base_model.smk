@@ -1,24 +1,49 @@
-"""How the shipped base model was made. Not part of `all`: `snakemake base_model` retrains it into results/base."""
+"""How the shipped base model was made and measured. Not part of `all`: `snakemake base_model` retrains it into results/base."""
 
 
 rule pretrain:
     output:
         model=directory("results/base/model"),
-    params:
-        settings=STUDY.pretrain.model_dump(),
-        datasets=sorted(STUDY.catalogue),
-        seed=STUDY.seed,
-    threads: workflow.cores
-    resources:
-        gpu=1,
     log:
         "results/base/pretrain.log",
     benchmark:
         "results/base/pretrain.jsonl"
     conda:
         "../../environment.yml"
+    threads: 16
+    resources:
+        gpu=1,
+    params:
+        settings=STUDY.pretrain.model_dump(),
+        datasets=sorted(STUDY.catalogue),
+        seed=STUDY.seed,
+        code=code_digest("pretrain"),
     script:
         "../scripts/pretrain.py"
+
+
+rule card:
+    output:
+        "results/base/card.json",
+    log:
+        "results/base/card.log",
+    benchmark:
+        "results/base/card.jsonl"
+    conda:
+        "../../environment.yml"
+    threads: 16
+    resources:
+        gpu=1,
+    params:
+        model=STUDY.model.model_dump(),
+        test_files={name: entry.test for name, entry in STUDY.catalogue.items()},
+        seq_lens=STUDY.seq_lens,
+        card=STUDY.card.model_dump(),
+        batch_size=STUDY.decode.batch_size,
+        seed=STUDY.seed,
+        code=code_digest("card"),
+    script:
+        "../scripts/card.py"
 
 
 rule base_model:

@@ -6,16 +6,16 @@ rule select:
         over_sets(READOUT_Q),
     output:
         "<results>/certify/selection.json",
-    params:
-        settings=STUDY.certify.model_dump(),
-        tau=STUDY.readout.tau,
-        code=code_digest("certify"),
     log:
         "<logs>/select.log",
     benchmark:
         "<benchmarks>/select.jsonl"
     conda:
         "../../environment.yml"
+    params:
+        settings=STUDY.certify.model_dump(),
+        tau=STUDY.readout.tau,
+        code=code_digest("certify"),
     script:
         "../scripts/select.py"
 
@@ -29,17 +29,17 @@ rule certify:
         samples="<results>/certify/{dataset}/{seq_len}/{readout}/samples.parquet",
         grid="<results>/certify/{dataset}/{seq_len}/{readout}/grid.parquet",
         summary="<results>/certify/{dataset}/{seq_len}/{readout}/summary.json",
-    params:
-        settings=STUDY.certify.model_dump(),
-        tau=STUDY.readout.tau,
-        seed=STUDY.seed,
-        code=code_digest("certify"),
     log:
         "<logs>/certify/{dataset}-{seq_len}-{readout}.log",
     benchmark:
         "<benchmarks>/certify/{dataset}-{seq_len}-{readout}.jsonl"
     conda:
         "../../environment.yml"
+    params:
+        settings=STUDY.certify.model_dump(),
+        tau=STUDY.readout.tau,
+        seed=STUDY.seed,
+        code=code_digest("certify"),
     script:
         "../scripts/certify.py"
 

@@ -7,15 +7,15 @@ rule data:
         validation="<results>/data/{dataset}/validation.txt",
         test="<results>/data/{dataset}/test.txt",
         manifest="<results>/data/{dataset}/manifest.json",
-    params:
-        entry=lambda wildcards: catalogue(wildcards).model_dump(),
-        seed=STUDY.seed,
-        code=code_digest("data"),
     log:
         "<logs>/data/{dataset}.log",
     benchmark:
         "<benchmarks>/data/{dataset}.jsonl"
     conda:
         "../../environment.yml"
+    params:
+        entry=lambda wildcards: catalogue(wildcards).model_dump(),
+        seed=STUDY.seed,
+        code=code_digest("data"),
     script:
         "../scripts/data.py"

@@ -9,6 +9,15 @@ rule exits:
     output:
         **{name: f"<results>/exits/{{dataset}}/{{seq_len}}/{name}.parquet" for name in STUDY.exits.rules},
         manifest="<results>/exits/{dataset}/{seq_len}/manifest.json",
+    log:
+        "<logs>/exits/{dataset}-{seq_len}.log",
+    benchmark:
+        "<benchmarks>/exits/{dataset}-{seq_len}.jsonl"
+    conda:
+        "../../environment.yml"
+    threads: THREADS
+    resources:
+        gpu=1,
     params:
         model=STUDY.model.model_dump(),
         activation=STUDY.rrm.activation,
@@ -17,15 +26,6 @@ rule exits:
         tau=STUDY.readout.tau,
         seed=STUDY.seed,
         code=code_digest("exits"),
-    threads: THREADS
-    resources:
-        gpu=1,
-    log:
-        "<logs>/exits/{dataset}-{seq_len}.log",
-    benchmark:
-        "<benchmarks>/exits/{dataset}-{seq_len}.jsonl"
-    conda:
-        "../../environment.yml"
     script:
         "../scripts/exits.py"
 

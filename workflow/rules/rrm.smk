@@ -7,15 +7,15 @@ rule rrm:
     output:
         **{projection: f"<results>/rrm/{projection}.safetensors" for projection in PROJECTIONS},
         manifest="<results>/rrm/manifest.json",
-    params:
-        settings=STUDY.rrm.model_dump(),
-        code=code_digest("rrm"),
     log:
         "<logs>/rrm.log",
     benchmark:
         "<benchmarks>/rrm.jsonl"
     conda:
         "../../environment.yml"
+    params:
+        settings=STUDY.rrm.model_dump(),
+        code=code_digest("rrm"),
     script:
         "../scripts/rrm.py"
 
@@ -25,15 +25,15 @@ rule storage:
         **{projection: f"<results>/rrm/{projection}.safetensors" for projection in PROJECTIONS},
     output:
         "<results>/rrm/storage.json",
-    params:
-        model=STUDY.model.path,
-        code=code_digest("rrm"),
     log:
         "<logs>/storage.log",
     benchmark:
         "<benchmarks>/storage.jsonl"
     conda:
         "../../environment.yml"
+    params:
+        model=STUDY.model.path,
+        code=code_digest("rrm"),
     script:
         "../scripts/storage.py"
 

@@ -9,21 +9,21 @@ rule sft:
         moments="<results>/sft/moments.safetensors",
         gradients="<results>/sft/gradients.parquet",
         manifest="<results>/sft/manifest.json",
-    params:
-        datasets=STUDY.datasets,
-        model=STUDY.model.model_dump(),
-        settings=STUDY.sft.model_dump(),
-        seed=STUDY.seed,
-        code=code_digest("sft"),
-    threads: THREADS
-    resources:
-        gpu=1,
     log:
         "<logs>/sft.log",
     benchmark:
         "<benchmarks>/sft.jsonl"
     conda:
         "../../environment.yml"
+    threads: THREADS
+    resources:
+        gpu=1,
+    params:
+        datasets=STUDY.datasets,
+        model=STUDY.model.model_dump(),
+        settings=STUDY.sft.model_dump(),
+        seed=STUDY.seed,
+        code=code_digest("sft"),
     script:
         "../scripts/sft.py"
 

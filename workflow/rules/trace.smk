@@ -9,10 +9,19 @@ rule trace:
         adapter=rules.sft.output.adapter,
         maps=[rules.rrm.output[projection] for projection in PROJECTIONS],
     output:
-        samples=TRACE + "samples/part-0.parquet",
-        steps=TRACE + "steps/part-0.parquet",
-        readouts=TRACE + "readouts/part-0.parquet",
-        manifest=TRACE + "manifest.json",
+        samples=f"{TRACE}samples/part-0.parquet",
+        steps=f"{TRACE}steps/part-0.parquet",
+        readouts=f"{TRACE}readouts/part-0.parquet",
+        manifest=f"{TRACE}manifest.json",
+    log:
+        "<logs>/trace/{dataset}-{seq_len}-{split}.log",
+    benchmark:
+        "<benchmarks>/trace/{dataset}-{seq_len}-{split}.jsonl"
+    conda:
+        "../../environment.yml"
+    threads: THREADS
+    resources:
+        gpu=1,
     params:
         model=STUDY.model.model_dump(),
         activation=STUDY.rrm.activation,
@@ -20,15 +29,6 @@ rule trace:
         trace=STUDY.trace.model_dump(),
         seed=STUDY.seed,
         code=code_digest("trace"),
-    threads: THREADS
-    resources:
-        gpu=1,
-    log:
-        "<logs>/trace/{dataset}-{seq_len}-{split}.log",
-    benchmark:
-        "<benchmarks>/trace/{dataset}-{seq_len}-{split}.jsonl"
-    conda:
-        "../../environment.yml"
     script:
         "../scripts/trace.py"
 
@@ -39,19 +39,19 @@ rule readout:
         readouts=rules.trace.output.readouts,
     output:
         "<results>/readouts/{dataset}/{seq_len}/{split}/{readout}.parquet",
-    params:
-        settings=STUDY.readout.model_dump(),
-        code=code_digest("readout"),
     log:
         "<logs>/readout/{dataset}-{seq_len}-{split}-{readout}.log",
     benchmark:
         "<benchmarks>/readout/{dataset}-{seq_len}-{split}-{readout}.jsonl"
     conda:
         "../../environment.yml"
+    params:
+        settings=STUDY.readout.model_dump(),
+        code=code_digest("readout"),
     script:
         "../scripts/readout.py"
 
 
 rule traces:
     input:
-        over_sets(TRACE + "manifest.json", split=["validation", "test"]),
+        over_sets(f"{TRACE}manifest.json", split=["validation", "test"]),

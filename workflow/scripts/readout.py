@@ -8,4 +8,6 @@ from tracedlm.stages.readout import make_readout
 
 with logged(snakemake.log[0]):
     settings = ReadoutSettings(**snakemake.params.settings)
-    make_readout(Path(snakemake.input.steps), Path(snakemake.input.readouts), snakemake.wildcards.readout, settings, Path(snakemake.output[0]))
+    make_readout(
+        Path(snakemake.input.steps), Path(snakemake.input.readouts), snakemake.wildcards.readout, settings, Path(snakemake.output[0])
+    )

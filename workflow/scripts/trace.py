@@ -11,4 +11,18 @@ with logged(snakemake.log[0]):
     p, i, w = snakemake.params, snakemake.input, snakemake.wildcards
     maps, out = [Path(path) for path in i.maps], {name: Path(path) for name, path in snakemake.output.items()}
     decode, trace = Decode(**p.decode), Trace(**p.trace)
-    collect(p.model, Path(i.adapter), maps, p.activation, w.dataset, w.split, Path(i.data), int(w.seq_len), decode, trace, p.seed, snakemake.threads, out)
+    collect(
+        p.model,
+        Path(i.adapter),
+        maps,
+        p.activation,
+        w.dataset,
+        w.split,
+        Path(i.data),
+        int(w.seq_len),
+        decode,
+        trace,
+        p.seed,
+        snakemake.threads,
+        out,
+    )

@@ -64,8 +64,10 @@ class Engine:
         device: torch.device | str = "cpu",
         observer: Observes | None = None,
         record: Callable[[Step], None] | None = None,
-    ):
-        """See `decode`; `make_rule` is called with the number of slots."""
+    ) -> None:
+        """See `tracedlm.generate`; `make_rule` is called with the number of slots."""
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         if not prompts or any(len(prompt) == 0 for prompt in prompts):
             raise ValueError("decoding needs at least one prompt, and no prompt may be empty")
         self.denoiser, self.prompts, self.plan, self.mask_id, self.pad_id = denoiser, prompts, plan, mask_id, pad_id

@@ -63,7 +63,7 @@ class TraceRecorder:
     ) -> None:
         """Record one refine forward: `masked_rk` are the positions that were masked for it, `written` whether they were re-predicted."""
         best, tokens = log_probs_rkv.max(-1)
-        entropy = (-(log_probs_rkv.exp() * log_probs_rkv).sum(-1).mean(1)).tolist()
+        entropy = torch.special.entr(log_probs_rkv.exp()).sum(-1).mean(1).tolist()
         confidence = best.exp().mean(1).tolist()
         for row, (sample, number) in enumerate(zip(samples, numbers, strict=True)):
             self.steps[sample].append(
@@ -87,7 +87,9 @@ class TraceRecorder:
         """Rows of `steps` and of `readouts` of a finished sample, which is then forgotten."""
         return self.steps.pop(sample, []), self.readouts.pop(sample, [])
 
-    def _add_readouts(self, samples: list[int], numbers: list[int], visible_rg: torch.Tensor, similarity: dict[tuple[int, str], torch.Tensor]) -> None:
+    def _add_readouts(
+        self, samples: list[int], numbers: list[int], visible_rg: torch.Tensor, similarity: dict[tuple[int, str], torch.Tensor]
+    ) -> None:
         visible = visible_rg.cpu().numpy()
         for (layer, projection), values_rg in similarity.items():
             values = values_rg.float().cpu().numpy()
@@ -118,7 +120,7 @@ class TraceRecorder:
 def _over_masked(step: Step) -> tuple[list[float | None], list[float | None]]:
     """Mean top probability and mean entropy over the positions of the active block that were masked; None where there were none."""
     n = step.block_masked_rb.sum(1)
-    entropy_rb = -(step.log_probs_rbv.exp() * step.log_probs_rbv).sum(-1)
+    entropy_rb = torch.special.entr(step.log_probs_rbv.exp()).sum(-1)
     means = [(values * step.block_masked_rb).sum(1) / n for values in (step.confidence_rb, entropy_rb)]
     confidence, entropy = ([None if np.isnan(value) else value for value in mean.tolist()] for mean in means)
     return confidence, entropy

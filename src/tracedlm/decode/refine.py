@@ -33,29 +33,43 @@ def refine(
 ) -> None:
     """Record `steps` refine forwards for a batch of finished samples.
 
-    `remask`: each step masks the `remask_tokens` least confident response tokens and predicts them anew. `masked_variants` (TRACE
-    Alg. 2, step a): from the finished text, nested random masks that shrink from half of the canvas, nothing is written.
+    `remask`: each step masks the `remask_tokens` least confident response tokens that were not re-masked yet, and predicts them anew.
+    (Without "not yet" the same tokens come back, the canvas is a fixed point, and every divergence after the first is exactly 0.)
+    `masked_variants` (TRACE Alg. 2, step a): nested random masks over the finished text, shrinking from half of it; nothing is written.
     """
     width, length = max(len(prompts[one.sample]) for one in finished), len(finished[0].tokens)
     canvas_g = torch.stack([one.tokens for one in finished]).to(device)
-    confidence_g = torch.stack([one.confidence for one in finished]).to(device)
-    prompt_w, attention = torch.full((len(finished), width), pad_id, device=device), torch.ones(len(finished), width + length, dtype=torch.long, device=device)
+    prompt_w, attention = (
+        torch.full((len(finished), width), pad_id, device=device),
+        torch.ones(len(finished), width + length, dtype=torch.long, device=device),
+    )
     for row, one in enumerate(finished):
         begin = width - len(prompts[one.sample])
         prompt_w[row, begin:] = torch.tensor(list(prompts[one.sample]), device=device)
         attention[row, :begin] = 0
-    order = torch.stack([torch.randperm(length, generator=torch.Generator().manual_seed(seed * 1_000_003 + one.sample)) for one in finished]).to(device)
+    order = _order(finished, policy, seed).to(device)
     samples = [one.sample for one in finished]
     for number in range(1, steps + 1):
-        if policy == "remask":
-            masked_rk = confidence_g.argsort(dim=1, stable=True)[:, :remask_tokens].sort(1).values
-        else:
-            masked_rk = order[:, : max(1, length * (steps - number + 1) // (2 * steps))].sort(1).values
+        begin, end = (
+            ((number - 1) * remask_tokens, number * remask_tokens)
+            if policy == "remask"
+            else (0, length * (steps - number + 1) // (2 * steps))
+        )
+        masked_rk = order[:, torch.arange(begin, max(end, begin + 1)) % length].sort(1).values
         shown_g = canvas_g.scatter(1, masked_rk, mask_id)
         log_probs = denoiser(torch.cat([prompt_w, shown_g], 1), attention, masked_rk + width).double().log_softmax(-1)
         similarity = {key: value[:, width:] for key, value in observer.latest.items()} if observer else {}
         visible = torch.ones_like(shown_g, dtype=torch.bool).scatter(1, masked_rk, False)
-        recorder.refined(samples, [one.nfe + number for one in finished], number, masked_rk, log_probs, policy == "remask", visible, similarity)
+        recorder.refined(
+            samples, [one.nfe + number for one in finished], number, masked_rk, log_probs, policy == "remask", visible, similarity
+        )
         if policy == "remask":
-            best, tokens = log_probs.max(-1)
-            canvas_g, confidence_g = canvas_g.scatter(1, masked_rk, tokens), confidence_g.scatter(1, masked_rk, best.exp())
+            canvas_g = canvas_g.scatter(1, masked_rk, log_probs.argmax(-1))
+
+
+def _order(finished: Sequence[Decoded], policy: Policy, seed: int) -> torch.Tensor:
+    """[rows, positions]: the order in which positions are masked, least confident first or at random."""
+    if policy == "remask":
+        return torch.stack([one.confidence for one in finished]).argsort(dim=1, stable=True)
+    generators = (torch.Generator().manual_seed(seed * 1_000_003 + one.sample) for one in finished)
+    return torch.stack([torch.randperm(len(one.tokens), generator=generator) for one, generator in zip(finished, generators, strict=True)])

@@ -19,8 +19,8 @@ def new_model(tokenizer: Any, hidden: int, feed_forward: int, layers: int, heads
         num_key_value_heads=heads,
         max_position_embeddings=LONGEST,
         tie_word_embeddings=True,
-        is_causal=False,
-        mask_token_id=tokenizer.mask_token_id,
+        is_causal=False,  # pyright: ignore[reportCallIssue]  (LLaDA's own keys)
+        mask_token_id=tokenizer.mask_token_id,  # pyright: ignore[reportCallIssue]
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,

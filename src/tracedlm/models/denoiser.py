@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
-from transformers import AutoTokenizer, LlamaForCausalLM
+from peft import PeftModel, get_peft_model_state_dict
+from peft.utils import load_peft_weights
+from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
 
 from tracedlm.resources import ROOT
 
@@ -20,9 +21,9 @@ class Denoiser:
         mask_id: Token id of a masked position.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, mask_id: int):
+    def __init__(self, model: Any, tokenizer: Any, mask_id: int) -> None:
         self.model, self.tokenizer, self.mask_id = model.eval(), tokenizer, mask_id
-        self.causal_lm = model.get_base_model() if isinstance(model, PeftModel) else model
+        self.causal_lm: Any = model.get_base_model() if isinstance(model, PeftModel) else model
 
     @property
     def device(self) -> torch.device:
@@ -73,11 +74,20 @@ def load_denoiser(
     precision = getattr(torch, dtype) if isinstance(dtype, str) else dtype or torch.float32
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
-        model = LlamaForCausalLM.from_pretrained(path, dtype=precision)
+        # Asked for first: without a config.json, from_pretrained would build a 7B model of random weights.
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+        loaded: Any = LlamaForCausalLM.from_pretrained(path, config=config, dtype=precision, output_loading_info=True)
+        model, report = loaded
+        if config.model_type != "llama" or report["missing_keys"]:
+            lacks = f"weights lack {sorted(report['missing_keys'])[0]}" if report["missing_keys"] else f"model_type is {config.model_type}"
+            raise ValueError(lacks)
     except Exception as error:  # transformers, safetensors and tokenizers each raise their own; all mean an unusable checkpoint
-        raise ValueError(f"{path}: no usable checkpoint ({type(error).__name__}: {str(error)[:200]}); expected a LLaDA-architecture folder or hub id") from error
+        raise ValueError(
+            f"{path}: no usable checkpoint ({type(error).__name__}: {_short(error)}); expected a LLaDA-architecture folder or hub id"
+        ) from error
     model.config.is_causal = False
-    mask_id = getattr(model.config, "mask_token_id", None) or tokenizer.mask_token_id
+    mask_id = getattr(model.config, "mask_token_id", None)
+    mask_id = tokenizer.mask_token_id if mask_id is None else mask_id
     if mask_id is None or mask_id >= model.config.vocab_size:
         raise ValueError(f"{path}: the vocabulary of {model.config.vocab_size} tokens has no mask token (mask_token_id is {mask_id})")
     tokenizer.padding_side = "left"
@@ -92,10 +102,18 @@ def _with_adapter(model: LlamaForCausalLM, adapter: Path, merge: bool) -> Any:
         raise ValueError(f"{adapter}: no adapter_config.json; expected a PEFT adapter folder such as results/<study>/sft/adapter")
     try:
         adapted = PeftModel.from_pretrained(model, str(adapter))
+        # PEFT itself only warns where modules are missing on either side.
+        if different := set(load_peft_weights(str(adapter), device="cpu")) ^ set(get_peft_model_state_dict(adapted)):
+            raise ValueError(f"{len(different)} of its matrices have no counterpart, such as {sorted(different)[0]}")
     except Exception as error:  # peft and safetensors each raise their own; all mean an adapter that does not fit
         made_for = json.loads(config.read_text()).get("base_model_name_or_path")
-        raise ValueError(f"{adapter}: does not fit this model ({str(error)[:200]}); it was made for {made_for!r}") from error
+        raise ValueError(f"{adapter}: does not fit this model ({_short(error)}); it was made for {made_for!r}") from error
     return adapted.merge_and_unload() if merge else adapted
+
+
+def _short(error: Exception) -> str:
+    """The beginning of a message, on one line."""
+    return " ".join(str(error).split())[:200]
 
 
 def _device(name: str | None) -> torch.device:

@@ -33,7 +33,8 @@ class MomentRecorder(TrainerCallback):
         self.eps, self.betas = math.nan, (math.nan, math.nan)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Restore from the checkpoint that training resumes from."""
+        """Start afresh, or restore from the checkpoint that training resumes from."""
+        self.__init__()
         if state.global_step:
             self._restore(Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE_FILE, state.global_step)
 
@@ -51,7 +52,10 @@ class MomentRecorder(TrainerCallback):
         for name, parameter in _lora_parameters(model):
             moments = inner.state.get(parameter, {})
             if "exp_avg" not in moments or "exp_avg_sq" not in moments:
-                raise ValueError(f"{type(inner).__name__} keeps no exp_avg and exp_avg_sq for {name}; moment logging needs AdamW in full precision (optim='adamw_torch')")
+                raise ValueError(
+                    f"{type(inner).__name__} keeps no exp_avg and exp_avg_sq for {name}; "
+                    "moment logging needs AdamW in full precision (optim='adamw_torch')"
+                )
             group = groups[id(parameter)]
             self.eps, self.betas = group["eps"], tuple(group["betas"])
             first, second = moments["exp_avg"].float(), moments["exp_avg_sq"].float()
@@ -88,7 +92,10 @@ class MomentRecorder(TrainerCallback):
     def _restore(self, path: Path, step: int) -> None:
         arrays, metadata = read_arrays(path, "moment recorder state")
         if int(metadata["steps"]) != step:
-            raise ValueError(f"{path}: holds {metadata['steps']} steps, the checkpoint is at step {step}; delete the checkpoint to start from an earlier one")
+            raise ValueError(
+                f"{path}: holds {metadata['steps']} steps, the checkpoint is at step {step}; "
+                "delete the checkpoint to start from an earlier one"
+            )
         self.steps, self.eps = step, float(metadata["eps"])
         self.sums = {name.removeprefix("sum/"): torch.from_numpy(array) for name, array in arrays.items() if name.startswith("sum/")}
         modules = metadata["modules"].split(",")

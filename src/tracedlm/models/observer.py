@@ -38,10 +38,14 @@ def observing(denoiser: Denoiser, maps: Sequence[Rrm], activation: str = "projec
         for rrm in maps:
             module, width = _module(denoiser, rrm, activation)
             if len(rrm.u) != width:
-                raise ValueError(f"the map of {rrm.projection} has width {len(rrm.u)}, the model's projection has {width}: it was made for another model")
+                raise ValueError(
+                    f"the map of {rrm.projection} has width {len(rrm.u)}, the model's projection has {width}: it was made for another model"
+                )
             u = torch.from_numpy(rrm.u).to(denoiser.device)
 
-            def hook(_: Any, __: Any, output: torch.Tensor, key: tuple[int, str] = (rrm.layer, rrm.projection), u: torch.Tensor = u) -> None:
+            def hook(
+                _: Any, __: Any, output: torch.Tensor, key: tuple[int, str] = (rrm.layer, rrm.projection), u: torch.Tensor = u
+            ) -> None:
                 observer.latest[key] = cosine_similarity(output, u)
 
             handles.append(module.register_forward_hook(hook))
@@ -58,6 +62,8 @@ def _module(denoiser: Denoiser, rrm: Rrm, activation: str) -> tuple[torch.nn.Mod
     projection = getattr(layers[rrm.layer].self_attn, f"{rrm.projection}_proj")
     if activation == "projection":
         return projection, projection.out_features
+    if activation != "lora_delta":
+        raise ValueError(f"unknown activation {activation!r}; known: projection, lora_delta")
     if not hasattr(projection, "lora_B"):
         raise ValueError("activation lora_delta needs an unmerged LoRA adapter; load the denoiser with adapter=... and merge=False")
     lora_b = projection.lora_B["default"]

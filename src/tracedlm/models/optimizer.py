@@ -13,7 +13,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
     `param_groups`, so one scheduler drives both.
     """
 
-    def __init__(self, model: nn.Module, learning_rate: float, weight_decay: float):
+    def __init__(self, model: nn.Module, learning_rate: float, weight_decay: float) -> None:
         hidden = {name for name, weight in model.named_parameters() if weight.ndim == 2 and "embed" not in name and "lm_head" not in name}
         matrices = [weight for name, weight in model.named_parameters() if name in hidden]
         others = [weight for name, weight in model.named_parameters() if name not in hidden]

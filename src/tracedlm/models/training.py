@@ -4,6 +4,7 @@ Order of the data and the noise are functions of the step number alone, so a run
 what an uninterrupted one sees, whatever the state of any random number generator.
 """
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ class NoisyBatches(Dataset):
         block_length: Where given, a `block_share` of the samples is noised as decoding sees them: text before the
             active block, masks after it, a part of the active block masked.
         block_share: See `block_length`; in [0, 1].
+        ratio: One fixed masking probability instead of t ~ U(eps, 1).
     """
 
     def __init__(
@@ -48,9 +50,10 @@ class NoisyBatches(Dataset):
         seed: int,
         block_length: int | None = None,
         block_share: float = 0.0,
-    ):
+        ratio: float | None = None,
+    ) -> None:
         self.draw, self.steps, self.mask_id, self.pad_id = draw, steps, mask_id, pad_id
-        self.seed, self.block_length, self.block_share = seed, block_length, block_share
+        self.seed, self.block_length, self.block_share, self.ratio = seed, block_length, block_share, ratio
 
     def __len__(self) -> int:
         return self.steps
@@ -62,7 +65,8 @@ class NoisyBatches(Dataset):
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         tokens, attention, position = _pad_left(examples, self.pad_id)
         maskable = position >= 0
-        ratio = masking.mask_ratio(torch.rand(len(examples), generator=generator))
+        uniform = torch.rand(len(examples), generator=generator)
+        ratio = masking.mask_ratio(uniform) if self.ratio is None else torch.full_like(uniform, self.ratio)
         masked = masking.masked_positions(ratio, torch.rand(tokens.shape, generator=generator), maskable)
         weights = masking.sft_weights(masked, ratio, maskable.sum(1))
         if self.block_length:
@@ -98,7 +102,9 @@ def _pad_left(examples: list[Encoded], pad_id: int) -> tuple[torch.Tensor, torch
 class DiffusionTrainer(Trainer):
     """`Trainer` with the masked-diffusion loss: weighted cross-entropy on masked positions, mean over samples."""
 
-    def compute_loss(self, model: Any, inputs: dict[str, torch.Tensor], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+    def compute_loss(
+        self, model: Any, inputs: dict[str, torch.Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
         """Loss of one batch from `NoisyBatches`."""
         logits = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False).logits
         losses = functional.cross_entropy(logits.flatten(0, 1).float(), inputs["labels"].flatten(), ignore_index=IGNORED, reduction="none")
@@ -107,7 +113,7 @@ class DiffusionTrainer(Trainer):
 
     def _get_train_sampler(self, *_: Any, **__: Any) -> SequentialSampler:
         """Steps in order: the items are already independent draws."""
-        assert self.train_dataset is not None
+        assert isinstance(self.train_dataset, NoisyBatches)
         return SequentialSampler(self.train_dataset)
 
 
@@ -130,3 +136,16 @@ def training_arguments(work: Path, seed: int, **settings: Any) -> TrainingArgume
         use_cpu=not torch.accelerator.is_available(),
         **settings,
     )
+
+
+def resumable(work: Path, last: str) -> bool:
+    """Whether there is a checkpoint to resume from, after removing those that a killed run left half-written.
+
+    Args:
+        work: Folder of the checkpoints.
+        last: Name of the file that is written last into each.
+    """
+    for folder in work.glob("checkpoint-*"):
+        if not (folder / last).exists():
+            shutil.rmtree(folder)
+    return any(work.glob("checkpoint-*"))

@@ -20,6 +20,7 @@ DIGESTED: dict[str, tuple[str, ...]] = {
     "readout": ("theory", "records", "stages/readout.py"),
     "certify": ("theory", "records", "stages/certify.py"),
     "exits": ("tasks", "models", "decode", "theory", "records", "stages/exits.py", "stages/examples.py"),
+    "card": ("tasks", "models", "decode", "theory", "stages/card.py", "stages/examples.py"),
     "report": ("theory", "records", "report"),
 }
 """Modules each stage runs: a change in one of them makes its results, and what follows, stale."""

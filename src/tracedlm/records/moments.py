@@ -44,12 +44,19 @@ class Moments:
         index = layers[layer] if layer < 0 and -layer <= len(layers) else layer
         name = f"{index}.{projection}.{matrix}/{variant}"
         if name not in self.mean_updates:
-            raise ValueError(f"no moments of {name}; recorded: layers {layers[0]}..{layers[-1]}, modules like {self.modules()[0]}, variants {', '.join(VARIANTS)}")
+            raise ValueError(
+                f"no moments of {name}; recorded: layers {layers[0]}..{layers[-1]}, modules like {self.modules()[0]}, "
+                f"variants {', '.join(VARIANTS)}"
+            )
         return self.mean_updates[name]
 
     def write(self, path: str | Path) -> None:
         """Write to safetensors."""
-        write_arrays(path, self.mean_updates, {"steps": str(self.steps), "eps": repr(self.eps), "betas": json.dumps(self.betas), "format": "moments/1"})
+        write_arrays(
+            path,
+            self.mean_updates,
+            {"steps": str(self.steps), "eps": repr(self.eps), "betas": json.dumps(self.betas), "format": "moments/1"},
+        )
 
     @classmethod
     def read(cls, path: str | Path) -> "Moments":

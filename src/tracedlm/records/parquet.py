@@ -25,7 +25,7 @@ def write_table(path: str | Path, rows: list[dict[str, Any]], schema: pa.Schema,
 class TableWriter:
     """Appends rows to one Parquet file in bounded memory; one row group per `write`."""
 
-    def __init__(self, path: Path, schema: pa.Schema):
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
         self.schema = schema
         self.writer = pq.ParquetWriter(path, schema, compression="zstd")
 
@@ -65,7 +65,9 @@ def read_table(path: str | Path, schema: pa.Schema, what: str, columns: list[str
         if field.name not in table.schema.names:
             raise ValueError(f"{path}: column {field.name!r} is missing from {what}; {remedy}")
         if table.schema.field(field.name).type != field.type:
-            raise ValueError(f"{path}: column {field.name!r} of {what} is {table.schema.field(field.name).type}, expected {field.type}; {remedy}")
+            raise ValueError(
+                f"{path}: column {field.name!r} of {what} is {table.schema.field(field.name).type}, expected {field.type}; {remedy}"
+            )
     return table
 
 

@@ -34,7 +34,13 @@ class Rrm:
 
     def write(self, path: str | Path) -> None:
         """Write to safetensors."""
-        described = {"layer": str(self.layer), "projection": self.projection, "matrix": self.matrix, "source": self.source, "variant": self.variant}
+        described = {
+            "layer": str(self.layer),
+            "projection": self.projection,
+            "matrix": self.matrix,
+            "source": self.source,
+            "variant": self.variant,
+        }
         write_arrays(path, {"u": self.u, "U": self.subspace}, {**described, "format": "rrm/1"})
 
     @classmethod
@@ -50,4 +56,6 @@ class Rrm:
         norm = float(np.linalg.norm(arrays["u"].astype(np.float64)))
         if not abs(norm - 1) < 1e-4:
             raise ValueError(f"{path}: the map's vector has norm {norm:.6g}, expected 1; make it anew with rule rrm")
-        return cls(arrays["u"], arrays["U"], int(metadata["layer"]), *(metadata[key] for key in ("projection", "matrix", "source", "variant")))
+        return cls(
+            arrays["u"], arrays["U"], int(metadata["layer"]), *(metadata[key] for key in ("projection", "matrix", "source", "variant"))
+        )

@@ -27,7 +27,7 @@ class Series:
     recorded: np.ndarray
 
     def late(self, window: str, length: int) -> np.ndarray:
-        """bool [n, steps]: the last `length` steps of the phase (`refine`, or `tail` of denoising) of each sample."""
+        """The last `length` steps of the phase (`refine`, or `tail` of denoising) of each sample: bool [n, steps]."""
         phase = self.recorded & (self.refine if window == "refine" else ~self.refine)
         from_end = np.flip(np.cumsum(np.flip(phase, 1), axis=1), 1)
         return phase & (from_end <= length)

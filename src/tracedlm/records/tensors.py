@@ -1,5 +1,6 @@
 """Named arrays with text metadata in safetensors, and one clear message for a file that cannot be used."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,19 @@ def write_arrays(path: str | Path, arrays: dict[str, np.ndarray], metadata: dict
     """Write arrays, whole or not at all."""
     with replacing(path) as temporary:
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary, metadata=metadata)
+        _sort_metadata(temporary)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put the metadata in a fixed order, in place: safetensors writes it in hash order, and equal results shall be equal files."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= size:
+            file.seek(8)
+            file.write(text.ljust(size))
 
 
 def read_arrays(path: str | Path, what: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -5,44 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from tracedlm.config import Certify
 from tracedlm.records import trace as tables
 from tracedlm.records.atomic import write_text
 from tracedlm.records.manifest import write_manifest
-from tracedlm.records.parquet import column, read_table, write_table
+from tracedlm.records.metrics import GRID, SAMPLES
+from tracedlm.records.parquet import read_table, write_table
 from tracedlm.records.series import Series, to_series
 from tracedlm.theory.calibration import select_pair
 from tracedlm.theory.certificate import BOUNDS, certificates, feasible, first_certified, grid
 from tracedlm.theory.resampling import clopper_pearson, spearman
 from tracedlm.theory.stability import lscr, step_statistics
-
-GRID = pa.schema(
-    [
-        column("bound", pa.string(), "paper, pinsker, measured, tv or observed"),
-        column("tau", pa.float64(), "readout temperature"),
-        column("delta", pa.float64(), "KL threshold, nats"),
-        column("omega", pa.int32(), "window length, steps"),
-        column("certified", pa.int32(), "samples with a certified step in the late window"),
-        column("n", pa.int32(), "samples"),
-        column("feasible", pa.bool_(), "omega * sqrt(delta / 2) < 1/2: the papers' inequality can hold at all"),
-    ]
-)
-
-SAMPLES = pa.schema(
-    [
-        column("sample_id", pa.int32(), "index in the split"),
-        column("correct", pa.bool_(), "the problem is solved"),
-        column("score", pa.float64(), "share of the problem that is right, 0 to 1"),
-        column("concentration", pa.float64(), "AC at the last denoising step; null where undefined"),
-        column("lscr_tv", pa.float64(), "late-step change ratio with TV; null where undefined"),
-        column("lscr_kl", pa.float64(), "late-step change ratio with KL; null where undefined"),
-        column("margin", pa.float64(), "top-2 margin at the last step of the late window; null where undefined"),
-        *(column(f"certified_{bound}", pa.bool_(), f"certified by `{bound}` at the selected delta and omega") for bound in BOUNDS),
-        column("certified_at", pa.int32(), "first step certified by `pinsker`, from 1; null where there is none"),
-    ]
-)
 
 
 def select(readouts: list[Path], settings: Certify, tau: float, out: Path) -> None:
@@ -65,7 +39,9 @@ def select(readouts: list[Path], settings: Certify, tau: float, out: Path) -> No
     write_text(out, json.dumps(record, indent=1) + "\n")
 
 
-def certify_readout(readout_file: Path, samples_file: Path, selection_file: Path, settings: Certify, tau: float, seed: int, out: dict[str, Path]) -> None:
+def certify_readout(
+    readout_file: Path, samples_file: Path, selection_file: Path, settings: Certify, tau: float, seed: int, out: dict[str, Path]
+) -> None:
     """Write per-sample certificates, the coverage grid and a summary of one readout on the test split."""
     series, visible, late = load_late(readout_file, settings)
     labels = read_table(samples_file, tables.SAMPLES, "trace samples", columns=["sample_id", "correct", "score"]).sort_by("sample_id")
@@ -108,7 +84,10 @@ def certify_readout(readout_file: Path, samples_file: Path, selection_file: Path
 def load_late(path: Path, settings: Certify) -> tuple[Series, np.ndarray, np.ndarray]:
     """A readout's series, its visible sets with the late window on its common support, and the late steps (bool [n, steps])."""
     table = read_table(path, tables.READOUT, "a readout")
-    series = to_series(table, int(table.schema.metadata[b"gen_length"]))
+    facts = table.schema.metadata or {}
+    if b"gen_length" not in facts:
+        raise ValueError(f"{path}: does not say its canvas length (metadata gen_length); make it anew with rule readout")
+    series = to_series(table, int(facts[b"gen_length"]))
     late = series.late(settings.window, settings.late_window)
     return series, series.on_common_support(late), late
 

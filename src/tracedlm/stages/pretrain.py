@@ -4,6 +4,7 @@ import hashlib
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -11,7 +12,7 @@ from tracedlm.config import Pretrain
 from tracedlm.models.architecture import new_model
 from tracedlm.models.optimizer import MuonWithAdamW
 from tracedlm.models.tokenizer import train_tokenizer
-from tracedlm.models.training import DiffusionTrainer, NoisyBatches, only_item, training_arguments
+from tracedlm.models.training import DiffusionTrainer, NoisyBatches, only_item, resumable, training_arguments
 from tracedlm.stages.examples import draw_examples
 from tracedlm.tasks import TASKS, Task
 
@@ -32,7 +33,7 @@ def pretrain(settings: Pretrain, datasets: list[str], seed: int, threads: int, w
     """
     torch.set_num_threads(threads)
     tasks = [TASKS[name] for name in datasets]
-    tokenizer = train_tokenizer(_corpus(tasks, seed), settings.vocabulary)
+    tokenizer: Any = train_tokenizer(_corpus(tasks, seed), settings.vocabulary)
     torch.manual_seed(seed)
     model = new_model(tokenizer, settings.hidden, settings.feed_forward, settings.layers, settings.heads)
 
@@ -53,7 +54,7 @@ def pretrain(settings: Pretrain, datasets: list[str], seed: int, threads: int, w
         data_collator=only_item,
         optimizers=(optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: trapezoid(step, settings))),
     )
-    trainer.train(resume_from_checkpoint=any(work.glob("checkpoint-*")))
+    trainer.train(resume_from_checkpoint=resumable(work, "trainer_state.json"))
     out.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)

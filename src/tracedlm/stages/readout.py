@@ -24,7 +24,9 @@ def make_readout(steps_file: Path, readouts_file: Path, readout: str, settings: 
     length = json.loads(pq.read_schema(readouts_file).metadata[b"plan"])["gen_length"]
     projections = PROJECTIONS if readout.startswith("qkv_") else (readout,)
     series = [_joined(raw, steps, projection, length) for projection in projections]
-    similarity = series[0].similarity if len(series) == 1 else aggregate(np.stack([one.similarity for one in series]), readout.removeprefix("qkv_"))
+    similarity = (
+        series[0].similarity if len(series) == 1 else aggregate(np.stack([one.similarity for one in series]), readout.removeprefix("qkv_"))
+    )
     visible = visible_sets(series[0], settings.visible)
     statistics = step_statistics(similarity, visible, settings.tau)
     rows = []
@@ -42,7 +44,9 @@ def make_readout(steps_file: Path, readouts_file: Path, readout: str, settings: 
                 **{name: None if np.isnan(value) else value for name, value in measured.items()},
             }
         )
-    write_table(out, rows, tables.READOUT, {"readout": readout, "tau": repr(settings.tau), "visible": settings.visible, "gen_length": str(length)})
+    write_table(
+        out, rows, tables.READOUT, {"readout": readout, "tau": repr(settings.tau), "visible": settings.visible, "gen_length": str(length)}
+    )
 
 
 def visible_sets(series: Series, visible: str) -> np.ndarray:
@@ -57,11 +61,15 @@ def visible_sets(series: Series, visible: str) -> np.ndarray:
 
 def _joined(raw: pa.Table, steps: pa.Table, projection: str, length: int) -> Series:
     """One projection's rows with the block and phase of their step."""
-    chosen = raw.filter(pc.equal(raw["projection"], projection))
+    chosen = raw.filter(pc.field("projection") == projection)
     if not len(chosen):
-        raise ValueError(f"the traces hold no readout of projection {projection!r}; they hold {sorted(pc.unique(raw['projection']).to_pylist())}")
+        raise ValueError(
+            f"the traces hold no readout of projection {projection!r}; they hold {sorted(raw['projection'].unique().to_pylist())}"
+        )
     order = [("sample_id", "ascending"), ("step", "ascending")]
     chosen, steps = chosen.sort_by(order), steps.sort_by(order)
     if not (chosen["sample_id"].equals(steps["sample_id"]) and chosen["step"].equals(steps["step"])):
-        raise ValueError(f"trace tables disagree: {len(chosen)} readout rows of {projection!r} against {len(steps)} steps; collect the trace anew")
+        raise ValueError(
+            f"trace tables disagree: {len(chosen)} readout rows of {projection!r} against {len(steps)} steps; collect the trace anew"
+        )
     return to_series(chosen.append_column("block", steps["block"]).append_column("phase", steps["phase"]), length)

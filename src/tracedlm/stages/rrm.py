@@ -14,7 +14,14 @@ SUBSPACE_RANK = 4
 """Singular vectors kept with each map (EDIT App. D: 2 to 4); fewer where LoRA's rank is lower."""
 
 
-def build_rrm(source: str | Path | Moments, projection: str = "q", layer: int = -1, reduction: str = "row_energy", variant: str = "outside_raw", matrix: str = "B") -> Rrm:
+def build_rrm(
+    source: str | Path | Moments,
+    projection: str = "q",
+    layer: int = -1,
+    reduction: str = "row_energy",
+    variant: str = "outside_raw",
+    matrix: str = "B",
+) -> Rrm:
     """The map of one module (TRACE Eq. 4).
 
     Args:

@@ -6,32 +6,25 @@ import os
 import random
 import shutil
 from pathlib import Path
+from typing import Any
 
-import pyarrow as pa
 import torch
 
 from tracedlm.config import Sft
 from tracedlm.models.denoiser import load_denoiser
 from tracedlm.models.lora import attach_lora
-from tracedlm.models.moment_recorder import MomentRecorder
-from tracedlm.models.training import DiffusionTrainer, Encoded, NoisyBatches, only_item, training_arguments
+from tracedlm.models.moment_recorder import STATE_FILE, MomentRecorder
+from tracedlm.models.training import DiffusionTrainer, Encoded, NoisyBatches, only_item, resumable, training_arguments
 from tracedlm.records.manifest import code_digest, digest_of, write_manifest
-from tracedlm.records.parquet import column, write_table
+from tracedlm.records.metrics import GRADIENTS
+from tracedlm.records.parquet import write_table
 from tracedlm.stages.examples import encode_example
 from tracedlm.tasks import get_task
 
-GRADIENTS = pa.schema(
-    [
-        column("step", pa.int32(), "optimiser step, from 1"),
-        column("module", pa.string(), "layer.projection.matrix"),
-        column("rms", pa.float64(), "root mean square of the gradient, after clipping"),
-        column("loss", pa.float64(), "training loss of the step, nats per token"),
-        column("lr", pa.float64(), "learning rate of the step"),
-    ]
-)
 
-
-def fine_tune(model: dict[str, str], settings: Sft, files: dict[str, Path], seed: int, threads: int, scratch: Path, out: dict[str, Path]) -> None:
+def fine_tune(
+    model: dict[str, str], settings: Sft, files: dict[str, Path], seed: int, threads: int, scratch: Path, out: dict[str, Path]
+) -> None:
     """Fine-tune, or resume an interrupted run of the same settings, and publish adapter, moments, gradient log and manifest.
 
     Args:
@@ -44,11 +37,20 @@ def fine_tune(model: dict[str, str], settings: Sft, files: dict[str, Path], seed
         out: `adapter` (folder), `moments`, `gradients`, `manifest`.
     """
     torch.set_num_threads(threads)
-    facts = {"model": model, "settings": settings.model_dump(), "seed": seed, "data": {name: digest_of(path) for name, path in files.items()}}
+    facts = {
+        "model": model,
+        "settings": settings.model_dump(),
+        "seed": seed,
+        "data": {name: digest_of(path) for name, path in files.items()},
+    }
     work = scratch / hashlib.sha256(json.dumps([facts, code_digest("sft")], sort_keys=True).encode()).hexdigest()[:16]
     denoiser = load_denoiser(model["path"], device=model["device"], dtype=model["dtype"])
     examples = _examples(denoiser.tokenizer, files, settings.canvas, seed)
-    order = [index for epoch in range(settings.steps * settings.batch_size // len(examples) + 1) for index in _shuffled(len(examples), seed, epoch)]
+    order = [
+        index
+        for epoch in range(settings.steps * settings.batch_size // len(examples) + 1)
+        for index in _shuffled(len(examples), seed, epoch)
+    ]
 
     def draw(step: int) -> list[Encoded]:
         return [examples[index] for index in order[step * settings.batch_size : (step + 1) * settings.batch_size]]
@@ -73,16 +75,21 @@ def fine_tune(model: dict[str, str], settings: Sft, files: dict[str, Path], seed
         data_collator=only_item,
         callbacks=[recorder],
     )
-    trainer.train(resume_from_checkpoint=any(work.glob("checkpoint-*")))
+    trainer.train(resume_from_checkpoint=resumable(work, STATE_FILE))
     _publish(adapted, recorder, trainer.state.log_history, out)
     write_manifest(out["manifest"], "sft", **facts, examples=len(examples), steps=recorder.steps)
     shutil.rmtree(scratch)
 
 
-def _examples(tokenizer, files: dict[str, Path], canvas: int, seed: int) -> list[Encoded]:
+def _examples(tokenizer: Any, files: dict[str, Path], canvas: int, seed: int) -> list[Encoded]:
     """Every training problem with its worked solution; those that do not fit the canvas are left out."""
     rng = random.Random(f"sft/{seed}")
-    encoded = [encode_example(tokenizer, task, problem, canvas, rng) for name in files for task in [get_task(name)] for problem in task.read(files[name])]
+    encoded = [
+        encode_example(tokenizer, task, problem, canvas, rng)
+        for name in files
+        for task in [get_task(name)]
+        for problem in task.read(files[name])
+    ]
     fitting = [example for example in encoded if example is not None]
     if not fitting:
         raise ValueError(f"sft.canvas: no worked solution of {', '.join(files)} fits {canvas} tokens")
@@ -95,11 +102,11 @@ def _shuffled(n: int, seed: int, epoch: int) -> list[int]:
     return order
 
 
-def _publish(model, recorder: MomentRecorder, history: list[dict], out: dict[str, Path]) -> None:
+def _publish(model: Any, recorder: MomentRecorder, history: list[dict[str, Any]], out: dict[str, Path]) -> None:
     staged = out["adapter"].with_name(f".adapter.{os.getpid()}.part")
     model.save_pretrained(staged)
     shutil.rmtree(out["adapter"], ignore_errors=True)
-    os.replace(staged, out["adapter"])
+    Path(staged).replace(out["adapter"])
     recorder.moments().write(out["moments"])
     log = {entry["step"]: entry for entry in history if "loss" in entry}
     rows = [

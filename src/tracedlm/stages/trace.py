@@ -1,7 +1,8 @@
 """Rule `trace`: one pass over the prompts that records every projection's similarities, step by step."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,13 @@ def collect(
     plan = Plan(seq_len, decode.block_length, steps_for(seq_len, decode), decode.schedule)
     rrms = [Rrm.read(path) for path in maps]
     recorder = TraceRecorder()
-    meta = {"dataset": dataset, "split": split, "seq_len": str(seq_len), "plan": json.dumps(vars(plan)), "layers": json.dumps([rrm.layer for rrm in rrms])}
+    meta = {
+        "dataset": dataset,
+        "split": split,
+        "seq_len": str(seq_len),
+        "plan": json.dumps(vars(plan)),
+        "layers": json.dumps([rrm.layer for rrm in rrms]),
+    }
     with (
         observing(denoiser, rrms, activation) as observer,
         table_writer(out["samples"], tables.SAMPLES, meta) as samples,
@@ -55,28 +62,27 @@ def collect(
         table_writer(out["readouts"], tables.READOUTS, meta) as readouts,
         tqdm(total=len(prompts), desc=f"trace {dataset} {seq_len} {split}", unit="sample") as progress,
     ):
-        finished: list[Decoded] = []
-
-        def flush() -> None:
-            if finished and trace.refine_policy != "none":
+        decoded = decode_stream(denoiser, prompts, plan, "full", batch_size=decode.batch_size, record=recorder, observer=observer)
+        for batch in _in_batches(decoded, decode.batch_size):
+            if trace.refine_policy != "none":
                 refine(
-                    denoiser, prompts, finished, recorder, policy=trace.refine_policy, steps=trace.refine_steps, remask_tokens=trace.remask_tokens,
-                    mask_id=denoiser.mask_id, pad_id=denoiser.tokenizer.pad_token_id, seed=seed, observer=observer, device=denoiser.device,
+                    denoiser, prompts, batch, recorder,
+                    policy=trace.refine_policy, steps=trace.refine_steps, remask_tokens=trace.remask_tokens, mask_id=denoiser.mask_id,
+                    pad_id=denoiser.tokenizer.pad_token_id, seed=seed, observer=observer, device=denoiser.device,
                 )  # fmt: skip
-            for one in sorted(finished, key=lambda one: one.sample):
+            for one in batch:
                 step_rows, readout_rows = recorder.take(one.sample)
                 steps.write(step_rows)
                 readouts.write(readout_rows)
                 samples.write([sample_row(denoiser, task, problems[one.sample], prompts[one.sample], one, split)])
-            progress.update(len(finished))
-            finished.clear()
-
-        for one in decode_stream(denoiser, prompts, plan, "full", batch_size=decode.batch_size, record=recorder, observer=observer):
-            finished.append(one)
-            if len(finished) == decode.batch_size:
-                flush()
-        flush()
+            progress.update(len(batch))
     write_manifest(out["manifest"], "trace", samples=len(prompts), seed=seed, decode=decode.model_dump(), trace=trace.model_dump(), **meta)
+
+
+def _in_batches(decoded: Iterator[Decoded], size: int) -> Iterator[list[Decoded]]:
+    """Finished samples in groups, each in the order of the prompts."""
+    while batch := list(islice(decoded, size)):
+        yield sorted(batch, key=lambda one: one.sample)
 
 
 def sample_row(denoiser: Denoiser, task: Task, problem: Problem, prompt: list[int], one: Decoded, split: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ LONGEST = 200
 DEEPEST = 20
 
 
-class ArithmeticRefused(ValueError):
+class ArithmeticRefused(ValueError):  # noqa: N818  (the text is refused, nothing went wrong)
     """The text is not a short expression of integers with + - * / and parentheses, or it divides by zero."""
 
 

@@ -67,12 +67,13 @@ class Countdown(Task):
         return f"Countdown: make {target} from {','.join(map(str, numbers))}."
 
     def solve(self, problem: Problem, length: int, rng: random.Random) -> str:
-        """Work backwards: for each number as the last one used, list what the other two would have to make
-        and what they can make; where the lists meet is an answer. From 256 tokens on, every sum is written out.
+        """Work backwards from the target.
+
+        For each number as the last one used, list what the other two would have to make and what they can make; where
+        the lists meet is an answer. From 256 tokens on, every sum is written out.
         """
         (a, b, c), target = _parse(problem)
         lasts = [(a, b, c), (b, a, c), (c, a, b)]
-        rng.shuffle(lasts)
         answer, lines = None, []
         for last, x, y in lasts:
             needed, made = _needed(last, target), _made(max(x, y), min(x, y))

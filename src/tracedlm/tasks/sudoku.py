@@ -73,27 +73,17 @@ class Sudoku(Task):
         return f"Sudoku 4x4: {problem['Puzzle']}."
 
     def solve(self, problem: Problem, length: int, rng: random.Random) -> str:
-        """Scan the grid in one of four directions, again and again, and fill each cell that has one candidate left;
-        where a whole scan finds none, guess at the first cell with the fewest candidates. From 256 tokens on,
-        the digits seen are listed by row, column and box.
+        """Fill in rounds, each in reading order: every cell that the grid before the round leaves one candidate; where there is
+        none, guess at the first cell with the fewest. From 256 tokens on, the digits seen are listed by row, column and box.
         """
         grid, solution = list(problem["Puzzle"]), problem["Solution"]
-        cells = [r * 4 + c for r in range(4) for c in range(4)] if rng.random() < 0.5 else [r * 4 + c for c in range(4) for r in range(4)]
-        if rng.random() < 0.5:
-            cells.reverse()
         lines: list[str] = []
-
-        def fill(cell: int) -> None:
-            lines.append(f"r{cell // 4 + 1}c{cell % 4 + 1}:{_seen(grid, cell, length)}>{solution[cell]}\n")
-            grid[cell] = solution[cell]
-
-        while "0" in grid:
-            before = len(lines)
-            for cell in cells:
-                if grid[cell] == "0" and len(_candidates(grid, cell)) == 1:
-                    fill(cell)
-            if len(lines) == before:
-                fill(min((cell for cell in cells if grid[cell] == "0"), key=lambda cell: len(_candidates(grid, cell))))
+        while blanks := [cell for cell in range(16) if grid[cell] == "0"]:
+            candidates = {cell: len(_candidates(grid, cell)) for cell in blanks}
+            certain = [cell for cell in blanks if candidates[cell] == 1] or [min(blanks, key=candidates.__getitem__)]
+            lines += [f"r{cell // 4 + 1}c{cell % 4 + 1}:{_seen(grid, cell, length)}>{solution[cell]}\n" for cell in certain]
+            for cell in certain:
+                grid[cell] = solution[cell]
         return f"<reasoning>\n{''.join(lines)}</reasoning>\n<answer>\n{solution}\n</answer>"
 
     def score(self, problem: Problem, text: str, scorer: Scorer = "strict") -> Score:

@@ -74,3 +74,24 @@ def _margins(margins: Sequence[float] | np.ndarray, beta: float) -> np.ndarray:
     if np.isnan(values).any():
         raise ValueError("a calibration margin is NaN: decide what an undefined margin means before calibrating")
     return values
+
+
+def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = 10) -> float:
+    """Mean gap between confidence and accuracy over equal-width bins, weighted by their counts (ECE).
+
+    Args:
+        confidence: [n] probabilities in [0, 1].
+        correct: bool [n].
+        bins: Number of bins.
+
+    Returns:
+        In [0, 1], 0 for a perfectly calibrated predictor; NaN without predictions.
+
+    >>> round(expected_calibration_error(np.array([0.9, 0.9, 0.6, 0.6]), np.array([True, True, True, False])), 12)
+    0.1
+    """
+    if not len(confidence):
+        return float("nan")
+    index = np.minimum((np.asarray(confidence) * bins).astype(int), bins - 1)
+    gap = np.bincount(index, weights=np.asarray(confidence) - np.asarray(correct, dtype=float), minlength=bins)
+    return float(np.abs(gap).sum() / len(confidence))

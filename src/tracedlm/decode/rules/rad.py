@@ -20,7 +20,7 @@ class Rad(ExitRule):
     name = "rad"
     needs_map = True
 
-    def __init__(self, plan: Plan, slots: int, delta: float = 0.05, omega: int = 6, tau: float = 1.0):
+    def __init__(self, plan: Plan, slots: int, delta: float = 0.05, omega: int = 6, tau: float = 1.0) -> None:
         """`delta`: KL threshold in nats; `omega`: consecutive steps; `tau`: readout temperature."""
         super().__init__(plan, slots)
         if not delta > 0 or omega < 1:

@@ -8,6 +8,7 @@ import torch
 from tracedlm.decode.plan import Plan
 from tracedlm.decode.rules.rule import ExitRule
 from tracedlm.decode.step import Step
+from tracedlm.theory.schedule import effective_steps
 
 
 @final
@@ -16,18 +17,21 @@ class RandomExit(ExitRule):
 
     name = "random"
 
-    def __init__(self, plan: Plan, slots: int, steps: float, seed: int = 0):
-        """`steps`: mean forwards per sample, from one per block to the plan's."""
+    def __init__(self, plan: Plan, slots: int, steps: float, seed: int = 0) -> None:
+        """`steps`: mean forwards per sample, from one per block to all that commit something."""
         super().__init__(plan, slots)
-        if not plan.blocks <= steps <= plan.steps:
-            raise ValueError(f"random: steps {steps:g} is outside {plan.blocks}..{plan.steps} (one per block, and all of them)")
+        self.longest = effective_steps(plan.counts())
+        if not plan.blocks <= steps <= plan.blocks * self.longest:
+            raise ValueError(
+                f"random: steps {steps:g} is outside {plan.blocks}..{plan.blocks * self.longest} (one per block, and all of them)"
+            )
         self.mean, self.seed = steps / plan.blocks, seed
         self.stop_at = torch.zeros(slots, dtype=torch.long)
 
     def open(self, slot: int, sample: int, block: int) -> None:
-        """Draw this block's stop: uniform on the widest interval around the mean inside 1..steps, rounded at random."""
+        """Draw this block's stop: uniform on the widest interval around the mean inside 1..longest, rounded at random."""
         rng = np.random.default_rng((self.seed, sample, block))
-        reach = min(self.mean - 1, self.plan.block_steps - self.mean)
+        reach = min(self.mean - 1, self.longest - self.mean)
         self.stop_at[slot] = int(np.floor(rng.uniform(self.mean - reach, self.mean + reach) + rng.uniform()))
 
     def stops(self, step: Step) -> torch.Tensor:

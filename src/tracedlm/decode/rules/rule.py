@@ -26,7 +26,7 @@ class ExitRule(ABC):
     needs_map: ClassVar[bool] = False
     skips_noop: ClassVar[bool] = True
 
-    def __init__(self, plan: Plan, slots: int):
+    def __init__(self, plan: Plan, slots: int) -> None:
         self.plan, self.slots = plan, slots
 
     def counts(self, sample: int, block: int) -> np.ndarray:
@@ -38,4 +38,4 @@ class ExitRule(ABC):
 
     @abstractmethod
     def stops(self, step: Step) -> torch.Tensor:
-        """bool [rows]: which rows stop now."""
+        """Which rows stop now: bool [rows]."""

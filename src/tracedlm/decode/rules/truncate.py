@@ -17,11 +17,12 @@ class Truncate(ExitRule):
 
     name = "truncate"
 
-    def __init__(self, plan: Plan, slots: int, steps: float):
-        """`steps`: mean forwards per sample, from one per block to the plan's."""
+    def __init__(self, plan: Plan, slots: int, steps: float) -> None:
+        """`steps`: mean forwards per sample, from one per block to the plan's; a step needs a token to commit."""
         super().__init__(plan, slots)
-        if not plan.blocks <= steps <= plan.steps:
-            raise ValueError(f"truncate: steps {steps:g} is outside {plan.blocks}..{plan.steps} (one per block, and all of them)")
+        most = plan.blocks * min(plan.block_steps, plan.block_length)
+        if not plan.blocks <= steps <= most:
+            raise ValueError(f"truncate: steps {steps:g} is outside {plan.blocks}..{most} (one per block, and all of them)")
         self.per_block = steps / plan.blocks
 
     def counts(self, sample: int, block: int) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Tables, figures and the page people read: from metrics alone, never from models or their text."""

@@ -1,0 +1,65 @@
+"""Rule `figures`: each figure as PDF and PNG, with the numbers it shows as .csv. Files are the same byte for byte over two runs."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from tracedlm.records import trace
+from tracedlm.records.atomic import replacing
+from tracedlm.records.metrics import GRADIENTS
+from tracedlm.records.parquet import read_table
+from tracedlm.report.evidence import Evidence
+from tracedlm.report.exit_tables import exit_rows
+from tracedlm.report.layout import Row
+from tracedlm.report.plots_of_cost import draw_gradients, draw_pareto, gradient_rows
+from tracedlm.report.plots_of_steps import draw_similarity, draw_stability, similarity_rows, stability_rows
+from tracedlm.report.tables import write_csv
+
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e4e4e0",
+    "grid.linewidth": 0.6,
+    "axes.edgecolor": "#55555a",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "lines.linewidth": 1.5,
+    "pdf.fonttype": 42,
+    "savefig.dpi": 160,
+}
+
+
+def make_figures(evidence: Evidence, readouts: dict[str, Path], gradients: Path, out: dict[str, Path]) -> None:
+    """Draw all figures.
+
+    Args:
+        evidence: The study's metrics.
+        readouts: Test readout of each dataset, at the study's shortest canvas.
+        gradients: `sft/gradients.parquet`.
+        out: Path of each figure's PNG; .pdf and .csv go beside it.
+    """
+    tables = {dataset: read_table(path, trace.READOUT, "a readout") for dataset, path in readouts.items()}
+    log = read_table(gradients, GRADIENTS, "the gradient log").to_pylist()
+    drawn: dict[str, tuple[list[Row], Callable[[list[Row]], Figure]]] = {
+        "stability": (stability_rows(tables), draw_stability),
+        "similarity": (similarity_rows(tables), draw_similarity),
+        "pareto": (exit_rows(evidence), draw_pareto),
+        "gradients": (gradient_rows(log), draw_gradients),
+    }
+    with matplotlib.rc_context(STYLE):
+        for name, (rows, draw) in drawn.items():
+            write_csv(out[name].with_suffix(".csv"), rows)
+            _save(draw(rows), out[name])
+
+
+def _save(figure: Figure, png: Path) -> None:
+    """Save without dates or versions, which would differ between runs of the same study."""
+    for path, metadata in ((png, {"Software": None}), (png.with_suffix(".pdf"), {"CreationDate": None, "Creator": None, "Producer": None})):
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format=path.suffix[1:], metadata=metadata)

@@ -1,0 +1,137 @@
+"""Rule `tables`: every table as .csv with all it rests on, and as .tex rendered from that .csv."""
+
+import csv
+import re
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from tracedlm.records.atomic import replacing, write_text
+from tracedlm.report import certificate_tables, exit_tables
+from tracedlm.report.evidence import Evidence
+from tracedlm.report.layout import Grid, Row, Spec, Value, lay_out
+from tracedlm.report.names import TABLES, TIMED_TABLES
+
+SPECS: dict[str, Spec] = {
+    spec.name: spec
+    for spec in (
+        exit_tables.EFFICIENCY,
+        exit_tables.ACCURACY,
+        exit_tables.EXIT_RULES,
+        exit_tables.LATENCY,
+        certificate_tables.CERTIFIED_COVERAGE,
+        certificate_tables.PROJECTION_ABLATION,
+        certificate_tables.CERTIFICATE_GRID,
+        certificate_tables.CERTIFICATE_LADDER,
+        certificate_tables.PROFILES,
+        certificate_tables.STORAGE,
+    )
+}
+assert set(SPECS) == {*TABLES, *TIMED_TABLES}
+
+SPECIAL = {
+    **{character: f"\\{character}" for character in "{}$&#_%"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+}
+SCIENTIFIC = re.compile(r"(-?[\d.]+)e([+-]\d+)")
+NEGATIVE = re.compile(r"(?<![\w.])-(?=\d)")
+
+
+class Tex(str):
+    """Text that is LaTeX already."""
+
+
+def make_tables(evidence: Evidence, names: tuple[str, ...], folder: Path) -> None:
+    """Write `<name>.csv` and `<name>.tex` for each name."""
+    template = _latex().get_template("table.tex.j2")
+    for name in names:
+        spec = SPECS[name]
+        write_csv(folder / f"{name}.csv", spec.build(evidence))
+        write_text(
+            folder / f"{name}.tex",
+            template.render(grid=lay_out(spec, read_csv(folder / f"{name}.csv", spec)), columns=columns, head_of=head_of),
+        )
+
+
+def write_csv(path: Path, rows: list[Row]) -> None:
+    """Write rows, six significant digits a number; null is an empty field."""
+    fields = list(dict.fromkeys(field for row in rows for field in row))
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fields, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({field: _written(row.get(field)) for field in fields} for row in rows)
+
+
+def read_csv(path: Path, spec: Spec) -> list[Row]:
+    """Read a table's csv.
+
+    Raises:
+        ValueError: The file is missing.
+    """
+    if not path.exists():
+        raise ValueError(f"{path}: not found; run snakemake again")
+    with path.open(newline="") as file:
+        return [{field: _read(value, field in spec.texts) for field, value in row.items()} for row in csv.DictReader(file)]
+
+
+def tex_escape(value: object) -> str:
+    """Text as LaTeX that prints as it stands and can neither run nor break anything; a number's minus and power become mathematics."""
+    if isinstance(value, Tex):
+        return value
+    printable = "".join(character if " " <= character <= "~" else " " if character.isspace() else "?" for character in str(value))
+    escaped = "".join(SPECIAL.get(character, character) for character in printable)
+    escaped = SCIENTIFIC.sub(lambda match: _power(match[1], int(match[2])), escaped)
+    return NEGATIVE.sub("$-$", escaped) if "$" not in escaped else escaped
+
+
+def columns(grid: Grid) -> Tex:
+    """Column specification: text left, numbers right."""
+    return Tex("".join("r" if numeric else "l" for numeric in grid.numeric))
+
+
+def head_of(text: str) -> Tex:
+    """A column head, two words or more on lines of their own; what spans none is escaped like all else."""
+    first, space, rest = text.partition(" ")
+    return Tex(rf"\shortstack[r]{{{tex_escape(first)}\\{tex_escape(rest)}}}" if space else tex_escape(text))
+
+
+def _power(mantissa: str, exponent: int) -> str:
+    factor = "" if mantissa == "1" else rf"{mantissa} \times "
+    return f"${factor}10^{{{exponent}}}$"
+
+
+def _latex() -> Environment:
+    return Environment(
+        loader=PackageLoader("tracedlm.report"),
+        undefined=StrictUndefined,
+        block_start_string="<%",
+        block_end_string="%>",
+        variable_start_string="<<",
+        variable_end_string=">>",
+        comment_start_string="<#",
+        comment_end_string="#>",
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=tex_escape,
+    )
+
+
+def _written(value: Value) -> str:
+    if value is None:
+        return ""
+    return format(value, ".6g") if isinstance(value, float) else str(value)
+
+
+def _read(value: str, is_text: bool) -> Value:
+    if value == "":
+        return None
+    if is_text:
+        return value
+    return int(value) if re.fullmatch(r"-?\d+", value) else float(value)

@@ -1,0 +1,195 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import oracles_decode as twin
+from oracles_decode import decode, prompts_of
+from tracedlm.config import ExitRuleName
+from tracedlm.decode.engine import most_confident
+from tracedlm.decode.plan import Plan
+from tracedlm.decode.recorder import TraceRecorder
+from tracedlm.decode.rules import RULES, make_rule
+
+
+def tokens(done):
+    return [done[sample].tokens.tolist() for sample in sorted(done)]
+
+
+@pytest.mark.parametrize("mask_logit", [-np.inf, 3.0])  # 3.0: a model that sometimes predicts the mask itself
+@pytest.mark.parametrize(("gen_length", "block_length", "steps"), [(16, 8, 8), (16, 16, 5), (12, 4, 12), (12, 6, 24), (8, 8, 1)])
+def test_full_gives_the_tokens_of_lladas_sampler(gen_length, block_length, steps, mask_logit):
+    prompts, model = prompts_of(7), twin.Lookup(mask_logit)
+    done = decode(prompts, Plan(gen_length, block_length, steps), batch_size=3, model=model)
+    assert tokens(done) == [twin.llada(model, prompt, gen_length, block_length, steps) for prompt in prompts]
+    assert {one.nfe for one in done.values()} == {steps}
+
+
+@pytest.mark.parametrize(
+    ("rule", "settings"), [("full", {}), ("truncate", {"steps": 5.5}), ("random", {"steps": 5.5}), ("rad", {"delta": 0.02, "omega": 1})]
+)
+def test_a_sample_does_not_depend_on_its_batch(rule, settings):
+    prompts, plan = prompts_of(17), Plan(16, 8, 8)
+    alone, together = (decode(prompts, plan, rule, batch_size=size, **settings) for size in (1, 16))
+    assert tokens(alone) == tokens(together)
+    assert [alone[n].stopped_at for n in range(17)] == [together[n].stopped_at for n in range(17)]
+    assert [alone[n].token_forwards for n in range(17)] == [together[n].token_forwards for n in range(17)]
+
+
+@pytest.mark.parametrize(("rule", "settings"), [("full", {}), ("rad", {"delta": 0.02, "omega": 1})])
+def test_a_sample_does_not_depend_on_the_order_of_the_prompts(rule, settings):
+    prompts, plan = prompts_of(9), Plan(16, 8, 8)
+    order = random.Random(1).sample(range(9), 9)
+    forward, shuffled = decode(prompts, plan, rule, **settings), decode([prompts[n] for n in order], plan, rule, **settings)
+    assert [shuffled[at].tokens.tolist() for at in range(9)] == [forward[n].tokens.tolist() for n in order]
+
+
+@pytest.mark.parametrize(("rule", "settings"), [("full", {}), ("rad", {"delta": 0.02, "omega": 1}), ("truncate", {"steps": 6})])
+def test_recording_does_not_change_a_token(rule, settings):
+    prompts, plan = prompts_of(9), Plan(16, 8, 8)
+    seen = TraceRecorder()
+    recorded, plain = decode(prompts, plan, rule, record=seen, **settings), decode(prompts, plan, rule, **settings)
+    assert tokens(recorded) == tokens(plain) and len(seen.steps) == 9
+
+
+def test_observing_does_not_change_a_token():
+    prompts, plan = prompts_of(9), Plan(16, 8, 8)
+    assert tokens(decode(prompts, plan)) == tokens(decode(prompts, plan, observed=False))
+
+
+def test_skip_noop_gives_the_same_tokens_with_fewer_forwards():
+    prompts, plan = prompts_of(9), Plan(32, 16, 32, "gaussian")
+    full, skipping = twin.Lookup(), twin.Lookup()
+    everything, shorter = decode(prompts, plan, model=full), decode(prompts, plan, "skip_noop", model=skipping)
+    assert tokens(everything) == tokens(shorter)
+    expected = 2 * int(np.count_nonzero(plan.counts()))
+    assert {one.nfe for one in shorter.values()} == {expected} and expected < 32 == everything[0].nfe
+    assert skipping.rows < full.rows
+
+
+def test_forwards_are_counted_as_they_happen():
+    """Compaction: a finished row leaves the batch, so the rows the model saw are the forwards of the samples."""
+    model, prompts = twin.Lookup(), prompts_of(11)
+    done = decode(prompts, Plan(16, 8, 8), "rad", model=model, delta=0.02, omega=1)
+    assert sum(one.nfe for one in done.values()) == model.rows
+    assert all(one.nfe == sum(one.stopped_at) for one in done.values())
+    assert [done[n].token_forwards for n in range(11)] == [done[n].nfe * (len(prompts[n]) + 16) for n in range(11)]
+    assert len({one.nfe for one in done.values()}) > 1
+
+
+@settings(max_examples=25)
+@given(st.integers(2, 8), st.integers(0, 40))
+def test_truncate_meets_its_budget_exactly(block_steps, quarter):
+    plan = Plan(16, 8, 2 * block_steps)
+    budget = 2 + (plan.steps - 2) * quarter / 40
+    n = 40
+    done = decode([[1]] * n, plan, "truncate", steps=budget, batch_size=n)
+    total = sum(one.nfe for one in done.values())
+    assert total == int(np.floor(n * budget + 1e-6))
+    shares = {forwards for one in done.values() for forwards in one.stopped_at}
+    assert max(shares) - min(shares) <= 1
+    rule = make_rule("truncate", plan, 1, steps=budget)
+    assert all(rule.counts(sample, block).sum() == 8 for sample in range(n) for block in range(2))
+
+
+@pytest.mark.parametrize(("schedule", "budget"), [("uniform", 9.0), ("uniform", 14.6), ("gaussian", 9.0), ("gaussian", 12.0)])
+def test_random_meets_its_budget_on_average(schedule, budget):
+    """300 samples; the mean is within four standard errors of the budget."""
+    plan = Plan(32, 16, 16 if schedule == "uniform" else 32, schedule)
+    nfe = np.array([one.nfe for one in decode([[1]] * 300, plan, "random", steps=budget, batch_size=300, seed=1).values()])
+    assert nfe.std() > 0 and abs(nfe.mean() - budget) < 4 * nfe.std() / np.sqrt(300)
+    assert nfe.min() >= 2 and nfe.max() <= plan.steps
+
+
+def test_random_is_a_function_of_its_seed():
+    prompts, plan = prompts_of(20), Plan(16, 8, 16)
+    one, same, other = (decode(prompts, plan, "random", steps=8, seed=seed) for seed in (0, 0, 1))
+    assert [one[n].stopped_at for n in range(20)] == [same[n].stopped_at for n in range(20)] != [other[n].stopped_at for n in range(20)]
+
+
+@pytest.mark.parametrize("schedule", ["uniform", "gaussian"])
+@pytest.mark.parametrize(("delta", "omega"), [(0.02, 1), (0.02, 2), (0.005, 1), (0.05, 3)])
+def test_rad_stops_where_its_twin_stops(schedule, delta, omega):
+    """Thirteen samples in three slots: rows leave and new samples enter while others are in the middle of a block."""
+    prompts, plan, model = prompts_of(13, seed=2), Plan(16, 8, 16, schedule), twin.Lookup()
+    done = decode(prompts, plan, "rad", batch_size=3, model=model, delta=delta, omega=omega)
+    expected = [twin.rad(model, prompt, 16, 8, plan.counts().tolist(), delta, omega) for prompt in prompts]
+    assert [(done[n].tokens.tolist(), done[n].stopped_at) for n in range(13)] == expected
+
+
+def test_rad_twin_stops_at_different_steps():
+    """The comparison above would prove nothing if every sample stopped at the same step."""
+    plan = Plan(16, 8, 16)
+    stops = {twin.rad(twin.Lookup(), prompt, 16, 8, plan.counts().tolist(), 0.02, 1)[1] for prompt in prompts_of(13, seed=2)}
+    assert len(stops) > 3
+
+
+def test_fewer_than_two_common_tokens_are_never_stable():
+    """With any KL allowed, one token a step: S_1 is empty, and S_3 & S_4 are the first that share two tokens."""
+    done = decode(prompts_of(3), Plan(16, 8, 16), "rad", delta=1e9, omega=1)
+    assert {one.stopped_at for one in done.values()} == {(4, 2)}
+    done = decode(prompts_of(3), Plan(16, 8, 16), "rad", delta=1e9, omega=3)
+    assert {one.stopped_at for one in done.values()} == {(6, 4)}
+
+
+def test_no_mask_is_left_after_an_exit():
+    done = decode(prompts_of(5), Plan(16, 8, 8), "rad", delta=1e9, omega=1)
+    assert all(twin.MASK not in one.tokens.tolist() for one in done.values())
+
+
+def test_the_most_confident_are_chosen_and_ties_go_to_the_earlier():
+    log_confidence = torch.tensor([[0.0, -1.0, 0.0, 0.0], [-3.0, -2.0, -1.0, -4.0]])
+    eligible = torch.tensor([[False, True, True, True], [True, True, True, True]])
+    assert most_confident(log_confidence, eligible, torch.tensor([2, 1])).tolist() == [
+        [False, False, True, True],
+        [False, False, True, False],
+    ]
+    assert most_confident(log_confidence[:1], eligible[:1], torch.tensor([1])).tolist() == [[False, False, True, False]]
+
+
+@pytest.mark.parametrize(
+    ("rule", "settings", "message"),
+    [
+        ("truncate", {"steps": 1}, r"truncate: steps 1 is outside 2\.\.8"),
+        ("truncate", {"steps": 9}, r"truncate: steps 9 is outside 2\.\.8"),
+        ("random", {"steps": 1.5}, r"random: steps 1.5 is outside 2\.\.8"),
+        ("rad", {"delta": 0}, "delta > 0"),
+        ("rad", {"delta": float("nan")}, "delta > 0"),
+        ("rad", {"omega": 0}, "omega >= 1"),
+        ("rad", {"dleta": 1}, "dleta"),
+        ("truncat", {}, "Did you mean 'truncate'"),
+        ("truncate", {}, "steps"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named(rule, settings, message):
+    with pytest.raises(ValueError, match=message):
+        decode([[1]], Plan(16, 8, 8), rule, **settings)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((16, 5, 8), "not divisible"),
+        ((16, 8, 7), "multiple of 2"),
+        ((16, 8, 0), "do not divide"),
+        ((16, 8, 8, "linear"), "unknown schedule"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Plan(*arguments)
+
+
+def test_empty_prompts_batches_of_none_and_missing_maps_are_refused():
+    for prompts, size in (([], 4), ([[1], []], 4), ([[1]], 0)):
+        with pytest.raises(ValueError, match=r"prompt|batch_size"):
+            decode(prompts, Plan(8, 8, 4), batch_size=size)
+    with pytest.raises(ValueError, match="needs a map"):
+        decode([[1]], Plan(8, 8, 4), "rad", observed=False)
+
+
+def test_the_config_knows_the_rules_that_exist():
+    assert set(ExitRuleName.__args__) == set(RULES)

@@ -1,0 +1,171 @@
+"""A file is whole or absent, and one that cannot be used is named with what to do."""
+
+import hashlib
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tracedlm.records.atomic import replacing, write_text
+from tracedlm.records.manifest import DIGESTED, PACKAGE, code_digest, digest_of, write_manifest
+from tracedlm.records.moments import VARIANTS, Moments
+from tracedlm.records.parquet import column, read_table, table_writer, write_table
+from tracedlm.records.rrm import Rrm
+from tracedlm.records.tensors import read_arrays, write_arrays
+
+SCHEMA = pa.schema([column("sample_id", pa.int32(), "index"), column("kl", pa.float64(), "nats; null where undefined")])
+ROWS = [{"sample_id": 0, "kl": 0.5}, {"sample_id": 1, "kl": None}]
+
+
+def the_only_file_in(folder):
+    (path,) = folder.iterdir()
+    return path
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "file"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError), replacing(path) as temporary:
+        temporary.write_text("half of the n")
+        raise RuntimeError
+    assert the_only_file_in(tmp_path) == path and path.read_text() == "old"
+
+
+def test_a_failed_first_write_leaves_nothing(tmp_path):
+    with pytest.raises(RuntimeError), replacing(tmp_path / "new" / "file") as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert not list((tmp_path / "new").iterdir())
+
+
+def test_rows_that_do_not_fit_leave_nothing_half_written(tmp_path):
+    path = tmp_path / "table.parquet"
+    write_table(path, ROWS, SCHEMA)
+    before = path.read_bytes()
+    with pytest.raises((pa.ArrowInvalid, pa.ArrowTypeError)):
+        write_table(path, [{"sample_id": "zero", "kl": 0.0}], SCHEMA)
+    with pytest.raises((pa.ArrowInvalid, pa.ArrowTypeError)), table_writer(path, SCHEMA) as writer:
+        writer.write(ROWS)
+        writer.write([{"sample_id": "zero", "kl": 0.0}])
+    assert the_only_file_in(tmp_path) == path and path.read_bytes() == before
+
+
+def test_tables_keep_rows_nulls_and_the_meaning_of_columns(tmp_path):
+    with table_writer(tmp_path / "table.parquet", SCHEMA, {"dataset": "sudoku"}) as writer:
+        for row in ROWS:
+            writer.write([row])
+        writer.write([])
+    table = read_table(tmp_path / "table.parquet", SCHEMA, "rows")
+    assert table.to_pylist() == ROWS
+    assert table.schema.metadata[b"dataset"] == b"sudoku" and table.schema.field("kl").metadata[b"meaning"].startswith(b"nats")
+    assert read_table(tmp_path / "table.parquet", SCHEMA, "rows", columns=["kl"]).column_names == ["kl"]
+
+
+def spoil(path, how):
+    content = path.read_bytes()
+    path.write_bytes({"truncated": content[: len(content) // 2], "empty": b"", "text": b"a,b\n1,2\n"}[how])
+
+
+@pytest.mark.parametrize("how", ["truncated", "empty", "text"])
+def test_an_unreadable_table_says_which_and_what_to_do(how, tmp_path):
+    path = tmp_path / "table.parquet"
+    write_table(path, ROWS, SCHEMA)
+    spoil(path, how)
+    with pytest.raises(ValueError, match=r"table\.parquet: not a readable Parquet file of trace steps .*delete it and run snakemake"):
+        read_table(path, SCHEMA, "trace steps")
+
+
+def test_a_table_of_something_else_says_what_is_wrong(tmp_path):
+    path = tmp_path / "table.parquet"
+    pq.write_table(pa.table({"sample_id": pa.array([0], pa.int32())}), path)
+    with pytest.raises(ValueError, match=r"table\.parquet: column 'kl' is missing from steps; delete it"):
+        read_table(path, SCHEMA, "steps")
+    pq.write_table(pa.table({"sample_id": pa.array([0], pa.int64()), "kl": [0.0]}), path)
+    with pytest.raises(ValueError, match=r"table\.parquet: column 'sample_id' of steps is int64, expected int32; delete it"):
+        read_table(path, SCHEMA, "steps")
+    with pytest.raises(ValueError, match=r"none\.parquet: steps not found; run the rule"):
+        read_table(tmp_path / "none.parquet", SCHEMA, "steps")
+
+
+@pytest.mark.parametrize("how", ["truncated", "empty", "text"])
+@pytest.mark.parametrize("kind", [Moments, Rrm])
+def test_an_unreadable_tensor_file_says_which_and_what_to_do(kind, how, tmp_path):
+    path = tmp_path / "file.safetensors"
+    write_arrays(path, {"u": np.ones(4, np.float32)}, {"format": "x"})
+    spoil(path, how)
+    with pytest.raises(ValueError, match=r"file\.safetensors: not a readable safetensors file of .*delete it and make it anew"):
+        kind.read(path)
+
+
+@pytest.mark.parametrize("kind", [Moments, Rrm])
+def test_tensor_files_of_something_else_or_missing_are_named(kind, tmp_path):
+    path = tmp_path / "file.safetensors"
+    write_arrays(path, {"u": np.ones(4, np.float32)}, {})
+    with pytest.raises(ValueError, match=r"file\.safetensors: not a .*expected '(moments|rrm)/1'.*rule (sft|rrm) writes one"):
+        kind.read(path)
+    with pytest.raises(ValueError, match=r"none\.safetensors: .*not found"):
+        kind.read(tmp_path / "none.safetensors")
+
+
+def example_moments():
+    rng = np.random.default_rng(0)
+    shapes = {f"{layer}.{projection}.{matrix}": (4, 2) for layer in (0, 1, 10) for projection in "qkv" for matrix in "AB"}
+    updates = {f"{name}/{variant}": rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items() for variant in VARIANTS}
+    return Moments(updates, steps=7, eps=1e-8, betas=(0.9, 0.999))
+
+
+def test_moments_survive_writing_and_reading(tmp_path):
+    moments = example_moments()
+    moments.write(tmp_path / "m.safetensors")
+    back = Moments.read(tmp_path / "m.safetensors")
+    assert (back.steps, back.eps, back.betas) == (7, 1e-8, (0.9, 0.999)) and set(back.mean_updates) == set(moments.mean_updates)
+    assert all(np.array_equal(back.mean_updates[name], moments.mean_updates[name]) for name in moments.mean_updates)
+    assert back.modules()[0].startswith("0.") and back.modules()[-1] == "10.v.B"
+    np.testing.assert_array_equal(back.mean_update(-1, "q", "B", "inside_raw"), moments.mean_updates["10.q.B/inside_raw"])
+
+
+@pytest.mark.parametrize(
+    "where", [(2, "q", "B", "inside_raw"), (-4, "q", "B", "inside_raw"), (0, "o", "B", "inside_raw"), (0, "q", "B", "raw")]
+)
+def test_moments_that_were_not_recorded_are_named(where):
+    with pytest.raises(ValueError, match=r"no moments of .*recorded: layers 0\.\.10, .*outside_raw"):
+        example_moments().mean_update(*where)
+
+
+def example_map(u):
+    return Rrm(np.asarray(u, np.float32), np.eye(len(u), 2, dtype=np.float32), 5, "q", "B", "moments", "outside_raw")
+
+
+def test_maps_survive_writing_and_reading(tmp_path):
+    rrm = example_map([0.6, 0.8, 0.0])
+    rrm.write(tmp_path / "q.safetensors")
+    back = Rrm.read(tmp_path / "q.safetensors")
+    assert np.array_equal(back.u, rrm.u) and np.array_equal(back.subspace, rrm.subspace)
+    assert (back.layer, back.projection, back.matrix, back.source, back.variant) == (5, "q", "B", "moments", "outside_raw")
+
+
+@pytest.mark.parametrize("u", [[0.6, 0.9, 0.0], [0.0, 0.0, 0.0], [np.nan, 0.6, 0.8]])
+def test_a_map_that_is_not_of_unit_norm_is_refused(u, tmp_path):
+    example_map(u).write(tmp_path / "q.safetensors")
+    with pytest.raises(ValueError, match=r"q\.safetensors: the map's vector has norm .*, expected 1"):
+        Rrm.read(tmp_path / "q.safetensors")
+
+
+def test_arrays_keep_their_bits_whatever_their_layout(tmp_path):
+    array = np.arange(12, dtype=np.float32).reshape(3, 4).T
+    write_arrays(tmp_path / "a.safetensors", {"a": array}, {})
+    assert np.array_equal(read_arrays(tmp_path / "a.safetensors", "arrays")[0]["a"], array)
+
+
+@pytest.mark.parametrize("stage", DIGESTED)
+def test_the_modules_a_stage_runs_exist(stage):
+    assert all((PACKAGE / part).exists() for part in DIGESTED[stage] if part != "report")
+
+
+def test_a_manifest_says_what_made_a_result(tmp_path):
+    write_manifest(tmp_path / "m.json", "rrm", steps=3)
+    record = json.loads((tmp_path / "m.json").read_text())
+    assert record["stage"] == "rrm" and record["steps"] == 3 and record["code"] == code_digest("rrm") and record["versions"]["numpy"]
+    assert digest_of(tmp_path / "m.json") == hashlib.sha256((tmp_path / "m.json").read_bytes()).hexdigest()[:16]

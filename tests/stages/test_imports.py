@@ -1,0 +1,33 @@
+"""Analysis jobs start in a fraction of a second: they import neither torch nor transformers."""
+
+import importlib.util
+import subprocess
+import sys
+
+import pytest
+
+ANALYSIS = [
+    "stages.data",
+    "stages.rrm",
+    "stages.readout",
+    "stages.certify",
+    "stages.job_log",
+    "config",
+    "config_docs",
+    "certification",
+    "report",
+]
+RECORDS = [f"records.{name}" for name in ("atomic", "manifest", "metrics", "moments", "parquet", "rrm", "series", "tensors", "trace")]
+
+
+@pytest.mark.parametrize("modules", [ANALYSIS, RECORDS], ids=["stages", "records"])
+def test_analysis_loads_no_torch(modules):
+    names = [f"tracedlm.{name}" for name in modules if name != "report" or importlib.util.find_spec("tracedlm.report")]
+    program = (
+        "import importlib, sys\n"
+        f"for name in {names}:\n"
+        "    importlib.import_module(name)\n"
+        "    print(name, *(heavy for heavy in ('torch', 'transformers') if heavy in sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines() == names

@@ -1,0 +1,73 @@
+"""No problem is in two splits, and the papers' test problems are in none that we draw."""
+
+import json
+import random
+
+import pytest
+
+from tracedlm.resources import resource
+from tracedlm.tasks import TASKS, get_task
+from tracedlm.tasks.sudoku import solutions
+from tracedlm.tasks.task import SPLIT_SHARES, held_out, key_digest
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_samples_of_the_splits_are_disjoint(name):
+    task = get_task(name)
+    keys = {split: {task.key(problem) for problem in task.sample(split, 60, seed=3)} for split in SPLIT_SHARES}
+    assert all(len(found) == 60 for found in keys.values())
+    assert not keys["train"] & keys["validation"] and not keys["train"] & keys["test"] and not keys["validation"] & keys["test"]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_split_is_a_function_of_the_problem_alone(name):
+    task = get_task(name)
+    for split in SPLIT_SHARES:
+        assert all(task.split_of(dict(problem)) == split for problem in task.sample(split, 20, seed=5))
+    assert task.sample("train", 20, seed=5) == task.sample("train", 20, seed=5) != task.sample("train", 20, seed=6)
+
+
+def test_countdown_problems_are_the_same_in_any_order_of_the_numbers():
+    task = get_task("countdown")
+    one, other = {"input": "30,100,93", "output": "23"}, {"input": "93,30,100", "output": "23"}
+    assert task.key(one) == task.key(other) != task.key({**one, "output": "24"})
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_shipped_test_files_hold_problems_of_the_test_split(name):
+    task = get_task(name)
+    shipped = task.read(next(resource("data").glob(f"{name}_test.*")))
+    assert {task.split_of(problem) for problem in shipped} == {"test"}
+
+
+@pytest.mark.shared
+def test_all_of_the_papers_puzzles_are_held_out(shared):
+    for name, file, count in (("countdown", "countdown_cd3_test.jsonl", 256), ("sudoku", "4x4_test_sudoku.csv", 500)):
+        task = get_task(name)
+        problems = task.read(shared / "data" / file)
+        assert len(problems) == count
+        assert {key_digest(task.key(problem)) for problem in problems} <= held_out(name)
+        assert {task.split_of(problem) for problem in problems} == {None}
+
+
+@pytest.mark.shared
+def test_no_generated_split_contains_a_paper_puzzle(shared):
+    for name, file in (("countdown", "countdown_cd3_test.jsonl"), ("sudoku", "4x4_test_sudoku.csv")):
+        task = get_task(name)
+        papers = {task.key(problem) for problem in task.read(shared / "data" / file)}
+        for split in SPLIT_SHARES:
+            assert not papers & {task.key(problem) for problem in task.sample(split, 200, seed=0)}
+
+
+@pytest.mark.shared
+def test_a_quarter_of_the_papers_sudokus_have_several_solutions(shared):
+    puzzles = [problem["Puzzle"] for problem in get_task("sudoku").read(shared / "data/4x4_test_sudoku.csv")]
+    assert (sum(len(solutions(puzzle)) > 1 for puzzle in puzzles), len(puzzles)) == (124, 500)
+
+
+def test_drawn_sudokus_have_eight_blanks_and_drawn_countdowns_a_solution_of_integers():
+    for seed in range(20):
+        assert get_task("sudoku").draw(random.Random(seed))["Puzzle"].count("0") == 8
+        problem = get_task("countdown").draw(random.Random(seed))
+        assert len(problem["input"].split(",")) == 3 and 1 <= int(problem["output"]) <= 100
+        json.dumps(problem)

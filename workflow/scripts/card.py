@@ -1,0 +1,11 @@
+"""Rule `card`."""
+
+from pathlib import Path
+
+from tracedlm.stages.job_log import logged
+
+with logged(snakemake.log[0]):
+    from tracedlm.stages.card import evaluate
+
+    p = snakemake.params
+    evaluate(p.model, p.test_files, p.seq_lens, p.card["samples"], p.batch_size, p.seed, snakemake.threads, Path(snakemake.output[0]))

@@ -1,0 +1,12 @@
+"""Rule `tables`."""
+
+from pathlib import Path
+
+from tracedlm.report.evidence import read_evidence
+from tracedlm.report.names import TABLES, TIMED_TABLES
+from tracedlm.report.tables import make_tables
+from tracedlm.stages.job_log import logged
+
+with logged(snakemake.log[0]):
+    folder = Path(snakemake.output[0]).parent
+    make_tables(read_evidence(folder.parent, **snakemake.params.shown), TABLES + TIMED_TABLES, folder)
