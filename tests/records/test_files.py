@@ -153,6 +153,15 @@ def test_a_map_that_is_not_of_unit_norm_is_refused(u, tmp_path):
         Rrm.read(tmp_path / "q.safetensors")
 
 
+def test_equal_arrays_and_metadata_are_equal_files(tmp_path):
+    """Whatever the order of the metadata, which safetensors would write in hash order."""
+    arrays, facts = {"b": np.ones(3), "a": np.zeros((2, 2), np.float32)}, {name: name for name in "zyxwvutsrq"}
+    write_arrays(tmp_path / "one", arrays, facts)
+    write_arrays(tmp_path / "other", arrays, dict(sorted(facts.items())))
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
+    assert read_arrays(tmp_path / "one", "arrays")[1] == facts
+
+
 def test_arrays_keep_their_bits_whatever_their_layout(tmp_path):
     array = np.arange(12, dtype=np.float32).reshape(3, 4).T
     write_arrays(tmp_path / "a.safetensors", {"a": array}, {})

@@ -146,8 +146,7 @@ def test_running_a_job_again_gives_the_same_bytes(study):
     trace, certify = study / RESULTS / "traces/sudoku/64/test", study / RESULTS / "certify/sudoku/64/q"
     tables = {path.relative_to(trace): pq.read_table(path) for path in trace.rglob("*.parquet")}
     files = {**contents(certify, "*"), **{Path("readout"): (study / RESULTS / "readouts/sudoku/64/test/q.parquet").read_bytes()}}
-    targets = [str(RESULTS / "traces/sudoku/64/test/manifest.json"), str(RESULTS / "certify/sudoku/64/q/summary.json")]
-    snakemake(study, *targets, "--forcerun", "trace", "certify", "--until", "trace", "readout", "certify", "--rerun-triggers", "mtime")
+    snakemake(study, str(RESULTS / "certify/sudoku/64/q/summary.json"), "--forcerun", str(RESULTS / "traces/sudoku/64/test/manifest.json"))
     assert len(tables) == 3
     for path, before in tables.items():
         after = pq.read_table(trace / path)

@@ -73,8 +73,10 @@ class Sudoku(Task):
         return f"Sudoku 4x4: {problem['Puzzle']}."
 
     def solve(self, problem: Problem, length: int, rng: random.Random) -> str:
-        """Fill in rounds, each in reading order: every cell that the grid before the round leaves one candidate; where there is
-        none, guess at the first cell with the fewest. From 256 tokens on, the digits seen are listed by row, column and box.
+        """Fill in rounds, each in reading order: every cell that the grid before the round leaves one candidate.
+
+        Where there is none, guess at the first cell with the fewest. From 256 tokens on, the digits seen are listed by row,
+        column and box.
         """
         grid, solution = list(problem["Puzzle"]), problem["Solution"]
         lines: list[str] = []
