@@ -1,7 +1,14 @@
 """tracedlm: certified early exits for diffusion language models. Importing it costs nothing; names load on first use."""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tracedlm.certification import certify
+    from tracedlm.generation import generate
+    from tracedlm.models.denoiser import load_denoiser
+    from tracedlm.models.moment_recorder import MomentRecorder
+    from tracedlm.stages.rrm import build_rrm
 
 _HOME = {
     "load_denoiser": "tracedlm.models.denoiser",
@@ -11,7 +18,7 @@ _HOME = {
     "MomentRecorder": "tracedlm.models.moment_recorder",
 }
 
-__all__ = ["MomentRecorder", "build_rrm", "certify", "generate", "load_denoiser"]  # noqa: F822  (defined by __getattr__)
+__all__ = ["MomentRecorder", "build_rrm", "certify", "generate", "load_denoiser"]
 
 
 def __getattr__(name: str) -> Any:

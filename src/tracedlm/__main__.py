@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,6 +43,7 @@ def _run_generate(options: argparse.Namespace) -> None:
     from tracedlm.records.rrm import Rrm
 
     prompts = options.prompt or sys.stdin.read().splitlines()
+    settings: dict[str, Any] = dict(_setting(text) for text in options.set)
     denoiser = tracedlm.load_denoiser(options.model, options.adapter)
     result = tracedlm.generate(
         denoiser,
@@ -52,7 +54,7 @@ def _run_generate(options: argparse.Namespace) -> None:
         exit=options.exit,
         rrm=Rrm.read(options.rrm) if options.rrm else None,
         batch_size=options.batch_size,
-        **dict(_setting(text) for text in options.set),
+        **settings,
     )
     for prompt, text, nfe, stopped_at in zip(prompts, result.text, result.nfe, result.stopped_at, strict=True):
         print(json.dumps({"prompt": prompt, "text": text, "nfe": int(nfe), "stopped_at": stopped_at}))

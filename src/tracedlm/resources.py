@@ -1,4 +1,4 @@
-"""Where the files shipped with the project are."""
+"""Where the files shipped with the project are, and the files a config names."""
 
 from pathlib import Path
 
@@ -8,3 +8,16 @@ ROOT = Path(__file__).resolve().parents[2]
 def resource(*parts: str) -> Path:
     """Path of a file under `resources/` of the checkout this package is installed from (editable install)."""
     return ROOT.joinpath("resources", *parts)
+
+
+def located(path: str | Path) -> Path:
+    """A path a config names: as it stands if it exists, else the same path in the repository if that exists."""
+    return ROOT / path if not Path(path).exists() and (ROOT / path).exists() else Path(path)
+
+
+def checkpoint_files(path: str | Path) -> list[str]:
+    """Files of a local checkpoint that decide what it computes; none for a hub id, whose revision is its own."""
+    folder = located(path)
+    return (
+        sorted(str(file) for pattern in ("*.safetensors", "*.json", "*.jinja") for file in folder.glob(pattern)) if folder.is_dir() else []
+    )

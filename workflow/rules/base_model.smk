@@ -23,6 +23,8 @@ rule pretrain:
 
 
 rule card:
+    input:
+        MODEL_FILES,
     output:
         "results/base/card.json",
     log:

@@ -2,6 +2,8 @@
 
 
 rule data:
+    input:
+        lambda wildcards: [str(path) for path in [located(catalogue(wildcards).test)] if path.exists()],  # rule data says what is missing
     output:
         train="<results>/data/{dataset}/train.txt",
         validation="<results>/data/{dataset}/validation.txt",

@@ -4,6 +4,7 @@
 rule exits:
     input:
         data="<results>/data/{dataset}/test.txt",
+        model=MODEL_FILES,
         adapter=rules.sft.output.adapter,
         rrm=rules.rrm.output.q,
     output:

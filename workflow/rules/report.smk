@@ -8,9 +8,6 @@ SUMMARIES = over_sets(rules.certify.output.summary, readout=READOUTS)
 GRIDS = over_sets(rules.certify.output.grid, readout=READOUTS)
 METRICS = [*SUMMARIES, *GRIDS, *over_sets(rules.exits.output), *rules.storage.output, *rules.select.output]
 MAIN_READOUT = "q" if "q" in READOUTS else READOUTS[0]
-TABLE, PAGE, STYLE = (
-    f"src/tracedlm/report/templates/{name}" for name in ("table.tex.j2", "page.html.j2", "page.css")
-)  # not in the code digest
 
 
 include: "figures.smk"
@@ -19,7 +16,6 @@ include: "figures.smk"
 rule tables:
     input:
         METRICS,
-        TABLE,
     output:
         report(expand("<results>/tables/{name}.csv", name=ALL_TABLES), caption="../report/tables.rst", category="Tables"),
         expand("<results>/tables/{name}.tex", name=ALL_TABLES),
@@ -40,7 +36,6 @@ rule page:
     input:
         rules.tables.output,
         rules.figures.output,
-        [PAGE, STYLE],
         manifests=[*SUMMARIES, *over_sets(rules.exits.output.manifest), rules.sft.output.manifest, rules.rrm.output.manifest],
     output:
         report("<results>/report.html", caption="../report/page.rst", category="Report"),

@@ -23,6 +23,7 @@ rule rrm:
 rule storage:
     input:
         **{projection: f"<results>/rrm/{projection}.safetensors" for projection in PROJECTIONS},
+        model=MODEL_FILES,
     output:
         "<results>/rrm/storage.json",
     log:

@@ -3,7 +3,8 @@
 
 rule sft:
     input:
-        expand("<results>/data/{dataset}/train.txt", dataset=STUDY.datasets),
+        data=expand("<results>/data/{dataset}/train.txt", dataset=STUDY.datasets),
+        model=MODEL_FILES,
     output:
         adapter=directory("<results>/sft/adapter"),
         moments="<results>/sft/moments.safetensors",

@@ -6,6 +6,7 @@ import sys
 from tracedlm.config import load_study
 from tracedlm.records.manifest import code_digest
 from tracedlm.records.rrm import PROJECTIONS
+from tracedlm.resources import checkpoint_files, located
 
 try:
     STUDY = load_study(config)
@@ -18,6 +19,7 @@ for name, value in {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "10000000
 
 THREADS = STUDY.resources.threads
 READOUTS = STUDY.readouts
+MODEL_FILES = checkpoint_files(STUDY.model.path)
 READOUT_Q = "<results>/readouts/{dataset}/{seq_len}/validation/q.parquet"
 
 

@@ -6,6 +6,7 @@ TRACE = "<results>/traces/{dataset}/{seq_len}/{split}/"
 rule trace:
     input:
         data="<results>/data/{dataset}/{split}.txt",
+        model=MODEL_FILES,
         adapter=rules.sft.output.adapter,
         maps=[rules.rrm.output[projection] for projection in PROJECTIONS],
     output:

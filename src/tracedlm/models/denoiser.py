@@ -9,7 +9,7 @@ from peft import PeftModel, get_peft_model_state_dict
 from peft.utils import load_peft_weights
 from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
 
-from tracedlm.resources import ROOT
+from tracedlm.resources import located
 
 
 class Denoiser:
@@ -70,7 +70,7 @@ def load_denoiser(
     Raises:
         ValueError: The checkpoint is unreadable, of another architecture, or lacks a mask token; or the adapter does not fit.
     """
-    path = _in_repository(path)
+    path = str(located(path))
     precision = getattr(torch, dtype) if isinstance(dtype, str) else dtype or torch.float32
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
@@ -120,7 +120,3 @@ def _device(name: str | None) -> torch.device:
     if name not in (None, "auto"):
         return torch.device(name)
     return torch.accelerator.current_accelerator() or torch.device("cpu") if torch.accelerator.is_available() else torch.device("cpu")
-
-
-def _in_repository(path: str | Path) -> str:
-    return str(ROOT / path) if not Path(path).exists() and (ROOT / path).exists() else str(path)

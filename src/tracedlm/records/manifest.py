@@ -26,12 +26,16 @@ DIGESTED: dict[str, tuple[str, ...]] = {
 """Modules each stage runs: a change in one of them makes its results, and what follows, stale."""
 
 
+KINDS = ("py", "j2", "css")
+"""Suffixes of source files: modules and templates."""
+
+
 def code_digest(stage: str) -> str:
     """Digest of the source files a stage runs; Snakemake does not see changes inside a package by itself."""
     digest = hashlib.sha256()
     for part in DIGESTED[stage]:
         path = PACKAGE / part
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+        for file in sorted(file for kind in KINDS for file in path.rglob(f"*.{kind}")) if path.is_dir() else [path]:
             digest.update(file.relative_to(PACKAGE).as_posix().encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:16]
 

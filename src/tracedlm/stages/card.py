@@ -13,7 +13,7 @@ from tracedlm.generation import generate
 from tracedlm.models.denoiser import Denoiser, load_denoiser
 from tracedlm.models.training import IGNORED, NoisyBatches
 from tracedlm.records.atomic import write_text
-from tracedlm.resources import ROOT
+from tracedlm.resources import located
 from tracedlm.stages.examples import encode_example
 from tracedlm.tasks import Problem, Task, get_task
 from tracedlm.theory.calibration import expected_calibration_error
@@ -53,7 +53,7 @@ def evaluate(
     curves, calibration = [], []
     for dataset, file in test_files.items():
         task = get_task(dataset)
-        problems = task.read(ROOT / file)[:samples]
+        problems = task.read(located(file))[:samples]
         for seq_len in seq_lens:
             for share in tqdm(FORWARD_SHARES, desc=f"card {dataset} {seq_len}", unit="budget"):
                 curves.append(_accuracy(denoiser, task, problems, seq_len, max(seq_len // 32, round(share * seq_len / 2)), batch_size))

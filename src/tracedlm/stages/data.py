@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tracedlm.records.manifest import write_manifest
-from tracedlm.resources import ROOT
+from tracedlm.resources import located
 from tracedlm.tasks import Problem, get_task
 
 
@@ -14,7 +14,7 @@ def make_data(dataset: str, test_file: str, sizes: dict[str, int], seed: int, ou
         ValueError: The test file is missing, malformed or too short, or it shares a problem with a drawn split.
     """
     task = get_task(dataset)
-    path = Path(test_file) if Path(test_file).exists() else ROOT / test_file
+    path = located(test_file)
     if not path.exists():
         raise ValueError(f"catalogue.{dataset}.test: {test_file} does not exist; expected a file with the fields {', '.join(task.fields)}")
     test = task.read(path)

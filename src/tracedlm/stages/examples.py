@@ -23,11 +23,13 @@ def encode_example(tokenizer: Any, task: Task, problem: Problem, canvas: int, rn
     return None if response is None else (encode_prompt(tokenizer, task.prompt(problem)), response)
 
 
-def draw_examples(tokenizer: Any, tasks: list[Task], n: int, canvas: int, rng: random.Random) -> list[tuple[list[int], list[int]]]:
-    """`n` fresh examples of the training split, tasks in equal shares on average."""
+def draw_examples(
+    tokenizer: Any, tasks: list[Task], weights: list[float], n: int, canvas: int, rng: random.Random
+) -> list[tuple[list[int], list[int]]]:
+    """`n` fresh examples of the training split, tasks in proportion to their weights on average."""
     examples: list[tuple[list[int], list[int]]] = []
     while len(examples) < n:
-        task = rng.choice(tasks)
+        (task,) = rng.choices(tasks, weights)
         problem = task.draw(rng)
         if task.split_of(problem) == "train" and (example := encode_example(tokenizer, task, problem, canvas, rng)):
             examples.append(example)

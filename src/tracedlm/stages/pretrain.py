@@ -32,14 +32,16 @@ def pretrain(settings: Pretrain, datasets: list[str], seed: int, threads: int, w
         out: Folder of the published checkpoint.
     """
     torch.set_num_threads(threads)
-    tasks = [TASKS[name] for name in datasets]
+    tasks, weights = [TASKS[name] for name in datasets], [settings.task_weights.get(name, 1.0) for name in datasets]
     tokenizer: Any = train_tokenizer(_corpus(tasks, seed), settings.vocabulary)
     torch.manual_seed(seed)
     model = new_model(tokenizer, settings.hidden, settings.feed_forward, settings.layers, settings.heads)
 
     def draw(step: int) -> list[tuple[list[int], list[int]]]:
         canvas = settings.canvases[step % len(settings.canvases)]
-        return draw_examples(tokenizer, tasks, max(1, settings.batch_tokens // canvas), canvas, random.Random(f"pretrain/{seed}/{step}"))
+        return draw_examples(
+            tokenizer, tasks, weights, max(1, settings.batch_tokens // canvas), canvas, random.Random(f"pretrain/{seed}/{step}")
+        )
 
     batches = NoisyBatches(
         draw, settings.steps, tokenizer.mask_token_id, tokenizer.pad_token_id, seed, settings.block_length, settings.block_share

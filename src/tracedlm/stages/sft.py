@@ -18,6 +18,7 @@ from tracedlm.models.training import DiffusionTrainer, Encoded, NoisyBatches, on
 from tracedlm.records.manifest import code_digest, digest_of, write_manifest
 from tracedlm.records.metrics import GRADIENTS
 from tracedlm.records.parquet import write_table
+from tracedlm.resources import checkpoint_files
 from tracedlm.stages.examples import encode_example
 from tracedlm.tasks import get_task
 
@@ -43,7 +44,8 @@ def fine_tune(
         "seed": seed,
         "data": {name: digest_of(path) for name, path in files.items()},
     }
-    work = scratch / hashlib.sha256(json.dumps([facts, code_digest("sft")], sort_keys=True).encode()).hexdigest()[:16]
+    weights = [(file, Path(file).stat().st_mtime_ns, Path(file).stat().st_size) for file in checkpoint_files(model["path"])]
+    work = scratch / hashlib.sha256(json.dumps([facts, weights, code_digest("sft")], sort_keys=True).encode()).hexdigest()[:16]
     denoiser = load_denoiser(model["path"], device=model["device"], dtype=model["dtype"])
     examples = _examples(denoiser.tokenizer, files, settings.canvas, seed)
     order = [
