@@ -18,6 +18,5 @@ def located(path: str | Path) -> Path:
 def checkpoint_files(path: str | Path) -> list[str]:
     """Files of a local checkpoint that decide what it computes; none for a hub id, whose revision is its own."""
     folder = located(path)
-    return (
-        sorted(str(file) for pattern in ("*.safetensors", "*.json", "*.jinja") for file in folder.glob(pattern)) if folder.is_dir() else []
-    )
+    named = {"config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
+    return sorted(str(file) for file in folder.glob("*") if file.name in named or file.suffix == ".safetensors")

@@ -1,7 +1,6 @@
 """Rule `card`: what a base model can do, for its model card: accuracy over forwards, and calibration by mask ratio."""
 
 import json
-import random
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +82,7 @@ def _accuracy(denoiser: Denoiser, task: Task, problems: list[Problem], seq_len: 
 
 def _calibration(denoiser: Denoiser, task: Task, problems: list[Problem], seq_len: int, seed: int) -> list[dict[str, Any]]:
     """ECE and accuracy of masked-token predictions on worked solutions, by mask ratio."""
-    rng = random.Random(f"card/{seed}")
-    encoded = [encode_example(denoiser.tokenizer, task, problem, seq_len, rng) for problem in problems]
+    encoded = [encode_example(denoiser.tokenizer, task, problem, seq_len) for problem in problems]
     examples = [example for example in encoded if example is not None]
     rows = []
     for ratio in RATIOS:

@@ -17,9 +17,9 @@ def encode_response(tokenizer: Any, text: str, canvas: int) -> list[int] | None:
     return tokens + [tokenizer.pad_token_id] * (canvas - len(tokens)) if len(tokens) <= canvas else None
 
 
-def encode_example(tokenizer: Any, task: Task, problem: Problem, canvas: int, rng: random.Random) -> tuple[list[int], list[int]] | None:
+def encode_example(tokenizer: Any, task: Task, problem: Problem, canvas: int) -> tuple[list[int], list[int]] | None:
     """Prompt and padded response of one problem with its worked solution; None where the solution does not fit."""
-    response = encode_response(tokenizer, task.solve(problem, canvas, rng), canvas)
+    response = encode_response(tokenizer, task.solve(problem, canvas), canvas)
     return None if response is None else (encode_prompt(tokenizer, task.prompt(problem)), response)
 
 
@@ -31,6 +31,6 @@ def draw_examples(
     while len(examples) < n:
         (task,) = rng.choices(tasks, weights)
         problem = task.draw(rng)
-        if task.split_of(problem) == "train" and (example := encode_example(tokenizer, task, problem, canvas, rng)):
+        if task.split_of(problem) == "train" and (example := encode_example(tokenizer, task, problem, canvas)):
             examples.append(example)
     return examples

@@ -77,11 +77,10 @@ def trapezoid(step: int, settings: Pretrain) -> float:
 
 
 def _corpus(tasks: list[Task], seed: int) -> list[str]:
-    rng = random.Random(f"corpus/{seed}")
     texts = []
     for task in tasks:
         problems = task.stream("train", seed)
         for index in range(CORPUS_EXAMPLES):
             problem = next(problems)
-            texts += [task.prompt(problem), task.solve(problem, (128, 256)[index % 2], rng)]
+            texts += [task.prompt(problem), task.solve(problem, (128, 256)[index % 2])]
     return texts

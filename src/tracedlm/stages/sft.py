@@ -47,7 +47,7 @@ def fine_tune(
     weights = [(file, Path(file).stat().st_mtime_ns, Path(file).stat().st_size) for file in checkpoint_files(model["path"])]
     work = scratch / hashlib.sha256(json.dumps([facts, weights, code_digest("sft")], sort_keys=True).encode()).hexdigest()[:16]
     denoiser = load_denoiser(model["path"], device=model["device"], dtype=model["dtype"])
-    examples = _examples(denoiser.tokenizer, files, settings.canvas, seed)
+    examples = _examples(denoiser.tokenizer, files, settings.canvas)
     order = [
         index
         for epoch in range(settings.steps * settings.batch_size // len(examples) + 1)
@@ -83,11 +83,10 @@ def fine_tune(
     shutil.rmtree(scratch)
 
 
-def _examples(tokenizer: Any, files: dict[str, Path], canvas: int, seed: int) -> list[Encoded]:
+def _examples(tokenizer: Any, files: dict[str, Path], canvas: int) -> list[Encoded]:
     """Every training problem with its worked solution; those that do not fit the canvas are left out."""
-    rng = random.Random(f"sft/{seed}")
     encoded = [
-        encode_example(tokenizer, task, problem, canvas, rng)
+        encode_example(tokenizer, task, problem, canvas)
         for name in files
         for task in [get_task(name)]
         for problem in task.read(files[name])

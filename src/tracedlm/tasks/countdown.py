@@ -66,7 +66,7 @@ class Countdown(Task):
         numbers, target = _parse(problem)
         return f"Countdown: make {target} from {','.join(map(str, numbers))}."
 
-    def solve(self, problem: Problem, length: int, rng: random.Random) -> str:
+    def solve(self, problem: Problem, length: int) -> str:
         """Work backwards from the target.
 
         For each number as the last one used, list what the other two would have to make and what they can make; where

@@ -72,7 +72,7 @@ class Sudoku(Task):
     def question(self, problem: Problem) -> str:
         return f"Sudoku 4x4: {problem['Puzzle']}."
 
-    def solve(self, problem: Problem, length: int, rng: random.Random) -> str:
+    def solve(self, problem: Problem, length: int) -> str:
         """Fill in rounds, each in reading order: every cell that the grid before the round leaves one candidate.
 
         Where there is none, guess at the first cell with the fewest. From 256 tokens on, the digits seen are listed by row,

@@ -73,7 +73,7 @@ class Task(ABC):
         """The problem in words."""
 
     @abstractmethod
-    def solve(self, problem: Problem, length: int, rng: random.Random) -> str:
+    def solve(self, problem: Problem, length: int) -> str:
         """A worked response in `<reasoning>..</reasoning><answer>..</answer>` form, written for `length` tokens."""
 
     @abstractmethod
