@@ -14,6 +14,7 @@ rule exits:
         "<logs>/exits/{dataset}-{seq_len}.log",
     benchmark:
         "<benchmarks>/exits/{dataset}-{seq_len}.jsonl"
+    priority: 1  # the longest jobs first, so that no core idles at the end
     conda:
         "../../environment.yml"
     threads: THREADS
