@@ -129,9 +129,7 @@ class Exits(Section):
 
     rules: tuple[ExitRuleName, ...] = Field(default=("full", "skip_noop", "rad", "truncate", "random"), description="Exit rules to run")
     rad: RadSettings = Field(default=RadSettings(), description="Settings of `rad`")
-    budgets: tuple[float, ...] = Field(
-        default=(0.125, 0.5), description="Forwards of further `truncate` runs, as shares of full decoding"
-    )
+    budgets: tuple[float, ...] = Field(default=(0.125, 0.5), description="Forwards of further `truncate` runs, as shares of full decoding")
 
     @model_validator(mode="after")
     def _needs_rad(self) -> "Exits":

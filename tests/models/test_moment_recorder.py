@@ -1,6 +1,5 @@
 """The mean update is what AdamW's own moments give, recording changes nothing, and a killed run loses nothing."""
 
-
 import numpy as np
 import pytest
 import torch
