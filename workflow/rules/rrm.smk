@@ -33,7 +33,7 @@ rule storage:
     conda:
         "../../environment.yml"
     params:
-        model=STUDY.model.path,
+        model=STUDY.model.model_dump(),
         code=code_digest("rrm"),
     script:
         "../scripts/storage.py"

@@ -7,4 +7,4 @@ from tracedlm.stages.job_log import logged
 from tracedlm.stages.rrm import storage
 
 with logged(snakemake.log[0]):
-    storage(snakemake.params.model, {name: Path(snakemake.input[name]) for name in PROJECTIONS}, Path(snakemake.output[0]))
+    storage(snakemake.params.model["path"], {name: Path(snakemake.input[name]) for name in PROJECTIONS}, Path(snakemake.output[0]))
