@@ -9,8 +9,8 @@ from tqdm import tqdm
 from tracedlm.config import Decode, Exits, steps_for
 from tracedlm.decode.engine import Decoded
 from tracedlm.decode.plan import Plan
-from tracedlm.generation import decode_stream, encode
-from tracedlm.models.denoiser import Denoiser, load_denoiser
+from tracedlm.generation import decode_stream, encode, response_text
+from tracedlm.models.denoiser import load_denoiser
 from tracedlm.records import trace as tables
 from tracedlm.records.manifest import write_manifest
 from tracedlm.records.parquet import write_table
@@ -66,23 +66,23 @@ def compare_exits(
     if "random" in exits.rules:
         results["random"] = [(f"random(steps={budget:.2f})", run("random", steps=budget, seed=seed))]
     baseline = results["full"][0][1]
+    answers = [task.score(problems[one.sample], response_text(denoiser, one)).answer for one in baseline]
     for name, runs in results.items():
         rows = [
-            _row(denoiser, task, problems[one.sample], prompts[one.sample], one, full, label)
+            _row(sample_row(denoiser, task, problems[one.sample], prompts[one.sample], one, "test"), one, full, answer, label)
             for label, done in runs
-            for one, full in zip(done, baseline, strict=True)
+            for one, full, answer in zip(done, baseline, answers, strict=True)
         ]
         write_table(out[name], rows, tables.EXITS, {"dataset": dataset, "seq_len": str(seq_len), "steps": str(plan.steps)})
     write_manifest(manifest, "exits", dataset=dataset, seq_len=seq_len, samples=len(prompts), exits=exits.model_dump(), seed=seed)
 
 
-def _row(denoiser: Denoiser, task: Any, problem: Any, prompt: list[int], one: Decoded, full: Decoded, label: str) -> dict[str, Any]:
-    row = sample_row(denoiser, task, problem, prompt, one, "test")
-    reference = sample_row(denoiser, task, problem, prompt, full, "test")
+def _row(row: dict[str, Any], one: Decoded, full: Decoded, full_answer: str | None, label: str) -> dict[str, Any]:
+    """A sample's row with what it cost and how it differs from full decoding of the same prompt."""
     return {
         **row,
         "stopped_at": list(one.stopped_at),
         "token_flips": int((one.tokens != full.tokens).sum()),
-        "answer_flip": row["answer"] != reference["answer"],
+        "answer_flip": row["answer"] != full_answer,
         "rule": label,
     }
