@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tracedlm.config import Study, load_study, load_yaml, steps_for
+from tracedlm.config import Study, load_study, load_yaml
 from tracedlm.config_docs import markdown
+from tracedlm.theory.schedule import total_steps
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "config").glob("*.yaml"))
@@ -116,7 +117,8 @@ def test_a_study_is_frozen(raw):
 
 
 def test_the_papers_steps_are_half_the_tokens(raw):
-    assert [steps_for(length, load_study({**raw, "decode": {}}).decode) for length in (128, 256, 512)] == [64, 128, 256]
+    per_step = load_study({**raw, "decode": {}}).decode.tokens_per_step
+    assert [total_steps(length, per_step) for length in (128, 256, 512)] == [64, 128, 256]
 
 
 def test_the_documentation_is_current():

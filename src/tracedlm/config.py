@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tracedlm.tasks.names import TASK_NAMES
+from tracedlm.theory.schedule import total_steps
 
 Readout = Literal["q", "k", "v", "qkv_mean", "qkv_max"]
 ExitRuleName = Literal["full", "skip_noop", "rad", "truncate", "random"]
@@ -143,6 +144,9 @@ class Exits(Section):
 class Pretrain(Section):
     """How the shipped base model is trained; only `snakemake base_model` reads this."""
 
+    start: str | None = Field(
+        default=None, description="Checkpoint to train further, with its tokenizer; the sizes below then do not apply"
+    )
     hidden: Positive = Field(default=192, description="Model width")
     layers: Positive = Field(default=6, description="Transformer blocks")
     heads: Positive = Field(default=4, description="Attention heads")
@@ -154,7 +158,7 @@ class Pretrain(Section):
     learning_rate: float = Field(default=4e-3, gt=0, description="Peak Muon and AdamW learning rate")
     weight_decay: float = Field(default=0.05, ge=0, description="AdamW weight decay")
     batch_tokens: Positive = Field(default=6144, description="Canvas tokens per step")
-    canvases: tuple[Positive, ...] = Field(default=(128, 128, 128, 256), description="Canvas lengths, one per step in turn")
+    canvases: tuple[Positive, ...] = Field(default=(128, 128, 256), description="Canvas lengths, one per step in turn")
     block_length: Positive = Field(default=32, description="Block length of the noise that imitates decoding")
     task_weights: dict[str, float] = Field(default={"countdown": 3.0}, description="Weights by which tasks are drawn; 1 where not named")
     block_share: Share = Field(default=0.7, description="Share of samples noised as decoding sees them; the others are masked uniformly")
@@ -207,10 +211,11 @@ class Study(Section):
         for length in self.seq_lens:
             if length % self.decode.block_length:
                 raise ValueError(f"seq_lens: {length} is not divisible into blocks of decode.block_length = {self.decode.block_length}")
-            if steps_for(length, self.decode) % (length // self.decode.block_length):
+            steps = total_steps(length, self.decode.tokens_per_step)
+            if steps % (length // self.decode.block_length):
                 raise ValueError(
                     f"seq_lens: {length} tokens at decode.tokens_per_step = {self.decode.tokens_per_step} give "
-                    f"{steps_for(length, self.decode)} steps, which do not divide over {length // self.decode.block_length} blocks"
+                    f"{steps} steps, which do not divide over {length // self.decode.block_length} blocks"
                 )
         touched = self.trace.remask_tokens * self.trace.refine_steps
         if self.trace.refine_policy == "remask" and touched + 2 > min(self.seq_lens):
@@ -221,11 +226,6 @@ class Study(Section):
         if self.certify.window == "refine" and (self.trace.refine_policy == "none" or not self.trace.refine_steps):
             raise ValueError("certify.window: refine needs refine steps; set certify.window: tail or trace.refine_steps > 0")
         return self
-
-
-def steps_for(length: int, decode: Decode) -> int:
-    """Total denoising steps T for a canvas of `length` tokens."""
-    return max(1, round(length / decode.tokens_per_step))
 
 
 def load_study(raw: dict[str, Any]) -> Study:

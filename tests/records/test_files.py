@@ -2,14 +2,16 @@
 
 import hashlib
 import json
+import shutil
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tracedlm.records import manifest
 from tracedlm.records.atomic import replacing, write_text
-from tracedlm.records.manifest import DIGESTED, PACKAGE, code_digest, digest_of, write_manifest
+from tracedlm.records.manifest import PACKAGE, code_digest, digest_of, write_manifest
 from tracedlm.records.moments import VARIANTS, Moments
 from tracedlm.records.parquet import column, read_table, table_writer, write_table
 from tracedlm.records.rrm import Rrm
@@ -168,9 +170,36 @@ def test_arrays_keep_their_bits_whatever_their_layout(tmp_path):
     assert np.array_equal(read_arrays(tmp_path / "a.safetensors", "arrays")[0]["a"], array)
 
 
-@pytest.mark.parametrize("stage", DIGESTED)
-def test_the_modules_a_stage_runs_exist(stage):
-    assert all((PACKAGE / part).exists() for part in DIGESTED[stage] if part != "report")
+@pytest.fixture
+def edited(tmp_path, monkeypatch):
+    """A function that tells how digests change when one file of the package is edited."""
+    copy = shutil.copytree(PACKAGE, tmp_path / "tracedlm", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(manifest, "PACKAGE", copy)
+
+    def changed(file: str, stage: str) -> bool:
+        before = code_digest(stage)
+        (copy / file).write_text((copy / file).read_text() + "\n")
+        return code_digest(stage) != before
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("file", "stage", "matters"),
+    [
+        ("stages/certify.py", "certify", True),
+        ("theory/divergence.py", "certify", True),  # imported by what it imports
+        ("generation.py", "exits", True),
+        ("decode/rules/rad.py", "exits", True),
+        ("report/templates/table.tex.j2", "report", True),
+        ("report/figures.py", "report", True),  # imported by no other module of the report
+        ("decode/engine.py", "certify", False),
+        ("report/tables.py", "trace", False),
+        ("config.py", "trace", False),  # its values are params
+    ],
+)
+def test_a_digest_changes_with_the_source_a_stage_runs_and_no_other(edited, file, stage, matters):
+    assert edited(file, stage) == matters
 
 
 def test_a_manifest_says_what_made_a_result(tmp_path):

@@ -7,6 +7,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 LONGEST = 1024
 """Positions the rotary embedding is declared for: prompt and canvas together."""
 
+ATTENTION = "eager"
+"""How to train it: compiled, eager attention is 2.3 times faster on a CPU than SDPA, whose backward is slow for small heads."""
+
 
 def new_model(tokenizer: Any, hidden: int, feed_forward: int, layers: int, heads: int) -> LlamaForCausalLM:
     """A bidirectional Llama with tied embeddings for a tokenizer's vocabulary; its config names the mask token."""
@@ -25,5 +28,4 @@ def new_model(tokenizer: Any, hidden: int, feed_forward: int, layers: int, heads
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    # Eager attention: compiled, it trains 2.3 times faster on a CPU than SDPA, whose backward is slow for small heads.
-    return LlamaForCausalLM._from_config(config, attn_implementation="eager")
+    return LlamaForCausalLM._from_config(config, attn_implementation=ATTENTION)

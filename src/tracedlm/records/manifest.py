@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+import grimp
 
 from tracedlm.records.atomic import write_text
 
@@ -11,43 +14,36 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 VERSIONED = ("tracedlm", "numpy", "scipy", "pyarrow", "torch", "transformers", "peft", "snakemake")
 
-DIGESTED: dict[str, tuple[str, ...]] = {
-    "data": ("tasks", "stages/data.py"),
-    "pretrain": ("tasks", "models", "theory/masking.py", "stages/pretrain.py", "stages/examples.py"),
-    "sft": ("tasks", "models", "theory/masking.py", "theory/moments.py", "records", "stages/sft.py", "stages/examples.py"),
-    "rrm": ("theory/moments.py", "records", "stages/rrm.py"),
-    "trace": ("tasks", "models", "decode", "generation.py", "theory", "records", "stages/trace.py", "stages/examples.py"),
-    "readout": ("theory", "records", "stages/readout.py"),
-    "certify": ("theory", "records", "stages/certify.py"),
-    "exits": (
-        "tasks",
-        "models",
-        "decode",
-        "generation.py",
-        "theory",
-        "records",
-        "stages/exits.py",
-        "stages/trace.py",
-        "stages/examples.py",
-    ),
-    "card": ("tasks", "models", "decode", "generation.py", "theory", "stages/card.py", "stages/examples.py"),
-    "report": ("theory", "records", "report"),
-}
-"""Modules each stage runs: a change in one of them makes its results, and what follows, stale."""
-
-
-KINDS = ("py", "j2", "css")
-"""Suffixes of source files: modules and templates."""
+TEMPLATES = ("j2", "css")
+"""Suffixes of a package's files that are no modules."""
 
 
 def code_digest(stage: str) -> str:
-    """Digest of the source files a stage runs; Snakemake does not see changes inside a package by itself."""
+    """Digest of the source a stage runs: its module and all it imports. Snakemake does not see changes inside a package by itself.
+
+    Args:
+        stage: A module of `tracedlm.stages`, or `report` for that whole package.
+    """
+    root, graph = "tracedlm.report" if stage == "report" else f"tracedlm.stages.{stage}", _imports()
+    reached = {root} | graph.find_upstream_modules(root, as_package=True) | graph.find_descendants(root)
+    paths = {PACKAGE.joinpath(*module.split(".")[1:]) for module in reached}
+    files = {file for path in paths for file in ([path.with_suffix(".py")] if not path.is_dir() else _sources(path))}
     digest = hashlib.sha256()
-    for part in DIGESTED[stage]:
-        path = PACKAGE / part
-        for file in sorted(file for kind in KINDS for file in path.rglob(f"*.{kind}")) if path.is_dir() else [path]:
-            digest.update(file.relative_to(PACKAGE).as_posix().encode() + b"\0" + file.read_bytes())
+    for file in sorted(files):
+        digest.update(file.relative_to(PACKAGE).as_posix().encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _sources(package: Path) -> list[Path]:
+    """A package's own module and its templates; its other modules are digested if they are imported."""
+    return [package / "__init__.py", *(file for kind in TEMPLATES for file in package.rglob(f"*.{kind}"))]
+
+
+@cache
+def _imports() -> grimp.ImportGraph:
+    graph = grimp.build_graph("tracedlm", cache_dir=None)
+    graph.remove_module("tracedlm.config")  # what it decides reaches the jobs as params: a new key must not make every result stale
+    return graph
 
 
 def digest_of(path: str | Path) -> str:

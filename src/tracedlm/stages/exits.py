@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from tracedlm.config import Decode, Exits, steps_for
+from tracedlm.config import Decode, Exits
 from tracedlm.decode.engine import Decoded
 from tracedlm.decode.plan import Plan
 from tracedlm.generation import decode_stream, encode, response_text
@@ -41,7 +41,7 @@ def compare_exits(
     """
     torch.set_num_threads(threads)
     denoiser = load_denoiser(model["path"], adapter, model["device"], model["dtype"], merge=activation == "projection")
-    task, plan = get_task(dataset), Plan(seq_len, decode.block_length, steps_for(seq_len, decode), decode.schedule)
+    task, plan = get_task(dataset), Plan(seq_len, decode.block_length(seq_len, decode), decode.schedule)
     problems = task.read(data_file)
     prompts = encode(denoiser, [task.prompt(problem) for problem in problems])
     rrm = Rrm.read(rrm_file)

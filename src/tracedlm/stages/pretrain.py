@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from tracedlm.config import Pretrain
-from tracedlm.models.architecture import new_model
+from tracedlm.models.architecture import ATTENTION, new_model
+from tracedlm.models.denoiser import load_denoiser
 from tracedlm.models.optimizer import MuonWithAdamW
 from tracedlm.models.tokenizer import train_tokenizer
 from tracedlm.models.training import DiffusionTrainer, NoisyBatches, only_item, resumable, training_arguments
@@ -21,7 +22,7 @@ CORPUS_EXAMPLES = 300
 
 
 def pretrain(settings: Pretrain, datasets: list[str], seed: int, threads: int, work: Path, out: Path) -> None:
-    """Train from scratch, or resume from the last checkpoint in `work`, and publish the model in `out`.
+    """Train from scratch or from `settings.start`, or resume from the last checkpoint in `work`, and publish the model in `out`.
 
     Args:
         settings: Architecture and schedule.
@@ -33,9 +34,7 @@ def pretrain(settings: Pretrain, datasets: list[str], seed: int, threads: int, w
     """
     torch.set_num_threads(threads)
     tasks, weights = [TASKS[name] for name in datasets], [settings.task_weights.get(name, 1.0) for name in datasets]
-    tokenizer: Any = train_tokenizer(_corpus(tasks, seed), settings.vocabulary)
-    torch.manual_seed(seed)
-    model = new_model(tokenizer, settings.hidden, settings.feed_forward, settings.layers, settings.heads)
+    tokenizer, model = _start(settings, tasks, seed)
 
     def draw(step: int) -> list[tuple[list[int], list[int]]]:
         canvas = settings.canvases[step % len(settings.canvases)]
@@ -63,6 +62,17 @@ def pretrain(settings: Pretrain, datasets: list[str], seed: int, threads: int, w
     digest = hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest()
     record = {"seed": seed, "datasets": datasets, "settings": settings.model_dump(), "sha256": digest, "log": trainer.state.log_history}
     (out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+def _start(settings: Pretrain, tasks: list[Task], seed: int) -> tuple[Any, Any]:
+    """Tokenizer and model to train: new ones, or a checkpoint's."""
+    if settings.start is not None:
+        denoiser = load_denoiser(settings.start, dtype="float32", device="cpu")
+        denoiser.model.set_attn_implementation(ATTENTION)
+        return denoiser.tokenizer, denoiser.model.requires_grad_(True).train()
+    tokenizer: Any = train_tokenizer(_corpus(tasks, seed), settings.vocabulary)
+    torch.manual_seed(seed)
+    return tokenizer, new_model(tokenizer, settings.hidden, settings.feed_forward, settings.layers, settings.heads)
 
 
 def trapezoid(step: int, settings: Pretrain) -> float:

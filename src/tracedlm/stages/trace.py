@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from tracedlm.config import Decode, Trace, steps_for
+from tracedlm.config import Decode, Trace
 from tracedlm.decode.engine import Decoded
 from tracedlm.decode.plan import Plan
 from tracedlm.decode.recorder import TraceRecorder
@@ -45,7 +45,7 @@ def collect(
     task = get_task(dataset)
     problems = task.read(data_file)
     prompts = encode(denoiser, [task.prompt(problem) for problem in problems])
-    plan = Plan(seq_len, decode.block_length, steps_for(seq_len, decode), decode.schedule)
+    plan = Plan(seq_len, decode.block_length(seq_len, decode), decode.schedule)
     rrms = [Rrm.read(path) for path in maps]
     recorder = TraceRecorder()
     meta = {

@@ -7,7 +7,7 @@ import json
 import random
 from itertools import permutations
 from pathlib import Path
-from typing import final
+from typing import NamedTuple, final
 
 from tracedlm.tasks.arithmetic import ArithmeticRefused, evaluate, integers
 from tracedlm.tasks.extract import answer_block, last_boxed
@@ -67,31 +67,23 @@ class Countdown(Task):
         return f"Countdown: make {target} from {','.join(map(str, numbers))}."
 
     def solve(self, problem: Problem, length: int) -> str:
-        """Work backwards from the target.
+        """Work forwards: what two numbers make, and what each of that makes with the third; then the line that makes the target.
 
-        For each number as the last one used, list what the other two would have to make and what they can make; where
-        the lists meet is an answer. From 256 tokens on, every sum is written out.
+        The sum and the difference of the first two numbers come first: if + and - alone reach the target, then from these.
+        Otherwise the row that reaches it follows. Further rows fill the room there is.
         """
         (a, b, c), target = _parse(problem)
-        lasts = [(a, b, c), (b, a, c), (c, a, b)]
-        answer, lines = None, []
-        for last, x, y in lasts:
-            needed, made = _needed(last, target), _made(max(x, y), min(x, y))
-            hit = next((value for value in needed if value in made), None)
-            needs = (f"{how.split('=')[0]}={value}" if length >= 256 else str(value) for value, (how, _) in needed.items())
-            line = f"{last}:{','.join(needs)};{','.join(f'{how}={v}' for v, how in made.items())}>{'no' if hit is None else 'yes'}\n"
-            if answer is not None and sum(map(len, lines)) + len(line) > length - ROOM_FOR_ANSWER:
-                break
-            lines.append(line)
-            if answer is None and hit is not None:
-                answer = needed[hit][1].replace("v", f"({made[hit]})")
-                check = f"{made[hit]}={hit},{needed[hit][1].replace('v', str(hit))}={target}\n"
-        if answer is None:
-            answer, check = _any_solution((a, b, c), target)
-            lines.append(check)
-        elif length >= 256:
-            lines.append(check)
-        return f"<reasoning>\n{''.join(lines)}</reasoning>\n<answer>\n\\boxed{{{answer}}}\n</answer>"
+        rows = [row for pair in ((a, b, c), (a, c, b), (b, c, a)) for row in _rows(*pair, target)]
+        hit = next((row for row in rows[:2] if row.answer), None) or next((row for row in rows[2:] if row.answer), None)
+        if hit is None:
+            hit = _any_solution((a, b, c), target)
+        kept = rows[:2] if hit in rows[:2] else [*rows[:2], hit]
+        room = length - ROOM_FOR_ANSWER - len(hit.check) - sum(len(row.text) for row in kept)
+        for row in rows[2:]:
+            if row is not hit and (room := room - len(row.text)) >= 0:
+                kept.append(row)
+        lines = "".join(row.text for row in kept)
+        return f"<reasoning>\n{lines}{hit.check}</reasoning>\n<answer>\n\\boxed{{{hit.answer}}}\n</answer>"
 
     def score(self, problem: Problem, text: str, scorer: Scorer = "strict") -> Score:
         numbers, target = _parse(problem)
@@ -121,41 +113,43 @@ def _apply(a: int, operator: str, b: int) -> int | None:
     return {"+": a + b, "-": a - b, "*": a * b}[operator]
 
 
-def _needed(last: int, target: int) -> dict[int, tuple[str, str]]:
-    """Value the other two must make -> (the sum that shows it, the finished expression with `v` for that value)."""
-    rows: list[tuple[int, str, str]] = []
-    if target >= last:
-        rows.append((target - last, f"{target}-{last}", f"v+{last}"))
-    else:
-        rows.append((last - target, f"{last}-{target}", f"{last}-v"))
-    rows.append((target + last, f"{target}+{last}", f"v-{last}"))
-    if target * last <= LARGEST_PRODUCT:
-        rows.append((target * last, f"{target}*{last}", f"v/{last}"))
-    if target % last == 0:
-        rows.append((target // last, f"{target}/{last}", f"v*{last}"))
-    elif last % target == 0:
-        rows.append((last // target, f"{last}/{target}", f"{last}/v"))
-    needed: dict[int, tuple[str, str]] = {}
-    for value, shown, finish in rows:
-        needed.setdefault(value, (shown, finish))
-    return needed
+class Row(NamedTuple):
+    """A line of reasoning; where it reaches the target, the step that does and the answer."""
+
+    text: str
+    check: str = ""
+    answer: str = ""
 
 
-def _made(x: int, y: int) -> dict[int, str]:
-    """Value -> how x >= y make it."""
-    rows = [(x + y, f"{x}+{y}"), (x - y, f"{x}-{y}")]
+def _rows(x: int, y: int, last: int, target: int) -> list[Row]:
+    """One row for each value that x and y make; it goes on with what that value makes with the last number."""
+    rows = []
+    for inner, value in _made(x, y):
+        finished = _made(value, last)
+        text = ",".join(f"{step}={result}" for step, result in [(inner, value), *finished]) + "\n"
+        check = next((step for step, result in finished if result == target), None)
+        if check is None:
+            rows.append(Row(text))
+        else:
+            operator = next(character for character in check if character in "+-*/")
+            answer = f"({inner}){operator}{last}" if value >= last else f"{last}{operator}({inner})"
+            rows.append(Row(text, f"{check}={target}\n", answer))
+    return rows
+
+
+def _made(x: int, y: int) -> list[tuple[str, int]]:
+    """What two numbers make, larger number first: the step as text, and its value."""
+    x, y = max(x, y), min(x, y)
+    made = [(f"{x}+{y}", x + y), (f"{x}-{y}", x - y)]
     if x * y <= LARGEST_PRODUCT:
-        rows.append((x * y, f"{x}*{y}"))
+        made.append((f"{x}*{y}", x * y))
     if y > 1 and x % y == 0:
-        rows.append((x // y, f"{x}/{y}"))
-    made: dict[int, str] = {}
-    for value, how in rows:
-        made.setdefault(value, how)
+        made.append((f"{x}/{y}", x // y))
     return made
 
 
-def _any_solution(numbers: tuple[int, int, int], target: int) -> tuple[str, str]:
-    """(expression, its two steps) of some solution, for problems the backward table does not reach."""
+def _any_solution(numbers: tuple[int, int, int], target: int) -> Row:
+    """Some solution, for problems whose products are too large for the rows."""
     for x, y, z in permutations(numbers):
         for first in "*/-+":
             partial = _apply(x, first, y)
@@ -163,7 +157,7 @@ def _any_solution(numbers: tuple[int, int, int], target: int) -> tuple[str, str]
                 if partial is None:
                     continue
                 if _apply(partial, second, z) == target:
-                    return f"({x}{first}{y}){second}{z}", f"{x}{first}{y}={partial},{partial}{second}{z}={target}\n"
+                    return Row(f"{x}{first}{y}={partial}\n", f"{partial}{second}{z}={target}\n", f"({x}{first}{y}){second}{z}")
                 if _apply(z, second, partial) == target:
-                    return f"{z}{second}({x}{first}{y})", f"{x}{first}{y}={partial},{z}{second}{partial}={target}\n"
+                    return Row(f"{x}{first}{y}={partial}\n", f"{z}{second}{partial}={target}\n", f"{z}{second}({x}{first}{y})")
     raise ValueError(f"no expression of {numbers} makes {target}")

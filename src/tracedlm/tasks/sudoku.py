@@ -20,15 +20,11 @@ DIGITS = "1234"
 END_TOKENS = ("<|eot_id|>", "<|endoftext|>")
 
 
-def _units(cell: int) -> tuple[set[int], set[int], set[int]]:
-    """The other cells in the row, the column and the 2x2 box of a cell."""
-    row, column = divmod(cell, 4)
-    box = {(row // 2 * 2 + r) * 4 + column // 2 * 2 + c for r in range(2) for c in range(2)}
-    return {row * 4 + c for c in range(4)} - {cell}, {r * 4 + column for r in range(4)} - {cell}, box - {cell}
-
-
-UNITS = [_units(cell) for cell in range(16)]
-PEERS = [row | column | box for row, column, box in UNITS]
+ROWS = [range(4 * row, 4 * row + 4) for row in range(4)]
+COLUMNS = [range(column, 16, 4) for column in range(4)]
+BOXES = [[corner, corner + 1, corner + 4, corner + 5] for corner in (0, 2, 8, 10)]
+PEERS = [{peer for unit in (*ROWS, *COLUMNS, *BOXES) if cell in unit for peer in unit} - {cell} for cell in range(16)]
+CHECKED = {"row": ROWS, "col": COLUMNS, "box": BOXES}
 
 
 @final
@@ -75,17 +71,19 @@ class Sudoku(Task):
     def solve(self, problem: Problem, length: int) -> str:
         """Fill in rounds, each in reading order: every cell that the grid before the round leaves one candidate.
 
-        Where there is none, guess at the first cell with the fewest. From 256 tokens on, the digits seen are listed by row,
-        column and box.
+        A line says the cell, the digits its row, column and box hold, and the digit left. Where no cell has one candidate,
+        guess at the first with the fewest. From 256 tokens on, rows, columns and boxes are written out as a check.
         """
         grid, solution = list(problem["Puzzle"]), problem["Solution"]
         lines: list[str] = []
         while blanks := [cell for cell in range(16) if grid[cell] == "0"]:
             candidates = {cell: len(_candidates(grid, cell)) for cell in blanks}
             certain = [cell for cell in blanks if candidates[cell] == 1] or [min(blanks, key=candidates.__getitem__)]
-            lines += [f"r{cell // 4 + 1}c{cell % 4 + 1}:{_seen(grid, cell, length)}>{solution[cell]}\n" for cell in certain]
+            lines += [f"r{cell // 4 + 1}c{cell % 4 + 1}:{_seen(grid, cell)}>{solution[cell]}\n" for cell in certain]
             for cell in certain:
                 grid[cell] = solution[cell]
+        if length >= 256:
+            lines += [f"{name}{','.join(''.join(solution[cell] for cell in unit) for unit in units)}\n" for name, units in CHECKED.items()]
         return f"<reasoning>\n{''.join(lines)}</reasoning>\n<answer>\n{solution}\n</answer>"
 
     def score(self, problem: Problem, text: str, scorer: Scorer = "strict") -> Score:
@@ -105,12 +103,9 @@ def _candidates(grid: list[str], cell: int) -> str:
     return "".join(digit for digit in DIGITS if digit not in used)
 
 
-def _seen(grid: list[str], cell: int, length: int) -> str:
-    """The digits a cell may not be: together, or by row, column and box when there is room to say so."""
-    if length < 256:
-        return "".join(digit for digit in DIGITS if digit not in _candidates(grid, cell))
-    listed = ["".join(sorted({grid[peer] for peer in unit} - {"0"})) for unit in UNITS[cell]]
-    return "row{},col{},box{}".format(*listed)
+def _seen(grid: list[str], cell: int) -> str:
+    """The digits a cell may not be."""
+    return "".join(digit for digit in DIGITS if digit not in _candidates(grid, cell))
 
 
 def solutions(puzzle: str) -> list[str]:

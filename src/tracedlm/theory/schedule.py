@@ -3,6 +3,15 @@
 import numpy as np
 
 
+def total_steps(tokens: int, tokens_per_step: float) -> int:
+    """Denoising steps T of a canvas, at least 1; the papers use T = G/2.
+
+    >>> total_steps(256, 2.0)
+    128
+    """
+    return max(1, round(tokens / tokens_per_step))
+
+
 def uniform(tokens: int, steps: int) -> np.ndarray:
     """Even split, the remainder going to the first steps (LLaDA; method.md section 2).
 
