@@ -4,7 +4,7 @@
                    rrm -> exits                                 -> tables, figures, page
 
 `snakemake --cores all` runs the study in config/config.yaml; `--configfile config/smoke.yaml` the smallest one.
-Collecting targets: models, maps, traces, certificates, comparisons, tables, base_model.
+Collecting targets: models, maps, traces, certificates, comparisons, tables, base_model, download, rescore.
 """
 
 from snakemake.utils import min_version
@@ -29,6 +29,7 @@ wildcard_constraints:
     seq_len="|".join(map(str, STUDY.seq_lens)),
     readout="|".join(READOUTS),
     split="test|validation",
+    shard="[0-9]+",
 
 
 include: "workflow/rules/data.smk"

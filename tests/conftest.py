@@ -9,7 +9,7 @@ from tracedlm.models.architecture import new_model
 from tracedlm.models.denoiser import Denoiser, load_denoiser
 from tracedlm.models.lora import attach_lora
 from tracedlm.models.tokenizer import train_tokenizer
-from tracedlm.tasks import TASKS
+from tracedlm.tasks import GENERATED
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -47,7 +47,7 @@ def write_checkpoint(folder: Path, hidden: int, layers: int) -> Path:
 
 def task_texts() -> list[str]:
     texts = []
-    for task in TASKS.values():
+    for task in (GENERATED["countdown"], GENERATED["sudoku"]):
         for problem in task.sample("train", 5, 0):
             texts += [task.prompt(problem), task.solve(problem, 128)]
     return texts

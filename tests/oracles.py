@@ -22,6 +22,8 @@ def entropy(p):
 
 
 def kl(p, q):
+    if any(p[s] > 0 == q[s] for s in p):
+        return Decimal("Infinity")
     return sum((p[s] * (p[s] / q[s]).ln() for s in p if p[s] > 0), Decimal(0))
 
 

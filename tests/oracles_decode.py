@@ -1,6 +1,6 @@
-"""A lookup-table denoiser and naive twins of decoding: one sample at a time, plain lists, no code shared with the package.
+"""Lookup-table denoisers and naive twins of decoding: one sample at a time, plain lists, no code shared with the package.
 
-`decode` runs the package's engine on them.
+`decode` runs the package's engine on them. The twins of the exit rules are in oracles_rules.py.
 """
 
 import math
@@ -16,47 +16,102 @@ from tracedlm.decode.rules import make_rule
 VOCABULARY, MASK, PAD = 9, 8, 7
 
 
-class Lookup:
-    """Logits and similarities that are a function of a row's own tokens, whatever its padding and its batch.
+def once(table):
+    """A table is made once for each text."""
 
-    It is its own observer: `latest` holds the similarities of the last call.
+    def look(model, text, *more):
+        key = (table.__name__, tuple(text), *more)
+        if key not in model.known:
+            model.known[key] = table(model, text, *more)
+        return model.known[key]
+
+    return look
+
+
+class Lookup:
+    """Logits and readings that are a function of a row's own tokens, whatever its padding and its batch.
+
+    It is its own observer: `latest` holds what it reads of each of its `modules` in the last call, numbers or lists of them.
     """
 
+    modules = ((0, "q"),)
+
     def __init__(self, mask_logit=-math.inf):
-        self.mask_logit, self.forwards, self.rows, self.latest = mask_logit, 0, 0, {}
+        self.mask_logit, self.forwards, self.rows, self.latest, self.known = mask_logit, 0, 0, {}, {}
 
     def __call__(self, tokens, attention, positions):
         self.forwards, self.rows = self.forwards + 1, self.rows + len(tokens)
-        similarity = torch.zeros(tokens.shape)
-        logits = torch.zeros(*positions.shape, VOCABULARY)
+        logits, readings = torch.zeros(*positions.shape, VOCABULARY), {module: [] for module in self.modules}
         for row, (line, real) in enumerate(zip(tokens.tolist(), attention.tolist(), strict=True)):
-            text = [token for token, is_real in zip(line, real, strict=True) if is_real]
-            padding = len(line) - len(text)
-            table = self.logits(text)
-            similarity[row, padding:] = torch.tensor(self.similarity(text))
-            logits[row] = torch.tensor([table[at - padding] for at in positions[row].tolist()])
-        self.latest = {(0, "q"): similarity}
+            padding = real.count(0)
+            assert real == [0] * padding + [1] * (len(line) - padding)
+            logits[row] = torch.tensor(self.logits(line[padding:]))[positions[row] - padding]
+            for module, values in readings.items():
+                read = torch.tensor(self.reading(line[padding:], module))
+                values.append(torch.cat([torch.full((padding, *read.shape[1:]), torch.nan), read]))
+        self.latest = {module: torch.stack(values) for module, values in readings.items()}
         return logits
 
+    @once
     def logits(self, text):
-        rng = _rng(text, "logits")
+        rng = random.Random(_seed(text, "logits"))
         return [[self.mask_logit if token == MASK else 4 * rng.random() for token in range(VOCABULARY)] for _ in text]
 
+    def reading(self, text, module):
+        return self.similarity(text)
+
+    @once
     def similarity(self, text):
         """Calmer the fewer masks there are, so that a stability rule fires at some steps and not at others."""
-        rng, still, masks = _rng(text, "similarity"), random.Random(len(text)), text.count(MASK)
+        rng, still, masks = random.Random(_seed(text, "similarity")), random.Random(len(text)), text.count(MASK)
         return [0.5 * still.random() + masks / len(text) * rng.random() for _ in text]
 
 
-def _rng(text, purpose):
-    return random.Random(zlib.crc32(repr((purpose, text)).encode()))
+class Settling(Lookup):
+    """A model with a favourite token at each position, surer of it the fewer masks there are, and no two prompts or steps alike.
+
+    All numbers are multiples of 2^-16 below 2^8: the package's float32 and the twins' float64 hold the same ones.
+    """
+
+    def __init__(self, mask_logit=-64.0, modules=((0, "q"),), components=None, scale=1.0, gaps=(0.0, 9.0)):
+        super().__init__(mask_logit)
+        self.modules, self.components, self.scale, self.gaps = modules, components, scale, gaps
+
+    @once
+    def logits(self, text):
+        still, noise, masked = _draws((text[0], len(text)), "favourites"), _draws(text, "logits"), text.count(MASK) / len(text)
+        sureness, doubt, (low, high) = 0.7 + 0.6 * still(1), 12 * masked * noise(1) ** 2, self.gaps
+        favourite = still(len(text), MASK).argmax(1, keepdim=True)
+        gap = sureness * (low + (high - low) * still(len(text), 1))
+        table = still(len(text), MASK) + doubt * noise(len(text), MASK)
+        return [[*row, self.mask_logit] for row in _exact(table.scatter_add(1, favourite, gap))]
+
+    @once
+    def reading(self, text, module):
+        still, noise, masked = _draws((text[0], len(text)), module), _draws(text, module), text.count(MASK) / len(text)
+        agitation = (0.1 + masked) * (0.2 + 0.6 * still(1)) * noise(1) ** 2
+        shape = (len(text), self.components) if self.components else (len(text),)
+        return _exact(self.scale * (still(*shape) - 0.5 + agitation * (2 * noise(*shape) - 1)))
+
+
+def _exact(values):
+    return ((values * 2**16).round() / 2**16).tolist()
+
+
+def _draws(text, purpose):
+    """Uniform draws in [0, 1), float64."""
+    generator = torch.Generator().manual_seed(_seed(text, purpose))
+    return lambda *shape: torch.rand(*shape, generator=generator, dtype=torch.float64)
+
+
+def _seed(text, purpose):
+    return zlib.crc32(repr((purpose, text)).encode())
 
 
 def confidences(logits):
     """(token, probability) of the most likely token at each position, softmax in double precision."""
     found = []
-    for row in logits:
-        row = [float(torch.tensor(value)) for value in row]
+    for row in torch.tensor(logits).tolist():
         top = max(row)
         total = math.fsum(math.exp(value - top) for value in row)
         found.append((row.index(top), 1 / total))
@@ -78,13 +133,16 @@ def commit(canvas, found, first, last, count):
 
 
 def llada(model, prompt, gen_length, block_length, steps):
-    """LLaDA's generate(), semi-autoregressive, low-confidence remasking, temperature 0: tokens of the response."""
-    text = [*prompt] + [MASK] * gen_length
-    blocks = gen_length // block_length
-    for block in range(blocks):
-        first = len(prompt) + block * block_length
-        for count in transfer_counts(block_length, steps // blocks):
-            commit(text, confidences(model.logits(text)), first, first + block_length, count)
+    """LLaDA's generate(), semi-autoregressive, low-confidence remasking, temperature 0: tokens of the response.
+
+    Published for blocks of one length; where lengths are given, each block has a share of the steps in proportion to its own.
+    """
+    lengths = block_length if isinstance(block_length, tuple) else (block_length,) * (gen_length // block_length)
+    text, first = [*prompt] + [MASK] * gen_length, len(prompt)
+    for length in lengths:
+        for count in transfer_counts(length, steps * length // gen_length):
+            commit(text, confidences(model.logits(text)), first, first + length, count)
+        first += length
     return text[len(prompt) :]
 
 
@@ -115,10 +173,9 @@ def prompts_of(n, seed=0):
     return [[rng.randrange(7) for _ in range(rng.randint(1, 6))] for _ in range(n)]
 
 
-def decode(prompts, plan, rule="full", batch_size=4, model=None, record=None, observed=True, **settings):
-    """Finished samples by index."""
+def decode(prompts, plan, rule="full", batch_size=4, model=None, record=None, observed=True, sampling=None, **settings):
+    """Finished samples by index; `sampling`: temperature, guidance and seed of the engine."""
     model = model or Lookup()
-    observer = model if observed else None
     engine = Engine(
         model,
         prompts,
@@ -127,8 +184,9 @@ def decode(prompts, plan, rule="full", batch_size=4, model=None, record=None, ob
         mask_id=MASK,
         pad_id=PAD,
         batch_size=batch_size,
-        observer=observer,
+        observer=model if observed else None,
         record=record,
+        **(sampling or {}),
     )
     done = {one.sample: one for one in engine.run()}
     assert sorted(done) == list(range(len(prompts)))

@@ -11,7 +11,7 @@ from tracedlm.config_docs import markdown
 from tracedlm.theory.schedule import total_steps
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = sorted((ROOT / "config").glob("*.yaml"))
+FILES = sorted(set((ROOT / "config").glob("*.yaml")) - {ROOT / "config/edit.yaml"})  # which is laid over another one
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_an_unknown_key_names_the_nearest_at_every_level(raw, key, nearest):
 
 def test_an_unknown_key_like_no_other_lists_what_is_known(raw):
     with pytest.raises(
-        ValueError, match=r"decode\.zzz: unknown key\. Known keys here: batch_size, block_length, schedule, tokens_per_step"
+        ValueError, match=r"decode\.zzz: unknown key\. Known keys here: batch_size, block_length, reuse, schedule, tokens_per_step"
     ):
         load_study(place(raw, "decode.zzz", 1))
 
@@ -66,8 +66,15 @@ def test_an_unknown_key_like_no_other_lists_what_is_known(raw):
 def test_unknown_datasets_name_the_known_ones(raw):
     with pytest.raises(ValueError, match=r"datasets: 'sudko' is not in the catalogue; known: countdown, sudoku\. Did you mean 'sudoku'"):
         load_study({**raw, "datasets": ["sudko"]})
-    with pytest.raises(ValueError, match=r"catalogue: unknown dataset 'gsm9k'; known: countdown, sudoku"):
+    with pytest.raises(ValueError, match=r"catalogue: unknown dataset 'gsm9k'; known: algebra, .*\. Did you mean 'gsm8k'"):
         load_study(place(raw, "catalogue.gsm9k", {"test": "x"}))
+
+
+def test_a_dataset_for_training_only_is_evaluated_nowhere(raw):
+    raw = place(raw, "catalogue.s1k", {"train": "s1k.parquet"})
+    with pytest.raises(ValueError, match=r"datasets: s1k is for fine-tuning only, nothing scores it; name it in sft\.datasets"):
+        load_study({**raw, "datasets": ["s1k"]})
+    assert load_study(place(raw, "sft.datasets", ["s1k"])).sft.datasets == ("s1k",)
 
 
 @pytest.mark.parametrize(
@@ -76,10 +83,12 @@ def test_unknown_datasets_name_the_known_ones(raw):
         ("seq_lens", [100], r"seq_lens: 100 is not divisible into blocks of decode\.block_length = 32"),
         ("seq_lens", [], r"seq_lens: .*at least 1"),
         ("decode.tokens_per_step", 5, r"seq_lens: 64 tokens at decode\.tokens_per_step = 5\.0 give 13 steps, which do not divide over 2"),
-        ("exits.rules", ["full", "truncate"], r"exits: truncate and random are run at the mean forwards of rad"),
+        ("exits.rules", ["full", "random"], r"exits: random is run at the mean forwards of other rules: add one of them"),
         ("exits.rules", ["rad"], r"exits: full is the baseline"),
         ("exits.rules", ["full", "rda"], r"exits\.rules\.1: .*'rad'.*got 'rda'"),
         ("trace.refine_policy", "none", r"certify\.window: refine needs refine steps"),
+        ("catalogue.sudoku.difficulty", 2, r"catalogue\.sudoku\.difficulty: sudoku has none; algebra and wordmath have"),
+        ("catalogue.algebra", {"difficulty": 4}, r"catalogue\.algebra\.difficulty: .*less than or equal to 3.*got 4"),
         ("sft.dropout", 2, r"sft\.dropout: .*less than or equal to 1.*got 2"),
         ("sft.steps", "many", r"sft\.steps: .*integer.*got 'many'"),
         ("study", "a/b", r"study: .*got 'a/b'"),

@@ -8,17 +8,22 @@ if TYPE_CHECKING:
     from tracedlm.generation import generate
     from tracedlm.models.denoiser import load_denoiser
     from tracedlm.models.moment_recorder import MomentRecorder
-    from tracedlm.stages.rrm import build_rrm
+    from tracedlm.rescoring import rescore
+    from tracedlm.stages.rrm import build_rrm, build_rrms
+    from tracedlm.theory.risk import control_risk
 
 _HOME = {
     "load_denoiser": "tracedlm.models.denoiser",
     "generate": "tracedlm.generation",
     "certify": "tracedlm.certification",
     "build_rrm": "tracedlm.stages.rrm",
+    "rescore": "tracedlm.rescoring",
+    "build_rrms": "tracedlm.stages.rrm",
     "MomentRecorder": "tracedlm.models.moment_recorder",
+    "control_risk": "tracedlm.theory.risk",
 }
 
-__all__ = ["MomentRecorder", "build_rrm", "certify", "generate", "load_denoiser"]
+__all__ = ["MomentRecorder", "build_rrm", "build_rrms", "certify", "control_risk", "generate", "load_denoiser", "rescore"]
 
 
 def __getattr__(name: str) -> Any:

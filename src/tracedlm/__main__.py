@@ -1,4 +1,4 @@
-"""Commands, thin over the public functions: `python -m tracedlm generate|certify|rrm --help`."""
+"""Commands, thin over the public functions: `python -m tracedlm generate|certify|rescore|rrm --help`."""
 
 import argparse
 import json
@@ -14,7 +14,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="command")
     _generate(commands.add_parser("generate", help="decode prompts with an exit rule"))
     _certify(commands.add_parser("certify", help="certify the samples of a readout table"))
-    _rrm(commands.add_parser("rrm", help="make a map from recorded moments"))
+    _rescore(commands.add_parser("rescore", help="mark released generations again and count their steps", **RESCORE_HELP))
+    _rrm(commands.add_parser("rrm", help="make maps from what training left, or take over finished ones"))
     options = parser.parse_args(arguments)
     try:
         options.run(options)
@@ -28,11 +29,12 @@ def _generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", nargs="*", help="user turns; one per line on standard input if none is given")
     parser.add_argument("--model", default="resources/base", help="checkpoint folder or hub id (default: the shipped base model)")
     parser.add_argument("--adapter", help="PEFT adapter folder, e.g. results/tiny/sft/adapter")
+    parser.add_argument("--allow-remote-code", action="store_true", help="run the code that a checkpoint brings along")
     parser.add_argument("--rrm", help="map file, e.g. results/tiny/rrm/q.safetensors; needed by rules that read a map")
-    parser.add_argument("--exit", default="full", help="exit rule (default: full)")
+    parser.add_argument("--exit", default="full", help="exit rule, or an exit card (.json), which says how to decode (default: full)")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the rule, e.g. delta=1e-6 omega=3")
-    parser.add_argument("--gen-length", type=int, default=128)
-    parser.add_argument("--block-length", type=int, default=32)
+    parser.add_argument("--gen-length", type=int, help="tokens of the canvas (default: 128, or as the card says)")
+    parser.add_argument("--block-length", type=int, help="tokens per block (default: 32, or as the card says)")
     parser.add_argument("--steps", type=int, help="total denoising steps (default: half the generation length)")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.set_defaults(run=_run_generate)
@@ -40,20 +42,25 @@ def _generate(parser: argparse.ArgumentParser) -> None:
 
 def _run_generate(options: argparse.Namespace) -> None:
     import tracedlm
+    from tracedlm.records.card import ExitCard
     from tracedlm.records.rrm import Rrm
 
     prompts = options.prompt or sys.stdin.read().splitlines()
     settings: dict[str, Any] = dict(_setting(text) for text in options.set)
-    denoiser = tracedlm.load_denoiser(options.model, options.adapter)
+    card = ExitCard.read(options.exit) if options.exit.endswith(".json") else None
+    if card is not None:
+        card.check_adapter(options.adapter)
+    decoding: dict[str, Any] = {"gen_length": 128, "block_length": 32} if card is None else dict(card.decoding)
+    decoding |= {name: value for name in ("gen_length", "block_length", "steps") if (value := getattr(options, name)) is not None}
+    decoding.setdefault("steps", decoding["gen_length"] // 2)
+    denoiser = tracedlm.load_denoiser(options.model, options.adapter, allow_remote_code=options.allow_remote_code)
     result = tracedlm.generate(
         denoiser,
         prompts,
-        gen_length=options.gen_length,
-        block_length=options.block_length,
-        steps=options.steps or options.gen_length // 2,
-        exit=options.exit,
+        exit=options.exit if card is None else card,
         rrm=Rrm.read(options.rrm) if options.rrm else None,
         batch_size=options.batch_size,
+        **decoding,
         **settings,
     )
     for prompt, text, nfe, stopped_at in zip(prompts, result.text, result.nfe, result.stopped_at, strict=True):
@@ -94,21 +101,93 @@ def _run_certify(options: argparse.Namespace) -> None:
         print(json.dumps({"sample_id": int(sample), "certified_at": record.certified_at, "lscr": lscr}))
 
 
+RESCORE_HELP: dict[str, Any] = {
+    "formatter_class": argparse.RawDescriptionHelpFormatter,
+    "description": """\
+Mark released generations again, and say what they cost.
+
+FOLDER holds one set-up in EDIT's or d1's layout: *_generations.json, one a device, and where steps were released
+*_early_exit_steps_device-<k>.csv. Printed are the accuracy with its 95 % interval, the mean steps summed over blocks and
+their reduction against the full schedule, their distribution in each block (least, quartiles, most), on how many samples
+the two scorers agree, and the answers each read where they do not.""",
+    "epilog": """\
+example:
+  python -m tracedlm rescore edit_outputs/gsm8k/seq256 --dataset gsm8k --settings edit_configs/EDIT_gsm8k_seq256.json""",
+}
+
+
+def _rescore(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="FOLDER", help="folder of one set-up, e.g. edit_outputs/countdown/seq128")
+    parser.add_argument("--dataset", required=True, metavar="D", help="countdown, gsm8k, math500 or sudoku")
+    parser.add_argument("--scorer", default="d1", choices=("d1", "strict"), help="d1: as published (default); strict: as one should")
+    parser.add_argument("--settings", metavar="FILE", help="EDIT's settings of this set-up: also count its schedule without no-op steps")
+    parser.add_argument("--show", type=int, default=10, metavar="N", help="disagreements of the scorers to print (default: 10)")
+    parser.add_argument("--json", action="store_true", help="print everything as one JSON object instead")
+    parser.set_defaults(run=_run_rescore)
+
+
+def _run_rescore(options: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from tracedlm.rescoring import rescore
+
+    found = rescore(options.folder, options.dataset, options.scorer, options.settings)
+    if options.json:
+        print(json.dumps(asdict(found)))
+        return
+    low, high, agreement = 100 * found.low, 100 * found.high, found.agreement
+    without = f"; {found.ungraded} have no gold answer" if found.ungraded else ""
+    print(f"{found.dataset}, {found.gen_length} tokens, scorer {found.scorer}, {found.n} samples{without}")
+    print(f"accuracy   {100 * found.accuracy:.2f} % [{low:.1f}, {high:.1f}]; solved as a whole {100 * found.solved:.2f} %")
+    if found.mean_steps is None or found.reduction is None:
+        print(f"steps      none were released; the full schedule has {found.full_steps}")
+    else:
+        print(f"steps      {found.mean_steps:.2f} of {found.full_steps}, summed over blocks: {100 * found.reduction:.1f} % fewer")
+    if found.skip_noop_steps is not None:
+        print(f"schedule   {found.skip_noop_steps} without its no-op steps, and without any exit")
+    for block in found.blocks:
+        print(f"block {block.block:<4} mean {block.mean:.2f}, quantiles {' '.join(f'{value:g}' for value in block.quantiles)}")
+    share = "no sample" if agreement.share is None else f"{100 * agreement.share:.2f} % of samples"
+    print(f"scorers    agree on {share}; solved by d1 only {agreement.only_d1}, by strict only {agreement.only_strict}")
+    for one in found.disagreements[: options.show]:
+        d1, strict = (repr(answer)[:60] for answer in (one.d1_answer, one.strict_answer))
+        print(f"  sample {one.sample}, gold {one.gold}: solved by {one.solved_by} only; d1 read {d1}, strict {strict}")
+
+
 def _rrm(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("moments", help="moments file, e.g. results/tiny/sft/moments.safetensors")
-    parser.add_argument("out", type=Path, help="map file to write")
+    parser.add_argument("source", nargs="?", help="moments, a folder of optimiser checkpoints or adapter snapshots, or an adapter")
+    parser.add_argument("out", nargs="?", type=Path, help="map file to write")
+    parser.add_argument("--prep", metavar="FILE_OR_FOLDER", help="finished maps (.json, .npz) to bring into our format; needs --out")
+    parser.add_argument("--all", action="store_true", help="the map of every module of the source; needs --out")
+    parser.add_argument("--out", dest="folder", type=Path, metavar="DIR", help="folder for the maps of --prep or --all")
     parser.add_argument("--projection", default="q", choices=("q", "k", "v"))
-    parser.add_argument("--layer", type=int, default=-1)
+    parser.add_argument("--layer", type=int, default=-1, help="transformer block from 0; negative counts from the end (default: -1)")
     parser.add_argument("--reduction", default="row_energy", choices=("row_energy", "row_mean"))
-    parser.add_argument("--variant", default="outside_raw")
     parser.add_argument("--matrix", default="B", choices=("A", "B"))
+    parser.add_argument("--variant", help="e.g. outside_raw (default) or inside_corrected of moments")
+    parser.add_argument("--kind", choices=("moments", "optimizer", "snapshots", "adapter", "file"), help="for a folder that holds several")
+    parser.add_argument("--names", help="JSON name map of a Trainer's optimizer.pt")
     parser.set_defaults(run=_run_rrm)
 
 
 def _run_rrm(options: argparse.Namespace) -> None:
-    from tracedlm.stages.rrm import build_rrm
+    from tracedlm.stages.rrm import build_rrm, build_rrms, prepare_maps
 
-    build_rrm(options.moments, options.projection, options.layer, options.reduction, options.variant, options.matrix).write(options.out)
+    many = bool(options.prep or options.all)
+    if bool(options.prep) == bool(options.source) or (options.folder is None if many else options.out is None):
+        raise ValueError("rrm takes SOURCE OUT, or SOURCE --all --out DIR, or --prep FILE_OR_FOLDER --out DIR")
+    chosen = {"reduction": options.reduction, "variant": options.variant, "kind": options.kind, "names": options.names}
+    if options.prep:
+        maps = prepare_maps(options.prep, options.projection, options.layer)
+    elif options.all:
+        maps = build_rrms(options.source, **chosen)
+    else:
+        build_rrm(options.source, options.projection, options.layer, matrix=options.matrix, **chosen).write(options.out)
+        return
+    for rrm in maps:
+        path = options.folder / f"{rrm.projection if options.prep else rrm.module}.safetensors"
+        rrm.write(path)
+        print(path)
 
 
 if __name__ == "__main__":

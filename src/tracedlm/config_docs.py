@@ -11,7 +11,7 @@ from tracedlm.config import Study
 HEADER = """\
 # Configuration
 
-Generated from `src/tracedlm/config.py`; a test fails when it is stale. To write it anew:
+Generated from `src/tracedlm/config/`; a test fails when it is stale. To write it anew:
 
     python -m tracedlm.config_docs > config/README.md
 
@@ -62,9 +62,13 @@ def _type(annotation: Any, field: FieldInfo | None = None) -> str:
         return ", ".join(f"`{choice}`" for choice in get_args(annotation))
     if get_origin(annotation) is tuple:
         return f"list of {_type(get_args(annotation)[0])}"
-    names = {int: "integer", float: "number", str: "text", bool: "`true` or `false`", NoneType: "null"}
-    kinds = get_args(annotation) or (annotation,)
-    return " ".join([" or ".join(names.get(kind, str(kind)) for kind in kinds), *filter(None, limits)])
+    if get_origin(annotation) is dict:
+        key, value = get_args(annotation)
+        return f"mapping of {_type(key)} to {_type(value)}"
+    names = {int: "integer", float: "number", str: "text", bool: "`true` or `false`", NoneType: "null", Any: "any value"}
+    if annotation in names:
+        return " ".join([names[annotation], *filter(None, limits)])
+    return " ".join([" or ".join(_type(kind) for kind in get_args(annotation)), *filter(None, limits)])
 
 
 def _limit(rule: Any) -> str:

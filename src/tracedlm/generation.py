@@ -4,17 +4,24 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from tracedlm.decode.engine import Decoded, Engine
+from tracedlm.decode.engine import Engine
 from tracedlm.decode.plan import Plan
-from tracedlm.decode.rules import RULES, make_rule
+from tracedlm.decode.rules import make_rule
+from tracedlm.decode.settings import settings_of
+from tracedlm.decode.slot import Decoded
 from tracedlm.decode.step import Step
 from tracedlm.models.denoiser import Denoiser
 from tracedlm.models.observer import Observer, observing
+from tracedlm.models.reuse import Reuse
+from tracedlm.records.card import ExitCard, map_digest
 from tracedlm.records.rrm import Rrm
+
+Reusing = Literal["none", "block", "prefix"]
 
 
 @dataclass(frozen=True)
@@ -42,14 +49,18 @@ def generate(
     denoiser: Denoiser,
     prompts: Sequence[str] | Sequence[Sequence[int]],
     gen_length: int = 128,
-    block_length: int = 32,
+    block_length: int | tuple[int, ...] = 32,
     steps: int = 64,
-    exit: str = "full",
+    exit: str | Path | ExitCard = "full",
     schedule: Literal["uniform", "gaussian"] = "uniform",
     rrm: Rrm | Sequence[Rrm] | None = None,
     batch_size: int = 16,
     record: Callable[[Step], None] | None = None,
     activation: str = "projection",
+    temperature: float = 0.0,
+    guidance: float = 0.0,
+    seed: int = 0,
+    reuse: Reusing = "none",
     **rule_settings: Any,
 ) -> Generation:
     """Decode prompts with an exit rule.
@@ -58,20 +69,34 @@ def generate(
         denoiser: From `load_denoiser`.
         prompts: Strings, to which the chat template is applied, or token lists, taken as they are.
         gen_length: Tokens of the canvas G.
-        block_length: Tokens per block; must divide G.
+        block_length: Tokens per block, which must divide G; or the length of each block.
         steps: Total denoising steps T; must be a multiple of the number of blocks.
-        exit: Exit rule, see `tracedlm.decode.rules`.
+        exit: Exit rule, see `tracedlm.decode.rules`; or an exit card of rule `risk`, or its file (`.json`), which brings rule and
+            settings with a guarantee. The card says how to decode: pass `**card.decoding`. That the model and the adapter are those it
+            was made with (`card.model`, `card.adapter`) is not checked here; the map is.
         schedule: `uniform` or `gaussian`.
-        rrm: Map or maps to observe; a rule that reads a map takes exactly one.
+        rrm: Map or maps to observe; a rule that reads a map takes exactly one (`rank_softmax`: one or more).
         batch_size: Samples decoded together; does not change any sample's output.
         record: Called with every `Step`, for example a `TraceRecorder`.
         activation: What is compared with the map, see `models.observer.observing`.
-        **rule_settings: Settings of the rule, e.g. `delta=1e-6, omega=3`.
+        temperature: 0 takes the most likely tokens; above 0 they are drawn as in LLaDA (Gumbel-max), each sample from a generator of
+            its own, so that a sample's output depends neither on its batch nor on its place.
+        guidance: Scale of classifier-free guidance; each forward then costs two.
+        seed: Seed of the draws.
+        reuse: Compute only the active `block`, or everything but the `prefix` before it, at all but a block's first step, with the
+            keys and values of the rest as they were. Faster, and approximate: tokens may change.
+        **rule_settings: Settings of the rule (`tracedlm.decode.settings`), e.g. `delta=1e-6, omega=3`.
 
     Raises:
-        ValueError: A setting is out of range, a rule needs a map and none is given, a map does not fit the model.
+        ValueError: A setting is out of range, a rule needs a map and none is given, a map does not fit the model, or a card does not
+            hold for this way of decoding.
     """
     plan = Plan(gen_length, block_length, steps, schedule)
+    if isinstance(exit, Path) or (isinstance(exit, str) and exit.endswith(".json")):
+        exit = ExitCard.read(exit)
+    if isinstance(exit, ExitCard):
+        asked = {**vars(plan), "activation": activation, "reuse": reuse, "temperature": temperature, "guidance": guidance}
+        exit, rule_settings = _by_card(exit, rule_settings, asked, [rrm] if isinstance(rrm, Rrm) else list(rrm or ()))
     done: list[Decoded] = list(
         decode_stream(
             denoiser,
@@ -82,6 +107,10 @@ def generate(
             batch_size=batch_size,
             record=record,
             activation=activation,
+            temperature=temperature,
+            guidance=guidance,
+            seed=seed,
+            reuse=reuse,
             **rule_settings,
         )
     )
@@ -107,28 +136,55 @@ def decode_stream(
     record: Callable[[Step], None] | None = None,
     activation: str = "projection",
     observer: Observer | None = None,
+    samples: Sequence[int] | None = None,
+    temperature: float = 0.0,
+    guidance: float = 0.0,
+    seed: int = 0,
+    reuse: Reusing = "none",
     **rule_settings: Any,
 ) -> Iterator[Decoded]:
-    """Like `generate`, from token lists, yielding samples as they finish. A caller that has hooks in place passes its `observer`."""
-    maps = [rrm] if isinstance(rrm, Rrm) else list(rrm or ())
-    if exit in RULES and RULES[exit].needs_map and len(maps) != 1 and observer is None:
+    """Like `generate`, from token lists, yielding samples as they finish.
+
+    A caller that has hooks in place passes its `observer`; `samples` numbers the prompts.
+    """
+    maps, reading = [rrm] if isinstance(rrm, Rrm) else list(rrm or ()), settings_of(exit, **rule_settings).reading
+    if reading and observer is None and (not maps or (len(maps) > 1 and reading != "columns")):
         raise ValueError(f"exit rule {exit!r} reads one map, got {len(maps)}: pass rrm=build_rrm(...)")
     with ExitStack() as stack:
         if observer is None and maps:
-            observer = stack.enter_context(observing(denoiser, maps, activation))
+            observer = stack.enter_context(observing(denoiser, maps, activation, reading or "cosine"))
         engine = Engine(
             denoiser,
             prompts,
             plan,
-            partial(_rule, exit, plan, rule_settings),
+            partial(make_rule, exit, plan, **rule_settings),
             mask_id=denoiser.mask_id,
             pad_id=denoiser.tokenizer.pad_token_id,
             batch_size=batch_size,
             device=denoiser.device,
             observer=observer,
             record=record,
+            temperature=temperature,
+            guidance=guidance,
+            seed=seed,
+            samples=samples,
+            make_reuse=None if reuse == "none" else lambda slots, length: Reuse(denoiser, slots, length, reuse, observer),
         )
         yield from engine.run()
+
+
+def _by_card(card: ExitCard, more: dict[str, Any], asked: dict[str, Any], maps: list[Rrm]) -> tuple[str, dict[str, Any]]:
+    """Rule and settings of a card, if what it promises holds for this way of decoding."""
+    if card.settings is None:
+        raise ValueError(f"this exit card for {card.rule} allows no exit ({card.reason}); decode with exit='full'")
+    if more:
+        raise ValueError(f"the settings of {card.rule} come from the exit card; leave out {', '.join(more)}")
+    if differing := [name for name, value in card.decoding.items() if value != asked[name]]:
+        made, got = (", ".join(f"{name} {values[name]}" for name in differing) for values in (card.decoding, asked))
+        raise ValueError(f"this exit card was made for {made}, got {got}: its guarantee does not carry over; pass **card.decoding")
+    if settings_of(card.rule, **card.settings).reading and maps and map_digest(*maps) != card.map:
+        raise ValueError(f"this exit card was made with another map ({card.map}, got {map_digest(*maps)}); pass the one beside the card")
+    return card.rule, card.settings
 
 
 def encode(denoiser: Denoiser, prompts: Sequence[str] | Sequence[Sequence[int]]) -> list[list[int]]:
@@ -152,7 +208,3 @@ def response_tokens(denoiser: Denoiser, decoded: Decoded) -> list[int]:
 def response_text(denoiser: Denoiser, decoded: Decoded) -> str:
     """Text before the response's end token."""
     return denoiser.tokenizer.decode(response_tokens(denoiser, decoded), skip_special_tokens=True)
-
-
-def _rule(name: str, plan: Plan, settings: dict[str, Any], slots: int) -> Any:
-    return make_rule(name, plan, slots, **settings)

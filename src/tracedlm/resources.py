@@ -18,5 +18,7 @@ def located(path: str | Path) -> Path:
 def checkpoint_files(path: str | Path) -> list[str]:
     """Files of a local checkpoint that decide what it computes; none for a hub id, whose revision is its own."""
     folder = located(path)
-    named = {"config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
-    return sorted(str(file) for file in folder.glob("*") if file.name in named or file.suffix == ".safetensors")
+    named = {"config.json", "chat_template.jinja"}
+    named |= {"tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "added_tokens.json"}
+    kinds = (".safetensors", ".safetensors.index.json")
+    return sorted(str(file) for file in folder.glob("*") if file.name in named or file.name.endswith(kinds))

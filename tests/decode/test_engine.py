@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 import oracles_decode as twin
 from oracles_decode import decode, prompts_of
-from tracedlm.config import ExitRuleName
-from tracedlm.decode.engine import most_confident
+from tracedlm.decode.commit import most_confident
 from tracedlm.decode.plan import Plan
 from tracedlm.decode.recorder import TraceRecorder
 from tracedlm.decode.rules import RULES, make_rule
+from tracedlm.decode.settings import SETTINGS
 
 
 def tokens(done):
@@ -29,7 +29,8 @@ def test_full_gives_the_tokens_of_lladas_sampler(gen_length, block_length, steps
 
 
 @pytest.mark.parametrize(
-    ("rule", "settings"), [("full", {}), ("truncate", {"steps": 5.5}), ("random", {"steps": 5.5}), ("rad", {"delta": 0.02, "omega": 1})]
+    ("rule", "settings"),
+    [("full", {}), ("truncate", {"forwards": 5.5}), ("random", {"forwards": 5.5}), ("rad", {"delta": 0.02, "omega": 1})],
 )
 def test_a_sample_does_not_depend_on_its_batch(rule, settings):
     prompts, plan = prompts_of(17), Plan(16, 8, 8)
@@ -47,7 +48,7 @@ def test_a_sample_does_not_depend_on_the_order_of_the_prompts(rule, settings):
     assert [shuffled[at].tokens.tolist() for at in range(9)] == [forward[n].tokens.tolist() for n in order]
 
 
-@pytest.mark.parametrize(("rule", "settings"), [("full", {}), ("rad", {"delta": 0.02, "omega": 1}), ("truncate", {"steps": 6})])
+@pytest.mark.parametrize(("rule", "settings"), [("full", {}), ("rad", {"delta": 0.02, "omega": 1}), ("truncate", {"forwards": 6})])
 def test_recording_does_not_change_a_token(rule, settings):
     prompts, plan = prompts_of(9), Plan(16, 8, 8)
     seen = TraceRecorder()
@@ -65,7 +66,7 @@ def test_skip_noop_gives_the_same_tokens_with_fewer_forwards():
     full, skipping = twin.Lookup(), twin.Lookup()
     everything, shorter = decode(prompts, plan, model=full), decode(prompts, plan, "skip_noop", model=skipping)
     assert tokens(everything) == tokens(shorter)
-    expected = 2 * int(np.count_nonzero(plan.counts()))
+    expected = 2 * int(np.count_nonzero(plan.counts(0)))
     assert {one.nfe for one in shorter.values()} == {expected} and expected < 32 == everything[0].nfe
     assert skipping.rows < full.rows
 
@@ -86,12 +87,12 @@ def test_truncate_meets_its_budget_exactly(block_steps, quarter):
     plan = Plan(16, 8, 2 * block_steps)
     budget = 2 + (plan.steps - 2) * quarter / 40
     n = 40
-    done = decode([[1]] * n, plan, "truncate", steps=budget, batch_size=n)
+    done = decode([[1]] * n, plan, "truncate", forwards=budget, batch_size=n)
     total = sum(one.nfe for one in done.values())
     assert total == int(np.floor(n * budget + 1e-6))
     shares = {forwards for one in done.values() for forwards in one.stopped_at}
     assert max(shares) - min(shares) <= 1
-    rule = make_rule("truncate", plan, 1, steps=budget)
+    rule = make_rule("truncate", plan, 1, forwards=budget)
     assert all(rule.counts(sample, block).sum() == 8 for sample in range(n) for block in range(2))
 
 
@@ -99,14 +100,14 @@ def test_truncate_meets_its_budget_exactly(block_steps, quarter):
 def test_random_meets_its_budget_on_average(schedule, budget):
     """300 samples; the mean is within four standard errors of the budget."""
     plan = Plan(32, 16, 16 if schedule == "uniform" else 32, schedule)
-    nfe = np.array([one.nfe for one in decode([[1]] * 300, plan, "random", steps=budget, batch_size=300, seed=1).values()])
+    nfe = np.array([one.nfe for one in decode([[1]] * 300, plan, "random", forwards=budget, batch_size=300, stop_seed=1).values()])
     assert nfe.std() > 0 and abs(nfe.mean() - budget) < 4 * nfe.std() / np.sqrt(300)
     assert nfe.min() >= 2 and nfe.max() <= plan.steps
 
 
 def test_random_is_a_function_of_its_seed():
     prompts, plan = prompts_of(20), Plan(16, 8, 16)
-    one, same, other = (decode(prompts, plan, "random", steps=8, seed=seed) for seed in (0, 0, 1))
+    one, same, other = (decode(prompts, plan, "random", forwards=8, stop_seed=seed) for seed in (0, 0, 1))
     assert [one[n].stopped_at for n in range(20)] == [same[n].stopped_at for n in range(20)] != [other[n].stopped_at for n in range(20)]
 
 
@@ -116,14 +117,14 @@ def test_rad_stops_where_its_twin_stops(schedule, delta, omega):
     """Thirteen samples in three slots: rows leave and new samples enter while others are in the middle of a block."""
     prompts, plan, model = prompts_of(13, seed=2), Plan(16, 8, 16, schedule), twin.Lookup()
     done = decode(prompts, plan, "rad", batch_size=3, model=model, delta=delta, omega=omega)
-    expected = [twin.rad(model, prompt, 16, 8, plan.counts().tolist(), delta, omega) for prompt in prompts]
+    expected = [twin.rad(model, prompt, 16, 8, plan.counts(0).tolist(), delta, omega) for prompt in prompts]
     assert [(done[n].tokens.tolist(), done[n].stopped_at) for n in range(13)] == expected
 
 
 def test_rad_twin_stops_at_different_steps():
     """The comparison above would prove nothing if every sample stopped at the same step."""
     plan = Plan(16, 8, 16)
-    stops = {twin.rad(twin.Lookup(), prompt, 16, 8, plan.counts().tolist(), 0.02, 1)[1] for prompt in prompts_of(13, seed=2)}
+    stops = {twin.rad(twin.Lookup(), prompt, 16, 8, plan.counts(0).tolist(), 0.02, 1)[1] for prompt in prompts_of(13, seed=2)}
     assert len(stops) > 3
 
 
@@ -153,15 +154,17 @@ def test_the_most_confident_are_chosen_and_ties_go_to_the_earlier():
 @pytest.mark.parametrize(
     ("rule", "settings", "message"),
     [
-        ("truncate", {"steps": 1}, r"truncate: steps 1 is outside 2\.\.8"),
-        ("truncate", {"steps": 9}, r"truncate: steps 9 is outside 2\.\.8"),
-        ("random", {"steps": 1.5}, r"random: steps 1.5 is outside 2\.\.8"),
-        ("rad", {"delta": 0}, "delta > 0"),
-        ("rad", {"delta": float("nan")}, "delta > 0"),
-        ("rad", {"omega": 0}, "omega >= 1"),
-        ("rad", {"dleta": 1}, "dleta"),
+        ("truncate", {"forwards": 1}, r"truncate: forwards 1 is outside 2\.\.8"),
+        ("truncate", {"forwards": 9}, r"truncate: forwards 9 is outside 2\.\.8"),
+        ("random", {"forwards": 1.5}, r"random: forwards 1.5 is outside 2\.\.8"),
+        ("rad", {"delta": 0}, r"delta: Input should be greater than 0 \(got 0\)"),
+        ("rad", {"delta": float("nan")}, "delta: Input should be greater than 0"),
+        ("rad", {"omega": 0}, "omega: Input should be greater than or equal to 1"),
+        ("rad", {"omega": 4}, "omega 4 can never fire in blocks of 4 steps"),
+        ("rad", {"dleta": 1}, "dleta.*Settings: polish, delta, omega, later_delta, later_omega, tau"),
+        ("rank_softmax", {"blocks": [{"required_stable": 7}]}, "required_stable 7 exceeds stability_span 6"),
         ("truncat", {}, "Did you mean 'truncate'"),
-        ("truncate", {}, "steps"),
+        ("truncate", {}, "forwards: Field required"),
     ],
 )
 def test_a_setting_that_cannot_be_is_named(rule, settings, message):
@@ -188,8 +191,8 @@ def test_empty_prompts_batches_of_none_and_missing_maps_are_refused():
         with pytest.raises(ValueError, match=r"prompt|batch_size"):
             decode(prompts, Plan(8, 8, 4), batch_size=size)
     with pytest.raises(ValueError, match="needs a map"):
-        decode([[1]], Plan(8, 8, 4), "rad", observed=False)
+        decode([[1]], Plan(8, 8, 4), "rad", omega=2, observed=False)
 
 
-def test_the_config_knows_the_rules_that_exist():
-    assert set(ExitRuleName.__args__) == set(RULES)
+def test_every_rule_has_settings():
+    assert set(SETTINGS) == set(RULES)

@@ -1,6 +1,5 @@
 import json
 import shutil
-import sys
 
 import pytest
 import torch
@@ -94,7 +93,7 @@ def spoiled(checkpoint, folder, how):
 @pytest.mark.parametrize("how", ["truncated", "no weights", "no config", "wrong size", "other names"])
 def test_an_unusable_checkpoint_is_one_clear_message(checkpoint, tmp_path, how):
     folder = spoiled(checkpoint, tmp_path / "copy", how)
-    with pytest.raises(ValueError, match=r"copy: no usable checkpoint .*expected a LLaDA-architecture folder or hub id") as error:
+    with pytest.raises(ValueError, match=r"copy: no usable checkpoint: (config.json|the weights): ") as error:
         load_denoiser(folder, device="cpu")
     assert "\n" not in str(error.value)
 
@@ -124,4 +123,3 @@ def test_an_adapter_without_its_weights_says_so(checkpoint, adapter, tmp_path):
     with pytest.raises(ValueError, match=r"adapter: does not fit this model") as error:
         load_denoiser(checkpoint, folder, device="cpu")
     assert "\n" not in str(error.value)
-    assert "torch" in sys.modules

@@ -1,9 +1,9 @@
-"""The mean update is what AdamW's own moments give, recording changes nothing, and a killed run loses nothing."""
+"""The mean update is what AdamW's own moments give, and recording changes nothing. Killed runs: stages/test_sft.py."""
 
 import numpy as np
 import pytest
 import torch
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerState
 
 from tracedlm.models.denoiser import load_denoiser
 from tracedlm.models.lora import attach_lora, short_name
@@ -12,6 +12,7 @@ from tracedlm.models.training import DiffusionTrainer, NoisyBatches, only_item, 
 from tracedlm.records.moments import VARIANTS
 from tracedlm.stages.examples import encode_example
 from tracedlm.tasks import get_task
+from tracedlm.theory.moments import update
 
 STEPS, EPS, BETAS = 6, 1e-8, (0.9, 0.999)
 
@@ -28,10 +29,21 @@ class Gradients(TrainerCallback):
                 self.seen[state.global_step + 1, short_name(name)] = weight.grad.double().numpy().copy()
 
 
-class Kill(TrainerCallback):
-    def on_step_end(self, args, state, control, **_):
-        if state.global_step == 4:
-            raise KeyboardInterrupt
+class OneByOne(TrainerCallback):
+    """The recorder's naive twin: the equation, module by module and variant by variant, from the optimiser's state."""
+
+    def __init__(self):
+        self.sums = {}
+
+    def on_optimizer_step(self, args, state, control, model, optimizer, **_):
+        for full_name, weight in model.named_parameters():
+            if name := short_name(full_name):
+                kept = optimizer.state[weight]
+                for variant in VARIANTS:
+                    placement, correction = variant.split("_")
+                    corrected = {"step": int(kept["step"]), "betas": BETAS} if correction == "corrected" else {}
+                    change = update(kept["exp_avg"].double(), kept["exp_avg_sq"].double(), EPS, placement, **corrected)
+                    self.sums[f"{name}/{variant}"] = self.sums.get(f"{name}/{variant}", 0) + change
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +75,9 @@ def train(checkpoint, examples, work, callbacks, resume=False, **settings):
 @pytest.fixture(scope="module")
 def run(checkpoint, examples, tmp_path_factory):
     """An uninterrupted run with everything watching."""
-    recorder, gradients = MomentRecorder(), Gradients()
-    weights = train(checkpoint, examples, tmp_path_factory.mktemp("run"), [recorder, gradients])
-    return weights, recorder, gradients
+    recorder, gradients, twin = MomentRecorder(), Gradients(), OneByOne()
+    weights = train(checkpoint, examples, tmp_path_factory.mktemp("run"), [recorder, gradients, twin])
+    return weights, recorder, gradients, twin
 
 
 def mean_update(gradients, module, variant):
@@ -83,7 +95,7 @@ def mean_update(gradients, module, variant):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_mean_updates_are_those_of_the_gradients(run, variant):
-    _, recorder, gradients = run
+    _, recorder, gradients, _ = run
     moments = recorder.moments()
     assert moments.modules() == [f"{layer}.{projection}.{matrix}" for layer in range(2) for projection in "kqv" for matrix in "AB"]
     for module in moments.modules():
@@ -95,40 +107,96 @@ def test_mean_updates_are_those_of_the_gradients(run, variant):
 
 
 def test_the_four_variants_are_not_the_same(run):
-    _, recorder, _ = run
+    _, recorder, _, _ = run
     found = [recorder.moments().mean_updates[f"0.q.B/{variant}"] for variant in VARIANTS]
     assert all(not np.allclose(found[i], found[j], rtol=0.05) for i in range(4) for j in range(i))
 
 
 def test_the_gradient_log_is_the_rms_of_each_modules_gradient(run):
-    _, recorder, gradients = run
+    _, recorder, gradients, _ = run
     assert len(recorder.gradients) == STEPS * 12
     for step, module, rms in recorder.gradients:
         assert rms == pytest.approx(np.sqrt(np.mean(gradients.seen[step, module] ** 2)), rel=1e-5)
 
 
 def test_recording_does_not_change_a_weight(run, checkpoint, examples, tmp_path):
-    weights, _, _ = run
+    weights, *_ = run
     plain = train(checkpoint, examples, tmp_path, [])
     assert all(torch.equal(weights[name], plain[name]) for name in weights) and len(weights) == len(plain) == 12
 
 
-def test_a_killed_and_resumed_run_gives_the_same_bits(run, checkpoint, examples, tmp_path):
-    weights, whole, _ = run
-    with pytest.raises(KeyboardInterrupt):
-        train(checkpoint, examples, tmp_path, [MomentRecorder(), Kill()])
-    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-3"]
+def test_all_modules_at_once_are_the_equation_one_by_one(run):
+    _, recorder, _, twin = run
+    found = recorder.moments().mean_updates
+    assert found.keys() == twin.sums.keys()
+    for name, total in twin.sums.items():
+        np.testing.assert_allclose(found[name], total.numpy() / STEPS, rtol=2e-5, atol=1e-7)
+
+
+def test_a_step_never_makes_the_accelerator_wait(checkpoint, examples, tmp_path, monkeypatch):
+    """Reading one number from a device stalls it; the recorder keeps norms there until someone asks."""
+    read, inside = [], []
+
+    class Watched(MomentRecorder):
+        def on_pre_optimizer_step(self, *args, **more):
+            inside.append(1)
+            super().on_pre_optimizer_step(*args, **more)
+            inside.pop()
+
+        def on_optimizer_step(self, *args, **more):
+            inside.append(1)
+            super().on_optimizer_step(*args, **more)
+            inside.pop()
+
+    for name in ("item", "tolist", "cpu", "numpy", "__float__", "__bool__", "__int__"):
+        original = getattr(torch.Tensor, name)
+        monkeypatch.setattr(torch.Tensor, name, lambda self, *a, o=original, n=name, **k: (inside and read.append(n)) or o(self, *a, **k))
+    recorder = Watched()
+    train(checkpoint, examples, tmp_path, [recorder], save_strategy="no")
+    assert recorder.steps == STEPS and not read
+
+
+def test_a_skipped_step_is_not_counted():
+    """fp16: where the scaled loss overflows, AdamW is not run and its moments stay."""
     recorder = MomentRecorder()
-    resumed = train(checkpoint, examples, tmp_path, [recorder], resume=True)
-    assert all(torch.equal(weights[name], resumed[name]) for name in weights)
-    before, after = whole.moments(), recorder.moments()
-    assert (before.steps, before.eps, before.betas) == (after.steps, after.eps, after.betas)
-    assert all(np.array_equal(before.mean_updates[name], after.mean_updates[name]) for name in before.mean_updates)
-    assert recorder.gradients == whole.gradients
+    recorder.on_optimizer_step(None, None, None, optimizer=type("Accelerated", (), {"step_was_skipped": True}))
+    assert recorder.steps == 0
+
+
+def test_a_checkpoint_without_the_recorders_sums_is_refused(checkpoint, examples, tmp_path):
+    train(checkpoint, examples, tmp_path, [])
+    with pytest.raises(ValueError, match=r"checkpoint-6/moment_recorder\.safetensors: the moment recorder's state not found"):
+        train(checkpoint, examples, tmp_path, [MomentRecorder()], resume=True)
+
+
+@pytest.mark.parametrize(
+    ("state", "kept"),
+    [
+        ({"state1": torch.zeros(1, dtype=torch.uint8), "state2": torch.zeros(1, dtype=torch.uint8)}, "state1, state2"),
+        ({"exp_avg": torch.zeros(1).as_subclass(type("Quantised", (torch.Tensor,), {}))}, "exp_avg"),
+    ],
+    ids=["bitsandbytes", "torchao"],
+)
+def test_moments_in_8_bits_are_refused(checkpoint, state, kept):
+    model = attach_lora(load_denoiser(checkpoint, device="cpu").model, rank=2, alpha=4, dropout=0.0)
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    group = {"params": weights, "eps": EPS, "betas": BETAS}
+    optimizer = type("AdamW8bit", (), {})()
+    optimizer.param_groups, optimizer.state = [group], dict.fromkeys(weights, state)
+    recorder = MomentRecorder()
+    recorder.on_train_begin(None, TrainerState(), None, model=model)
+    with pytest.raises(ValueError, match=rf"AdamW8bit keeps no exp_avg in full precision for 0\.q\.A \(it keeps {kept}\); .*adamw_torch"):
+        recorder.on_optimizer_step(None, None, None, optimizer=optimizer)
+
+
+def test_a_model_without_lora_is_refused(checkpoint):
+    model = load_denoiser(checkpoint, device="cpu").model
+    with pytest.raises(ValueError, match="no trainable LoRA matrices on q, k or v"):
+        MomentRecorder().on_train_begin(None, TrainerState(), None, model=model)
 
 
 def test_an_optimiser_without_moments_is_refused(checkpoint, examples, tmp_path):
-    with pytest.raises(ValueError, match=r"SGD keeps no exp_avg and exp_avg_sq for .*needs AdamW"):
+    with pytest.raises(ValueError, match=r"SGD keeps no exp_avg in full precision for 0\.q\.A \(it keeps .*needs AdamW"):
         train(checkpoint, examples, tmp_path, [MomentRecorder()], optim="sgd")
 
 

@@ -3,7 +3,8 @@ import random
 import pytest
 import torch
 
-from tracedlm.models.training import IGNORED, NoisyBatches, resumable
+from tracedlm.models.denoiser import load_denoiser
+from tracedlm.models.training import IGNORED, DiffusionTrainer, NoisyBatches, grouped_by_length, only_item, resumable, training_arguments
 
 MASK, PAD, END = 1, 0, 5
 PROMPTS = [[2, 10, 4], [2, 11, 12, 13, 4], [2, 4]]
@@ -73,15 +74,57 @@ def test_an_item_is_a_function_of_seed_and_step_alone(more):
     data = batches(**more)
     data[3]
     again, other_seed, other_step = data[7], batches(seed=1, **more)[7], data[8]
-    assert all(torch.equal(one[name], again[name]) for name in one)
+    assert all(torch.equal(torch.as_tensor(one[name]), torch.as_tensor(again[name])) for name in one)
     assert not torch.equal(one["input_ids"], other_seed["input_ids"]) and not torch.equal(one["input_ids"], other_step["input_ids"])
 
 
+@pytest.mark.parametrize("more", [{}, BLOCKS])
+def test_the_parts_of_a_batch_are_its_rows(more):
+    """Whatever a batch is divided into, each row sees the same tokens and noise; only the padding left of the prompts differs."""
+    for step in range(10):
+        whole, parts = batches(**more)[step], [batches(parts=3, **more)[3 * step + part] for part in range(3)]
+        assert [part["input_ids"].shape[0] for part in parts] == [1, 1, 1]
+        for row, part in enumerate(parts):
+            real = part["attention_mask"][0].bool()
+            for name in ("input_ids", "labels", "loss_weights"):
+                assert torch.equal(part[name][0, real], whole[name][row, whole["attention_mask"][row].bool()])
+
+
 def test_steps_beyond_the_last_are_an_error():
-    assert len(batches()) == 200
+    assert len(batches()) == 200 and len(batches(parts=3)) == 600
     for step in (200, -1):
         with pytest.raises(IndexError):
             batches()[step]
+
+
+@pytest.mark.parametrize("shift", [0, 1], ids=["LLaDA", "Dream"])
+def test_the_loss_is_the_papers(checkpoint, tmp_path, shift):
+    """Cross-entropy of every masked response token over t and the response's length, from all logits, token by token; then the mean."""
+    denoiser = load_denoiser(checkpoint, device="cpu")
+    denoiser.model.config.logit_shift = shift
+    data = NoisyBatches(draw, 1, denoiser.mask_id, denoiser.tokenizer.pad_token_id, 0)
+    trainer = DiffusionTrainer(model=denoiser.model, args=training_arguments(tmp_path, 0), train_dataset=data, data_collator=only_item)
+    item, examples = data[0], draw(0)
+    with torch.no_grad():
+        loss = trainer.compute_loss(denoiser.model, item)
+        logits = denoiser.model(input_ids=item["input_ids"], attention_mask=item["attention_mask"]).logits.double()
+    uniform = torch.rand(3, generator=torch.Generator().manual_seed(0))
+    total, width = 0.0, item["input_ids"].shape[1] - 32
+    for row, (_, response) in enumerate(examples):
+        t = 1e-3 + (1 - 1e-3) * float(uniform[row])
+        for position, token in enumerate(response):
+            if item["input_ids"][row, width + position] == denoiser.mask_id:
+                scores = logits[row, width + position - shift]
+                total += float(scores.logsumexp(0) - scores[token]) / (t * len(response))
+    assert total > 0 and float(loss) == pytest.approx(total / len(examples), rel=1e-5)
+
+
+def test_groups_of_similar_length_are_whole_batches_and_the_longest_comes_first():
+    lengths = [(17 * n) % 101 for n in range(50)]
+    batches = grouped_by_length(lengths, 8, seed=0)
+    assert [len(batch) for batch in batches] == [8] * 6 and len({index for batch in batches for index in batch}) == 48
+    assert max(lengths) in [lengths[index] for index in batches[0]]
+    assert batches == grouped_by_length(lengths, 8, seed=0) != grouped_by_length(lengths, 8, seed=1)
 
 
 def test_half_written_checkpoints_are_not_resumed_from(tmp_path):

@@ -11,10 +11,11 @@ import pytest
 
 from tracedlm.records import manifest
 from tracedlm.records.atomic import replacing, write_text
+from tracedlm.records.footprint import find_module, find_variant
 from tracedlm.records.manifest import PACKAGE, code_digest, digest_of, write_manifest
 from tracedlm.records.moments import VARIANTS, Moments
 from tracedlm.records.parquet import column, read_table, table_writer, write_table
-from tracedlm.records.rrm import Rrm
+from tracedlm.records.rrm import Rrm, read_maps, write_maps
 from tracedlm.records.tensors import read_arrays, write_arrays
 
 SCHEMA = pa.schema([column("sample_id", pa.int32(), "index"), column("kl", pa.float64(), "nats; null where undefined")])
@@ -125,15 +126,24 @@ def test_moments_survive_writing_and_reading(tmp_path):
     assert (back.steps, back.eps, back.betas) == (7, 1e-8, (0.9, 0.999)) and set(back.mean_updates) == set(moments.mean_updates)
     assert all(np.array_equal(back.mean_updates[name], moments.mean_updates[name]) for name in moments.mean_updates)
     assert back.modules()[0].startswith("0.") and back.modules()[-1] == "10.v.B"
-    np.testing.assert_array_equal(back.mean_update(-1, "q", "B", "inside_raw"), moments.mean_updates["10.q.B/inside_raw"])
+    assert back.variants == VARIANTS
+    (found,) = back.matrices(["10.q.B"], ["inside_raw"]).values()
+    np.testing.assert_array_equal(found, moments.mean_updates["10.q.B/inside_raw"])
 
 
-@pytest.mark.parametrize(
-    "where", [(2, "q", "B", "inside_raw"), (-4, "q", "B", "inside_raw"), (0, "o", "B", "inside_raw"), (0, "q", "B", "raw")]
-)
-def test_moments_that_were_not_recorded_are_named(where):
-    with pytest.raises(ValueError, match=r"no moments of .*recorded: layers 0\.\.10, .*outside_raw"):
-        example_moments().mean_update(*where)
+def test_negative_layers_count_from_the_last_that_is_there():
+    assert find_module(example_moments(), -1, "q", "B") == "10.q.B" and find_module(example_moments(), -3, "v", "A") == "0.v.A"
+
+
+@pytest.mark.parametrize("where", [(2, "q", "B"), (-4, "q", "B"), (0, "o", "B")])
+def test_modules_that_are_not_there_are_named(where):
+    with pytest.raises(ValueError, match=r"no moments of module .*; there are layers 0\.\.10, each with k\.A, k\.B, q\.A"):
+        find_module(example_moments(), *where)
+
+
+def test_variants_that_are_not_there_are_named():
+    with pytest.raises(ValueError, match="no variant 'raw' of moments; known: outside_raw, outside_corrected"):
+        find_variant(example_moments(), "raw")
 
 
 def example_map(u):
@@ -146,6 +156,16 @@ def test_maps_survive_writing_and_reading(tmp_path):
     back = Rrm.read(tmp_path / "q.safetensors")
     assert np.array_equal(back.u, rrm.u) and np.array_equal(back.subspace, rrm.subspace)
     assert (back.layer, back.projection, back.matrix, back.source, back.variant) == (5, "q", "B", "moments", "outside_raw")
+
+
+def test_a_set_of_maps_keeps_their_order_and_widths(tmp_path):
+    maps = [example_map([0.6, 0.8, 0.0]), example_map([0.0, 1.0])]
+    write_maps(tmp_path / "modules.safetensors", maps)
+    back = read_maps(tmp_path / "modules.safetensors")
+    assert [rrm.u.tolist() for rrm in back] == [rrm.u.tolist() for rrm in maps]
+    assert all(np.array_equal(rrm.subspace, other.subspace) and rrm.layer == 5 for rrm, other in zip(back, maps, strict=True))
+    with pytest.raises(ValueError, match=r"not a map \(format 'rrms/1'"):
+        Rrm.read(tmp_path / "modules.safetensors")
 
 
 @pytest.mark.parametrize("u", [[0.6, 0.9, 0.0], [0.0, 0.0, 0.0], [np.nan, 0.6, 0.8]])
@@ -195,7 +215,7 @@ def edited(tmp_path, monkeypatch):
         ("report/figures.py", "report", True),  # imported by no other module of the report
         ("decode/engine.py", "certify", False),
         ("report/tables.py", "trace", False),
-        ("config.py", "trace", False),  # its values are params
+        ("config/decoding.py", "trace", False),  # its values are params
     ],
 )
 def test_a_digest_changes_with_the_source_a_stage_runs_and_no_other(edited, file, stage, matters):

@@ -9,16 +9,18 @@ import pytest
 from tracedlm.config import load_yaml
 from tracedlm.report.abstract import abstract
 from tracedlm.report.figures import make_figures
-from tracedlm.report.names import FIGURES, TABLES, TIMED_TABLES
+from tracedlm.report.names import FIGURES, TABLES, TIMED_TABLES, pseudo_gradient_figures
 from tracedlm.report.page import html_number, make_page
 from tracedlm.report.tables import SPECS, make_tables, read_csv
 
 DATASETS = ("countdown", "sudoku")
+DRAWN = [*FIGURES, *pseudo_gradient_figures(DATASETS, 4).values()]
 
 
 def draw(study, evidence, folder):
     readouts = {dataset: study / f"readouts/{dataset}/128/test/q.parquet" for dataset in DATASETS}
-    make_figures(evidence, readouts, study / "sft/gradients.parquet", {name: folder / f"{name}.png" for name in FIGURES})
+    replayed = {dataset: study / f"pseudo_gradients/{dataset}/128.parquet" for dataset in DATASETS}
+    make_figures(evidence, readouts, study / "sft/gradients.parquet", replayed, {name: folder / f"{name}.png" for name in DRAWN})
     return folder
 
 
@@ -41,7 +43,7 @@ def data(report, name):
 def test_two_runs_draw_the_same_bytes(report, study, evidence, tmp_path):
     again = draw(study, evidence, tmp_path)
     names = sorted(path.name for path in again.iterdir())
-    assert names == sorted(f"{name}.{suffix}" for name in FIGURES for suffix in ("csv", "pdf", "png"))
+    assert names == sorted(f"{name}.{suffix}" for name in DRAWN for suffix in ("csv", "pdf", "png"))
     assert all((again / name).read_bytes() == (report / "figures" / name).read_bytes() for name in names)
 
 
@@ -86,7 +88,7 @@ def page(report):
 
 
 def test_page_loads_nothing(page, report):
-    assert len(page.loaded) == len(FIGURES)
+    assert len(page.loaded) == len(DRAWN)
     assert all(source.startswith("data:image/png;base64,") for source in page.loaded)
     assert not re.search(r"@import|url\(", (report / "report.html").read_text())
 
@@ -110,8 +112,8 @@ def test_page_runs_nothing_that_a_model_wrote(page, report):
 def test_page_states_the_negative_result(report):
     tables = {name: read_csv(report / f"tables/{name}.csv", spec) for name, spec in SPECS.items()}
     text = " ".join(abstract(tables))
-    assert "is worse than simply taking fewer fixed steps (truncate, at the same mean forwards) on countdown at 128 tokens" in text
-    assert "better" not in text
+    assert "rad is worse than simply taking fewer fixed steps (truncate, at the same mean forwards) on countdown at 128 tokens" in text
+    assert "rad is better" not in text
     assert "covers 3 of 24 samples" in text
     assert "undefined (every sample has the same score)" in text
 

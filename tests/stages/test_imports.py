@@ -6,18 +6,26 @@ import sys
 
 import pytest
 
+from tracedlm.records.manifest import PACKAGE
+
 ANALYSIS = [
     "stages.data",
+    "stages.download",
+    "stages.rescore",
+    "rescoring",
+    "tasks",
+    "stages.map_source",
     "stages.rrm",
     "stages.readout",
     "stages.certify",
+    "stages.select",
     "stages.job_log",
     "config",
     "config_docs",
     "certification",
     "report",
 ]
-RECORDS = [f"records.{name}" for name in ("atomic", "manifest", "metrics", "moments", "parquet", "rrm", "series", "tensors", "trace")]
+RECORDS = [f"records.{path.stem}" for path in sorted((PACKAGE / "records").glob("[a-z]*.py"))]
 
 
 @pytest.mark.parametrize("modules", [ANALYSIS, RECORDS], ids=["stages", "records"])

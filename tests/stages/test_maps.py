@@ -5,8 +5,8 @@ import pytest
 
 from tracedlm.config import Rrm as RrmSettings
 from tracedlm.records.moments import VARIANTS, Moments
-from tracedlm.records.rrm import Rrm
-from tracedlm.stages.rrm import build_rrm, make_maps
+from tracedlm.records.rrm import Rrm, read_maps
+from tracedlm.stages.rrm import build_rrm, build_rrms, make_maps, similarity
 
 
 def moments(seed=0):
@@ -34,18 +34,89 @@ def test_the_map_of_lora_a_has_the_width_of_the_input():
     rrm = build_rrm(recorded, "q", matrix="A", reduction="row_mean")
     columns = np.abs(recorded.mean_updates["2.q.A/outside_raw"]).mean(axis=0)
     np.testing.assert_allclose(rrm.u, columns / np.linalg.norm(columns), rtol=1e-6)
+    assert rrm.reduction == "row_mean"
 
 
-def test_an_unknown_reduction_is_named():
+def test_all_modules_at_once_are_what_they_are_one_by_one():
+    recorded = moments()
+    maps = build_rrms(recorded, "row_mean", variant="inside_raw")
+    assert [rrm.module for rrm in maps] == recorded.modules()
+    for rrm in maps:
+        one = build_rrm(recorded, rrm.projection, rrm.layer, "row_mean", rrm.matrix, "inside_raw")
+        assert np.array_equal(rrm.u, one.u) and np.array_equal(rrm.subspace, one.subspace)
+    assert [rrm.module for rrm in build_rrms(recorded, matrix="B")] == [name for name in recorded.modules() if name.endswith("B")]
+
+
+def test_the_subspace_by_cca_lies_in_what_training_moved():
+    recorded = moments()
+    rrm = build_rrm(recorded, basis="cca", activations=np.random.default_rng(1).normal(size=(2, 5)))
+    update = recorded.mean_updates["2.q.B/outside_raw"]
+    inside = update @ np.linalg.lstsq(update, rrm.subspace, rcond=None)[0]
+    np.testing.assert_allclose(inside, rrm.subspace, atol=1e-5)
+    assert rrm.basis == "cca" and np.array_equal(rrm.u, build_rrm(recorded).u)
+    for wrong in ({"basis": "cca"}, {"activations": np.ones((2, 5))}):
+        with pytest.raises(ValueError, match="activations go with basis 'cca'"):
+            build_rrm(recorded, **wrong)
+
+
+def test_columns_are_the_mean_updates_own_of_unit_length():
+    recorded = moments()
+    columns = build_rrm(recorded, basis="columns").subspace
+    update = recorded.mean_updates["2.q.B/outside_raw"]
+    np.testing.assert_allclose(columns, update / [[np.linalg.norm(update[:, j]) for j in range(2)]], rtol=1e-6)
+
+
+def test_a_mean_update_of_one_direction_has_a_subspace_of_one():
+    rrm = build_rrm(Moments({"0.q.B/outside_raw": np.outer([1.0, 2.0, 2.0], [1.0, -1.0])}, 1, 1e-8, (0.9, 0.999)))
+    np.testing.assert_allclose(rrm.subspace, [[1 / 3], [2 / 3], [2 / 3]], rtol=1e-6)
+
+
+def test_an_untrained_module_is_named():
+    with pytest.raises(ValueError, match=r"0\.q\.B/outside_raw of moments: a map needs a direction"):
+        build_rrm(Moments({"0.q.B/outside_raw": np.zeros((3, 2))}, 1, 1e-8, (0.9, 0.999)))
+
+
+def test_unknown_settings_are_named():
     with pytest.raises(ValueError, match="unknown reduction 'max'; known: row_energy, row_mean"):
         build_rrm(moments(), reduction="max")
+    with pytest.raises(ValueError, match="unknown basis 'pca'; known: svd, cca, columns"):
+        build_rrm(moments(), basis="pca")
+
+
+def made(tmp_path, recorded, **settings):
+    recorded.write(tmp_path / "moments.safetensors")
+    out = {name: tmp_path / f"out/{name}.safetensors" for name in ("q", "k", "v", "modules")} | {"similarity": tmp_path / "out/s.json"}
+    make_maps(tmp_path, RrmSettings(**settings), out, tmp_path / "out/manifest.json")
+    return out
 
 
 def test_the_stage_writes_the_configured_variant_of_each_projection(tmp_path):
     recorded = moments()
-    recorded.write(tmp_path / "m.safetensors")
-    out = {projection: tmp_path / f"{projection}.safetensors" for projection in "qkv"}
-    make_maps(tmp_path / "m.safetensors", RrmSettings(placement="inside", bias_corrected=True, layer=1), out, tmp_path / "manifest.json")
-    for projection, path in out.items():
-        assert np.array_equal(Rrm.read(path).u, build_rrm(recorded, projection, 1, variant="inside_corrected").u)
-    assert json.loads((tmp_path / "manifest.json").read_text())["steps"] == 4
+    out = made(tmp_path, recorded, placement="inside", bias_corrected=True, layer=1, reduction="row_mean")
+    for projection in "qkv":
+        expected = build_rrm(recorded, projection, 1, "row_mean", variant="inside_corrected")
+        assert np.array_equal(Rrm.read(out[projection]).u, expected.u)
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert (manifest["steps"], manifest["kind"]) == (4, "moments")
+
+
+def test_the_stage_writes_what_the_ablations_compare(tmp_path):
+    out = made(tmp_path, moments())
+    maps = read_maps(out["modules"])
+    named = {(rrm.projection, rrm.matrix, rrm.reduction, rrm.variant) for rrm in maps}
+    table_4 = {(p, m, r, "outside_raw") for p, m in (("q", "A"), ("q", "B"), ("k", "B"), ("v", "B")) for r in ("row_energy", "row_mean")}
+    assert named == table_4 | {(p, "B", "row_energy", variant) for p in "qkv" for variant in VARIANTS} and len(maps) == len(named)
+    found = json.loads(out["similarity"].read_text())
+    assert [one["projection"] for one in found["maps"]] == [rrm.projection for rrm in maps]
+    i, j = ([(rrm.projection, rrm.matrix) for rrm in maps].index(which) for which in (("q", "A"), ("q", "B")))
+    assert found["cosine"][i][j] is None and found["cosine"][i][i] == pytest.approx(1)
+
+
+def test_how_alike_maps_of_different_runs_are():
+    first, second = build_rrm(moments(0)), build_rrm(moments(1))
+    found = similarity([first, second])
+    assert found["cosine"][0][1] == pytest.approx(float(first.u @ second.u), rel=1e-5)
+    assert found["correlation"][0][1] == pytest.approx(np.corrcoef(first.u, second.u)[0, 1], rel=1e-4)
+    overlap = np.linalg.svd(first.subspace.T @ second.subspace, compute_uv=False)
+    assert found["angle"][0][1] == pytest.approx(np.degrees(np.arccos(overlap.min())), rel=1e-4)
+    assert found["angle"][0][0] == pytest.approx(0, abs=1e-3)

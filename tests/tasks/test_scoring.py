@@ -1,8 +1,8 @@
-"""The published scorer as method.md section 8 describes it, the strict one, and text that means harm."""
-
-import sys
+"""Countdown and Sudoku: the published scorer as method.md section 8 describes it, and the strict one."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tracedlm.tasks import get_task
 from tracedlm.tasks.sudoku import solutions
@@ -36,10 +36,32 @@ def sudoku(text, scorer="d1"):
         (r"\boxed{93-(100-30)+0}", False),  # an integer too many
         (r"\boxed{93-70}", False),  # not the given integers
         (r"\boxed{93-100-30}", False),  # not the target
+        (rf"so {RIGHT} = 23 but {RIGHT}", True),  # of the text around expr = number, nothing
+        (rf"\boxed{{1 + 1 = 3, {RIGHT} = 23}}", False),  # the first expr = number
+        (rf"$\boxed {RIGHT}$, \boxed{{1}}", True),  # a box and a space go before all others, up to the dollar sign
+        (rf"\boxed{{}}<answer>{RIGHT}</answer>", False),  # an empty box is an answer
+        (r"\boxed{93//1-100+30}", False),  # a number that is not given
+        (r"\boxed{+93-(100-30.)}", True),  # Python's arithmetic
+        (r"\boxed{93-(100-30)**1}", False),
     ],
 )
 def test_countdown_d1(text, right):
     assert countdown(text) is right
+
+
+@given(st.text(alphabet="379+-*/(). ", max_size=14))
+def test_countdown_d1_computes_as_python_does(expression):
+    """The published scorer evaluates what it finds; here its value is read from the syntax tree, powers apart."""
+    try:
+        value = eval(expression.strip()) if "**" not in expression else None
+    except (SyntaxError, TypeError, ZeroDivisionError):
+        value = None
+    for target in (0, 3, 7, 10, 12, 16, 21):
+        digits = "".join(c if c.isdigit() else " " for c in expression).split()
+        problem = {"input": ",".join(digits), "output": str(target)}
+        if digits and "**" not in expression:
+            right = isinstance(value, int | float) and abs(value - target) < 1e-5
+            assert COUNTDOWN.score(problem, rf"\boxed{{{expression}}}", "d1").correct is right
 
 
 def test_countdown_reads_latex_operators():
@@ -67,6 +89,9 @@ def test_countdown_strict_wants_the_answer_where_it_belongs():
         f"the grid is {GRID}, I think",  # any free-standing sixteen digits
         f"<answer>{GRID[:4]}\n{GRID[4:8]}\n{GRID[8:12]}\n{GRID[12:]}</answer>",  # white space is removed
         f"<answer>{GRID}1234</answer>",  # cut to sixteen characters
+        f"<answer>none</answer>\n```\n{GRID}\n```",  # a fence anywhere after <answer> goes first
+        f"<answer>```python\n1```{GRID}```</answer>",  # a fence with anything but digits is none
+        f"99{GRID}  </answer>",  # the last sixteen digits before </answer>
     ],
 )
 def test_sudoku_d1_finds_the_answer_in_five_places(text):
@@ -98,61 +123,3 @@ def test_sudoku_strict_refuses_a_grid_that_changes_a_clue():
     changed = "4" + GRID[1:]
     assert not sudoku(f"<answer>{changed}</answer>", "strict").correct
     assert sudoku(f"<answer>{changed}</answer>", "d1").value == 1.0  # only blanks are compared
-
-
-HOSTILE = [
-    "9**9**9",
-    "9**9**9**9=23",
-    "(" * 3_000_000,
-    "\0" * 1000,
-    "٩٣-(١٠٠-٣٠)",
-    "1/0",
-    "30/(100-100)*93",
-    "9" * 100_000,
-    "-" * 10_000 + "1",
-    r"\boxed{" * 5000,
-    r"\boxed{" * 5000 + "}" * 5000,
-    "__import__('os').getcwd()",
-    "<answer>" * 10_000 + "</answer>" * 10_000,
-    "1234567890123456 " * 10_000,
-    "٣١٤٢٢٤٣١٤٢١٣١٣٢٤",
-    "\ud800",
-    "",
-]
-
-
-@pytest.mark.parametrize("scorer", ["strict", "d1"])
-@pytest.mark.parametrize("frame", ["{}", "<answer>{}</answer>", r"\boxed{{{}}}", "<answer>```{}```</answer>"])
-def test_hostile_text_scores_zero_and_its_answer_is_short(frame, scorer):
-    for text in HOSTILE:
-        for task, problem in ((COUNTDOWN, PROBLEM), (SUDOKU, PUZZLE)):
-            score = task.score(problem, frame.format(text), scorer)
-            assert not score.correct
-            assert score.answer is None or len(score.answer) <= 200
-        assert COUNTDOWN.score(PROBLEM, frame.format(text), scorer).value == 0
-
-
-def lines_run(function, *arguments):
-    """Source lines executed in a call: the work done, without a clock."""
-    count = 0
-
-    def tracer(frame, event, _):
-        nonlocal count
-        count += event == "line"
-        return tracer
-
-    before = sys.gettrace()
-    sys.settrace(tracer)
-    try:
-        function(*arguments)
-    finally:
-        sys.settrace(before)
-    return count
-
-
-@pytest.mark.parametrize("piece", ["(", r"\boxed{", "{", "<answer>", "-", "1+", "1234567890123456 ", "```"])
-def test_the_work_of_scoring_is_at_most_linear_in_the_text(piece):
-    for task, problem in ((COUNTDOWN, PROBLEM), (SUDOKU, PUZZLE)):
-        for frame in ("{}", "<answer>{}</answer>", r"\boxed{{{}}}"):
-            small, large = (lines_run(task.score, problem, frame.format(piece * n), "d1") for n in (100, 1000))
-            assert large <= 10 * small + 1000

@@ -1,19 +1,20 @@
-"""Every worked solution that a model is trained on is right, by both scorers."""
+"""Every worked solution that a model is trained on is right, by both scorers, and short enough for its canvas."""
 
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracedlm.tasks import TASKS, get_task
+from tracedlm.tasks import GENERATED, TASKS, generated_task, get_task, names
 
 
-@pytest.mark.parametrize("name", TASKS)
-@pytest.mark.parametrize("length", [128, 256])
+@pytest.mark.parametrize("name", GENERATED)
+@pytest.mark.parametrize("length", [128, 256, 512])
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32))
 def test_a_generated_solution_is_correct_under_both_scorers(name, length, seed):
-    task, rng = get_task(name), random.Random(seed)
+    task, rng = GENERATED[name], random.Random(seed)
     problem = task.draw(rng)
     text = task.solve(problem, length)
     for scorer in ("strict", "d1"):
@@ -21,13 +22,26 @@ def test_a_generated_solution_is_correct_under_both_scorers(name, length, seed):
         assert score.correct and score.value == 1.0, text
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", GENERATED)
 def test_the_solution_of_another_problem_is_wrong(name):
-    task = get_task(name)
+    task = GENERATED[name]
     one, other = task.sample("train", 2, 0)
     assert not task.score(one, task.solve(other, 128)).correct
 
 
 def test_an_unknown_task_names_the_nearest():
-    with pytest.raises(ValueError, match=r"unknown dataset 'sudku'; known: countdown, sudoku. Did you mean 'sudoku'"):
+    with pytest.raises(ValueError, match=r"unknown dataset 'sudku'; known: algebra, countdown, .*wordmath. Did you mean 'sudoku'"):
         get_task("sudku")
+
+
+def test_the_names_that_configs_know_are_those_of_the_tasks():
+    assert set(names.TASK_NAMES) == set(TASKS) and set(names.GENERATED) == set(GENERATED)
+    assert set(names.TRAINING_ONLY) == {name for name, task in TASKS.items() if not task.scored}
+    assert set(names.GRADED) == {name for name, task in GENERATED.items() if hasattr(task, "difficulty")}
+
+
+def test_what_a_task_cannot_do_is_said():
+    with pytest.raises(ValueError, match="gsm8k: its problems come from files; those that can be drawn: algebra, countdown"):
+        generated_task("gsm8k")
+    with pytest.raises(ValueError, match="countdown has no difficulty; wordmath and algebra have"):
+        get_task("countdown", difficulty=2)

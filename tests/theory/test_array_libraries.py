@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from tracedlm.theory import certificate, divergence, moments, rad, stability
+from tracedlm.theory import certificate, contraction, divergence, moments, movement, pseudo_gradient, rad, stability, subspaces
 
 RNG = np.random.default_rng(0)
 SIMILARITY = RNG.uniform(-1, 1, (3, 6, 5))
@@ -45,15 +45,22 @@ CASES = {
     "lscr": lambda a: stability.lscr(a(SPARSE)),
     "late_window": lambda a: stability.late_window(a(VISIBLE), 2, a(np.arange(6) > 2))[1],
     "certificates": lambda a: certificate.certificates(a(SIMILARITY), a(VISIBLE), 0.1, 2, 2.0),
-    "grid": lambda a: certificate.grid(a(SIMILARITY), a(VISIBLE), [1e-3, 0.1], [1, 2], 2.0, a(VISIBLE[..., 0])),
+    "grid": lambda a: certificate.grid(a(SIMILARITY), a(VISIBLE), [2.0, 0.5], [1e-3, 0.1], [1, 2], a(VISIBLE[..., 0])),
+    "movements": lambda a: [vars(moved) for moved in next(movement.movements(a(SIMILARITY), a(VISIBLE), [2, 3], [0.5])).values()][1],
+    "contraction_rate": lambda a: contraction.contraction_rate(a(SPARSE)),
+    "dobrushin": lambda a: contraction.dobrushin(a(P[:5])),
+    "dobrushin_estimate": lambda a: contraction.dobrushin_estimate(a(np.stack([P, Q]))),
     "first_certified": lambda a: certificate.first_certified(a(VISIBLE[..., 0]), a(VISIBLE[..., 1])),
     "update inside": lambda a: moments.update(a(LOW_RANK), a(LOW_RANK**2), placement="inside"),
     "update corrected": lambda a: moments.update(a(LOW_RANK), a(LOW_RANK**2), step=3, betas=(0.9, 0.999)),
+    "updates": lambda a: dict(moments.updates(a(LOW_RANK), a(LOW_RANK**2), 1e-3, 3, (0.9, 0.999))),
+    "weight_gradient": lambda a: pseudo_gradient.weight_gradient(a(SIMILARITY), a(SIMILARITY[..., :2])),
+    "root_mean_square": lambda a: pseudo_gradient.root_mean_square(a(SIMILARITY)),
     "row_energy": lambda a: moments.row_energy(a(LOW_RANK)),
     "row_mean": lambda a: moments.row_mean(a(LOW_RANK)),
     "column_energy": lambda a: moments.column_energy(a(LOW_RANK)),
     "unit": lambda a: moments.unit(a(LOW_RANK[0])),
-    "subspace": lambda a: moments.subspace(a(LOW_RANK), 3),
+    "subspace": lambda a: subspaces.subspace(a(LOW_RANK), 3),
 }
 
 
@@ -94,6 +101,7 @@ def test_autocast_does_not_round_the_similarity():
 
 
 def test_the_equations_do_not_import_torch():
-    modules = ["calibration", "certificate", "divergence", "moments", "rad", "resampling", "schedule", "stability"]
+    modules = ["calibration", "certificate", "divergence", "map_comparison", "moments", "rad", "resampling", "schedule", "stability"]
+    modules += ["contraction", "movement", "observables", "subspaces"]
     code = "import sys;" + ";".join(f"import tracedlm.theory.{m}" for m in modules) + ";sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, env={"PYTHONPATH": os.pathsep.join(sys.path)}).returncode == 0

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracedlm.theory.calibration import beta_quantile, paper_quantile, select_pair
+from tracedlm.theory.calibration import beta_quantile, pac_calibration, paper_quantile, select_pair
+from tracedlm.theory.contraction import required_forward_margin
 
 
 @pytest.mark.parametrize(("n", "beta"), [(19, 0.1), (40, 0.25)])
@@ -45,6 +46,57 @@ def test_quantile_errors():
             beta_quantile([0.1], beta)
     with pytest.raises(ValueError, match="NaN"):
         beta_quantile([0.1, float("nan")], 0.5)
+
+
+WORLDS = {
+    "easy": lambda rng, n: (rng.uniform(0.3, 0.9, n), rng.uniform(0.0, 0.3, n)),
+    "hard": lambda rng, n: (rng.exponential(0.01, n), rng.beta(8, 2, n)),
+    "adversarial": lambda rng, n: (np.where(rng.random(n) < 0.3, 1e-9, 0.5), np.where(rng.random(n) < 0.5, 0.0, rng.beta(9, 1, n))),
+}
+"""Margins at the stop and contraction rates of n exchangeable samples."""
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_calibrated_promise_is_kept_and_the_printed_one_is_not(world):
+    """Over 2,000 splits, with drifts as large as the theorem allows: the argmax flips where half the margin is less than the drift."""
+    rng, splits, n, beta, omega = np.random.default_rng(0), 2000, 39, 0.1, 3
+    broken = printed = promised = 0
+    for _ in range(splits):
+        margins, alphas = WORLDS[world](rng, n + 1)
+        pac = pac_calibration(margins[:n], alphas[:n], 1e-6, omega, beta)
+        scale = omega + 1 / (1 - pac.alpha)
+        for quantile in (pac.quantile, pac.paper_quantile):
+            delta = 2 * (quantile / 2 / scale) ** 2 * (1 - 1e-9)  # the boldest setting that the corollary allows
+            assert required_forward_margin(delta, omega, pac.alpha) < quantile
+            drift = (omega + 1 / (1 - alphas[n])) * np.sqrt(delta / 2)
+            flips = margins[n] / 2 <= drift
+            broken, printed = (broken + flips, printed) if quantile == pac.quantile else (broken, printed + flips)
+        promised += pac.failure
+    allowed = promised / splits
+    error = 3 * np.sqrt(allowed * (1 - allowed) / splits)
+    assert broken / splits <= allowed + error
+    assert printed / splits > allowed + error
+
+
+def test_the_promise_says_why_it_is_not_made():
+    nan = np.nan
+    margins, alphas = np.array([0.1, 0.2, nan, 0.3]), np.array([0.5, 0.2, 0.4, nan])
+    pac = pac_calibration(margins, alphas, 1e-6, 3, 0.5)
+    assert (pac.n, pac.excluded, pac.n_alpha, pac.alpha, pac.quantile) == (3, 1, 3, 0.5, 0.2)
+    assert pac.holds and pac.reason == "" and pac.failure == 0.5 + 1 / 4
+    assert required_forward_margin(pac.largest_delta, 3, 0.5) == pytest.approx(pac.quantile)
+    cases = {
+        "3 stops are too few for beta = 0.1": (margins, alphas, 1e-6, 0.1),
+        "no sample stops": (np.full(4, nan), alphas, 1e-6, 0.5),
+        "no contraction: alpha_hat = 2.5 is not below 1": (margins, alphas + 2, 1e-6, 0.5),
+        "no contraction: alpha_hat = inf is not below 1": (margins, np.array([0.1, np.inf]), 1e-6, 0.5),
+        "no sample has a contraction rate": (margins, np.full(4, nan), 1e-6, 0.5),
+        "the margin asked for, 0.224, is not below the quantile 0.2": (margins, alphas, 1e-3, 0.5),
+    }
+    for reason, (m, a, delta, beta) in cases.items():
+        pac = pac_calibration(m, a, delta, 3, beta)
+        assert not pac.holds and pac.reason == reason
+        assert pac.alpha < 1 or np.isnan(pac.required)  # no number where there is no right to one
 
 
 def test_selection_and_its_ties():

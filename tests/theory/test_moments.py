@@ -40,6 +40,18 @@ def test_update_errors():
             moments.update(one, one, **wrong)
 
 
+@given(st.integers(0, 1000), st.integers(1, 5000), st.sampled_from([1e-8, 1e-3, 10.0]))
+def test_the_four_variants_at_once_are_those_of_the_equation(seed, step, eps):
+    """Gradients from far below eps to far above it, where the two placements and the correction all matter."""
+    rng = np.random.default_rng(seed)
+    size = 10.0 ** rng.uniform(-12, 2, (4, 3))
+    m, v, betas = size * rng.normal(size=(4, 3)), size**2, (0.9, 0.999)
+    for variant, found in moments.updates(m, v, eps, step, betas):
+        placement, correction = variant.split("_")
+        corrected = {"step": step, "betas": betas} if correction == "corrected" else {}
+        np.testing.assert_allclose(found, moments.update(m, v, eps, placement, **corrected), rtol=1e-10)
+
+
 @given(st.integers(0, 1000))
 def test_reductions(seed):
     u = np.random.default_rng(seed).normal(size=(6, 3))
@@ -54,30 +66,6 @@ def test_reductions(seed):
 def test_a_map_without_a_direction_is_an_error(vector):
     with pytest.raises(ValueError, match="direction"):
         moments.unit(np.array(vector))
-
-
-@given(st.integers(0, 1000), st.integers(1, 3))
-def test_subspace_is_orthonormal_leading_and_of_fixed_sign(seed, k):
-    u = np.random.default_rng(seed).normal(size=(7, 4))
-    basis = moments.subspace(u, k)
-    np.testing.assert_allclose(basis.T @ basis, np.eye(k), atol=1e-12)
-    captured = np.linalg.norm(basis.T @ u, axis=1)
-    np.testing.assert_allclose(captured, np.linalg.svd(u, compute_uv=False)[:k])
-    np.testing.assert_allclose(moments.subspace(-u, k), basis, atol=1e-12)
-    assert (basis[np.abs(basis).argmax(axis=0), range(k)] > 0).all()
-
-
-@pytest.mark.parametrize("k", [0, 2, 5])
-def test_an_arbitrary_subspace_is_an_error(k):
-    with pytest.raises(ValueError, match="rank 1"):
-        moments.subspace(np.outer([1.0, 2.0, 3.0], [1.0, -1.0]), k)
-
-
-def test_principal_angles():
-    a = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 2)))[0]
-    np.testing.assert_allclose(moments.principal_angles(a, a[:, ::-1]), 0, atol=1e-7)
-    turned = np.array([[np.cos(0.3)], [np.sin(0.3)], [0.0]])
-    assert moments.principal_angles(np.eye(3)[:, :1], turned) == pytest.approx(0.3)
 
 
 def test_running_mean_is_the_mean_and_keeps_no_reference():
@@ -125,3 +113,18 @@ def test_the_mean_of_nothing_is_an_error():
 def test_the_worked_examples_of_trace_appendix_e(modules, bytes_per_entry, size, percent, digits):
     assert moments.storage_bytes(modules, 4096, bytes_per_entry) == size
     assert round(moments.storage_overhead(size, 8 * 2**30), digits) == percent
+
+
+def test_squared_deltas_accumulate_along_the_path_and_not_between_its_ends():
+    """Out and back is movement: 3^2 + 3^2 and not 0; the first snapshot is where the path starts."""
+    deltas = moments.SquaredDeltas()
+    for weights in ([[1.0, 5.0]], [[4.0, 5.0]], [[1.0, 7.0]]):
+        deltas.add(np.array(weights, np.float32))
+    assert deltas.value.tolist() == [[18.0, 4.0]] and deltas.value.dtype == np.float64
+
+
+def test_one_snapshot_has_not_moved():
+    deltas = moments.SquaredDeltas()
+    deltas.add(np.ones(2))
+    with pytest.raises(ValueError, match="two snapshots"):
+        _ = deltas.value

@@ -182,6 +182,6 @@ def test_a_killed_run_is_finished_by_the_next_one_with_the_same_results(study, t
 def test_every_result_has_a_log_a_benchmark_and_a_manifest(study):
     made = study / RESULTS
     assert {path.name for path in (made / "logs").iterdir()} >= {"sft.log", "rrm.log", "select.log", "trace", "certify", "exits"}
-    assert (made / "benchmarks/sft.jsonl").exists() and (made / "benchmarks/certify/sudoku-64-q.jsonl").exists()
+    assert (made / "benchmarks/sft.jsonl").exists() and (made / "benchmarks/certify/sudoku-64.jsonl").exists()
     for manifest in ("sft/manifest.json", "rrm/manifest.json", "traces/sudoku/64/test/manifest.json", "exits/countdown/64/manifest.json"):
         assert json.loads((made / manifest).read_text())["code"]

@@ -1,9 +1,13 @@
-"""Problems of each split, in the published file format."""
+"""Problems of each split, in the published file format; the files they come from, and what others' files score, are in files of their own."""
+
+
+include: "download.smk"
+include: "rescore.smk"
 
 
 rule data:
     input:
-        lambda wildcards: [str(path) for path in [located(catalogue(wildcards).test)] if path.exists()],  # rule data says what is missing
+        data_files,
     output:
         train="<results>/data/{dataset}/train.txt",
         validation="<results>/data/{dataset}/validation.txt",

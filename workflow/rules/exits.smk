@@ -1,14 +1,49 @@
-"""Every exit rule on the same prompts, in one process, so that their times compare."""
+"""Settings of exit rules chosen on validation, then every rule on the same test prompts, in one process, so that their times compare."""
+
+EXIT_INPUTS = dict(
+    model=MODEL_FILES,
+    adapter=rules.sft.output.adapter,
+    q=rules.rrm.output.q,
+    moments=rules.sft.output.moments,
+)
+EXIT_PARAMS = dict(
+    model=STUDY.model.model_dump(),
+    activation=STUDY.rrm.activation,
+    decode=STUDY.decode.model_dump(),
+    exits=STUDY.exits.model_dump(),
+)
+
+
+rule tune:
+    input:
+        **EXIT_INPUTS,
+        data="<results>/data/{dataset}/validation.txt",
+    output:
+        "<results>/exits/{dataset}/{seq_len}/tuned.json",
+    log:
+        "<logs>/tune/{dataset}-{seq_len}.log",
+    benchmark:
+        "<benchmarks>/tune/{dataset}-{seq_len}.jsonl"
+    priority: 1
+    conda:
+        "../../environment.yml"
+    threads: THREADS
+    resources:
+        gpu=1,
+    params:
+        **EXIT_PARAMS,
+        code=code_digest("tune"),
+    script:
+        "../scripts/tune.py"
 
 
 rule exits:
     input:
+        **EXIT_INPUTS,
         data="<results>/data/{dataset}/test.txt",
-        model=MODEL_FILES,
-        adapter=rules.sft.output.adapter,
-        rrm=rules.rrm.output.q,
+        tuned=expand(rules.tune.output[0], dataset=STUDY.datasets, allow_missing=True) if STUDY.exits.tune else [],
     output:
-        **{name: f"<results>/exits/{{dataset}}/{{seq_len}}/{name}.parquet" for name in STUDY.exits.rules},
+        **{rule: f"<results>/exits/{{dataset}}/{{seq_len}}/{rule}.parquet" for rule in STUDY.exits.rules},
         manifest="<results>/exits/{dataset}/{seq_len}/manifest.json",
     log:
         "<logs>/exits/{dataset}-{seq_len}.log",
@@ -21,11 +56,7 @@ rule exits:
     resources:
         gpu=1,
     params:
-        model=STUDY.model.model_dump(),
-        activation=STUDY.rrm.activation,
-        decode=STUDY.decode.model_dump(),
-        exits=STUDY.exits.model_dump(),
-        tau=STUDY.readout.tau,
+        **EXIT_PARAMS,
         seed=STUDY.seed,
         code=code_digest("exits"),
     script:

@@ -6,9 +6,13 @@ rule figures:
         METRICS,
         readouts=expand(rules.readout.output, dataset=STUDY.datasets, seq_len=min(STUDY.seq_lens), split="test", readout=MAIN_READOUT),
         gradients=rules.sft.output.gradients,
+        pseudo_gradients=list(REPLAYED.values()),
     output:
-        **{name: report(f"<results>/figures/{name}.png", caption=f"../report/{name}.rst", category="Figures") for name in FIGURES},
-        twins=expand("<results>/figures/{name}.{suffix}", name=FIGURES, suffix=["pdf", "csv"]),
+        **{
+            name: report(f"<results>/figures/{name}.png", caption=f"../report/{caption}.rst", category="Figures")
+            for name, caption in CAPTIONED.items()
+        },
+        twins=expand("<results>/figures/{name}.{suffix}", name=CAPTIONED, suffix=["pdf", "csv"]),
     log:
         "<logs>/figures.log",
     benchmark:
@@ -17,6 +21,7 @@ rule figures:
         "../../environment.yml"
     params:
         shown=SHOWN,
+        figures=list(CAPTIONED),
         code=code_digest("report"),
     script:
         "../scripts/figures.py"

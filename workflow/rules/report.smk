@@ -1,12 +1,28 @@
 """Tables and the page people read; figures are in figures.smk."""
 
-from tracedlm.report.names import FIGURES, TABLES, TIMED_TABLES
+from tracedlm.report.names import FIGURES, TABLES, TIMED_TABLES, pseudo_gradient_figures
+
+
+include: "risk.smk"
+include: "flip_audit.smk"
+include: "noise.smk"
+include: "pseudo_gradient.smk"
+
 
 ALL_TABLES = [*TABLES, *TIMED_TABLES]
+CAPTIONED = {
+    **{name: name for name in FIGURES},
+    **dict.fromkeys(pseudo_gradient_figures(REPLAYED, len(REPLAYED)).values(), "pseudo_gradient"),
+}
 SHOWN = dict(datasets=STUDY.datasets, seq_lens=STUDY.seq_lens, readouts=READOUTS, rules=STUDY.exits.rules, seed=STUDY.seed)
-SUMMARIES = over_sets(rules.certify.output.summary, readout=READOUTS)
-GRIDS = over_sets(rules.certify.output.grid, readout=READOUTS)
+SHOWN["tuned"] = bool(STUDY.exits.tune)
+SHOWN |= dict(cards=list(STUDY.risk.rules), audits=AUDITS, noise=list(NOISE_RUNS), pseudo_gradients=bool(REPLAYED))
+SUMMARIES = over_sets(rules.certify.output.summary)
+GRIDS = over_sets(rules.certify.output.grid)
 METRICS = [*SUMMARIES, *GRIDS, *over_sets(rules.exits.output), *rules.storage.output, *rules.select.output]
+METRICS += [rules.rrm.output.similarity, *over_sets(rules.module_ablation.output)]
+METRICS += over_sets(rules.tune.output) if STUDY.exits.tune else []
+METRICS += RISK_METRICS + AUDIT_METRICS + expand(rules.noise.output.summary, run=NOISE_RUNS) + CONVERGENCE
 MAIN_READOUT = "q" if "q" in READOUTS else READOUTS[0]
 
 
@@ -19,6 +35,7 @@ rule tables:
     output:
         report(expand("<results>/tables/{name}.csv", name=ALL_TABLES), caption="../report/tables.rst", category="Tables"),
         expand("<results>/tables/{name}.tex", name=ALL_TABLES),
+        "<results>/tables/certified_coverage.txt",
     log:
         "<logs>/tables.log",
     benchmark:
@@ -36,7 +53,14 @@ rule page:
     input:
         rules.tables.output,
         rules.figures.output,
-        manifests=[*SUMMARIES, *over_sets(rules.exits.output.manifest), rules.sft.output.manifest, rules.rrm.output.manifest],
+        manifests=[
+            *SUMMARIES,
+            *over_sets(rules.exits.output.manifest),
+            rules.sft.output.manifest,
+            rules.rrm.output.manifest,
+            *over_sets(rules.module_ablation.output),
+            *CONVERGENCE,
+        ],
     output:
         report("<results>/report.html", caption="../report/page.rst", category="Report"),
     log:

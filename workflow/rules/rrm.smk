@@ -1,11 +1,13 @@
-"""Reasoning Representation Maps of the q, k and v projections, and what they take to store."""
+"""Reasoning Representation Maps of the q, k and v projections, what they take to store, and how other modules' maps compare."""
 
 
 rule rrm:
     input:
-        moments=rules.sft.output.moments,
+        source=rules.sft.output.moments if STUDY.rrm.source == "moments" else located(STUDY.rrm.source),
     output:
         **{projection: f"<results>/rrm/{projection}.safetensors" for projection in PROJECTIONS},
+        modules="<results>/rrm/modules.safetensors",
+        similarity="<results>/rrm/similarity.json",
         manifest="<results>/rrm/manifest.json",
     log:
         "<logs>/rrm.log",
@@ -34,12 +36,43 @@ rule storage:
         "../../environment.yml"
     params:
         model=STUDY.model.model_dump(),
-        code=code_digest("rrm"),
+        code=code_digest("storage"),
     script:
         "../scripts/storage.py"
+
+
+rule module_ablation:
+    input:
+        data="<results>/data/{dataset}/validation.txt",
+        model=MODEL_FILES,
+        adapter=rules.sft.output.adapter,
+        maps=rules.rrm.output.modules,
+    output:
+        "<results>/ablation/{dataset}/{seq_len}.json",
+    log:
+        "<logs>/ablation/{dataset}-{seq_len}.log",
+    benchmark:
+        "<benchmarks>/ablation/{dataset}-{seq_len}.jsonl"
+    conda:
+        "../../environment.yml"
+    threads: THREADS
+    resources:
+        gpu=1,
+    params:
+        model=STUDY.model.model_dump(),
+        activation=STUDY.rrm.activation,
+        decode=STUDY.decode.model_dump(),
+        readout=STUDY.readout.model_dump(),
+        ablation=STUDY.ablation.model_dump(),
+        certificate=STUDY.certify.model_dump(include={"strict_delta", "strict_omega", "late_window"}),
+        seed=STUDY.seed,
+        code=code_digest("module_ablation"),
+    script:
+        "../scripts/module_ablation.py"
 
 
 rule maps:
     input:
         rules.rrm.output,
         rules.storage.output,
+        over_sets(rules.module_ablation.output),

@@ -1,9 +1,11 @@
 """LoRA fine-tuning with moment logging."""
 
+SFT_DATASETS = STUDY.sft.datasets or STUDY.datasets
+
 
 rule sft:
     input:
-        data=expand("<results>/data/{dataset}/train.txt", dataset=STUDY.datasets),
+        data=expand("<results>/data/{dataset}/train.txt", dataset=SFT_DATASETS),
         model=MODEL_FILES,
     output:
         adapter=directory("<results>/sft/adapter"),
@@ -18,9 +20,9 @@ rule sft:
         "../../environment.yml"
     threads: THREADS
     resources:
-        gpu=1,
+        gpu=STUDY.sft.processes,
     params:
-        datasets=STUDY.datasets,
+        datasets=SFT_DATASETS,
         model=STUDY.model.model_dump(),
         settings=STUDY.sft.model_dump(),
         seed=STUDY.seed,

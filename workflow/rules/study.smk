@@ -6,7 +6,8 @@ import sys
 from tracedlm.config import load_study
 from tracedlm.records.manifest import code_digest
 from tracedlm.records.rrm import PROJECTIONS
-from tracedlm.resources import checkpoint_files, located
+from tracedlm.resources import checkpoint_files, located, resource
+from tracedlm.tasks import TASKS
 
 try:
     STUDY = load_study(config)
@@ -31,3 +32,26 @@ def catalogue(wildcards):
 def over_sets(pattern, **more):
     """A pattern for every dataset and canvas length of the study."""
     return expand(pattern, dataset=STUDY.datasets, seq_len=STUDY.seq_lens, allow_missing=True, **more)
+
+
+TRACE = "<results>/traces/{dataset}/{seq_len}/{split}/"
+SHARDS = range(STUDY.trace.shards)
+SHORTEST = min(STUDY.seq_lens)
+
+
+def parts(table):
+    """Every shard's part of a trace table."""
+    return expand(f"{TRACE}{table}/part-{{shard}}.parquet", shard=SHARDS, allow_missing=True)
+
+
+def traced(table):
+    """The same of the test split at the shortest canvas, by dataset."""
+    return {f"{dataset}_{table}": expand(parts(table), dataset=dataset, seq_len=SHORTEST, split="test") for dataset in STUDY.datasets}
+
+
+def data_files(wildcards):
+    """What decides a dataset's problems; rule data says what is missing, and what can be fetched is."""
+    entry, task = catalogue(wildcards), TASKS[wildcards.dataset]
+    named = [located(path) for path in (entry.test, entry.train, entry.prompt_template) if path]
+    shipped = [resource("prompts", f"{task.name}.txt"), *(resource("held_out", f"{name}.txt") for name in (task.name, *task.held_out_with))]
+    return [str(path) for path in (*named, *shipped) if path.exists() or str(path) in FETCHED]

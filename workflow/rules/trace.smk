@@ -1,7 +1,5 @@
 """Denoising traces, and readouts as views of them."""
 
-TRACE = "<results>/traces/{dataset}/{seq_len}/{split}/"
-
 
 rule trace:
     input:
@@ -10,14 +8,14 @@ rule trace:
         adapter=rules.sft.output.adapter,
         maps=[rules.rrm.output[projection] for projection in PROJECTIONS],
     output:
-        samples=f"{TRACE}samples/part-0.parquet",
-        steps=f"{TRACE}steps/part-0.parquet",
-        readouts=f"{TRACE}readouts/part-0.parquet",
-        manifest=f"{TRACE}manifest.json",
+        samples=f"{TRACE}samples/part-{{shard}}.parquet",
+        steps=f"{TRACE}steps/part-{{shard}}.parquet",
+        readouts=f"{TRACE}readouts/part-{{shard}}.parquet",
+        manifest=f"{TRACE}manifests/{{shard}}.json",
     log:
-        "<logs>/trace/{dataset}-{seq_len}-{split}.log",
+        "<logs>/trace/{dataset}-{seq_len}-{split}-{shard}.log",
     benchmark:
-        "<benchmarks>/trace/{dataset}-{seq_len}-{split}.jsonl"
+        "<benchmarks>/trace/{dataset}-{seq_len}-{split}-{shard}.jsonl"
     conda:
         "../../environment.yml"
     threads: THREADS
@@ -36,8 +34,8 @@ rule trace:
 
 rule readout:
     input:
-        steps=rules.trace.output.steps,
-        readouts=rules.trace.output.readouts,
+        steps=parts("steps"),
+        readouts=parts("readouts"),
     output:
         "<results>/readouts/{dataset}/{seq_len}/{split}/{readout}.parquet",
     log:
@@ -55,4 +53,4 @@ rule readout:
 
 rule traces:
     input:
-        over_sets(f"{TRACE}manifest.json", split=["validation", "test"]),
+        over_sets(rules.trace.output.manifest, split=["validation", "test"], shard=SHARDS),

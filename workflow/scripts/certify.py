@@ -3,9 +3,14 @@
 from pathlib import Path
 
 from tracedlm.config import Certify
-from tracedlm.stages.certify import certify_readout
+from tracedlm.stages.certify import certify_set
+from tracedlm.stages.certify_setup import read_setup
 from tracedlm.stages.job_log import logged
 
 with logged(snakemake.log[0]):
-    p, i, out = snakemake.params, snakemake.input, {name: Path(path) for name, path in snakemake.output.items()}
-    certify_readout(Path(i.readout), Path(i.samples), Path(i.selection), Certify(**p.settings), p.tau, p.seed, out)
+    p, i, w = snakemake.params, snakemake.input, snakemake.wildcards
+    readouts = dict(zip(p.readouts, map(Path, i.readouts), strict=True))
+    samples, maps = ([Path(path) for path in paths] for paths in (i.samples, i.maps))
+    out = {name: {kind: Path(snakemake.output[kind][n]) for kind in ("samples", "grid", "summary")} for n, name in enumerate(p.readouts)}
+    setup = read_setup(Path(i.selection), w.dataset, int(w.seq_len), Certify(**p.settings), p.tau)
+    certify_set(readouts, samples, maps, setup, p.seed, out)

@@ -11,5 +11,6 @@ with logged(snakemake.log[0]):
     p, i, w = snakemake.params, snakemake.input, snakemake.wildcards
     out = {name: Path(path) for name, path in snakemake.output.items()}
     manifest = out.pop("manifest")
-    where = (Path(i.adapter), Path(i.rrm), p.activation, w.dataset, Path(i.data), int(w.seq_len))
-    compare_exits(p.model, *where, Decode(**p.decode), Exits(**p.exits), p.tau, p.seed, snakemake.threads, out, manifest)
+    where = (Path(i.adapter), {"q": Path(i.q), "moments": Path(i.moments)}, p.activation, w.dataset, Path(i.data), int(w.seq_len))
+    tuned = {Path(path).parents[1].name: Path(path) for path in i.tuned}
+    compare_exits(p.model, *where, Decode(**p.decode), Exits(**p.exits), p.seed, snakemake.threads, tuned, out, manifest)

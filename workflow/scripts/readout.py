@@ -8,6 +8,5 @@ from tracedlm.stages.readout import make_readout
 
 with logged(snakemake.log[0]):
     settings = ReadoutSettings(**snakemake.params.settings)
-    make_readout(
-        Path(snakemake.input.steps), Path(snakemake.input.readouts), snakemake.wildcards.readout, settings, Path(snakemake.output[0])
-    )
+    steps, readouts = ([Path(path) for path in paths] for paths in (snakemake.input.steps, snakemake.input.readouts))
+    make_readout(steps, readouts, snakemake.wildcards.readout, settings, Path(snakemake.output[0]))

@@ -9,4 +9,4 @@ from tracedlm.stages.rrm import make_maps
 with logged(snakemake.log[0]):
     out = {name: Path(path) for name, path in snakemake.output.items()}
     manifest = out.pop("manifest")
-    make_maps(Path(snakemake.input.moments), Rrm(**snakemake.params.settings), out, manifest)
+    make_maps(Path(snakemake.input.source), Rrm(**snakemake.params.settings), out, manifest)

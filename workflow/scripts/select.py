@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from tracedlm.config import Certify
-from tracedlm.stages.certify import select
 from tracedlm.stages.job_log import logged
+from tracedlm.stages.select import Validation, select
 
 with logged(snakemake.log[0]):
-    select([Path(path) for path in snakemake.input], Certify(**snakemake.params.settings), snakemake.params.tau, Path(snakemake.output[0]))
+    p, out = snakemake.params, {name: Path(path) for name, path in snakemake.output.items()}
+    sets = [Validation(dataset, seq_len, Path(path)) for (dataset, seq_len), path in zip(p.sets, snakemake.input, strict=True)]
+    select(sets, Certify(**p.settings), p.tau, out)

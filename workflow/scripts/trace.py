@@ -10,19 +10,5 @@ with logged(snakemake.log[0]):
 
     p, i, w = snakemake.params, snakemake.input, snakemake.wildcards
     maps, out = [Path(path) for path in i.maps], {name: Path(path) for name, path in snakemake.output.items()}
-    decode, trace = Decode(**p.decode), Trace(**p.trace)
-    collect(
-        p.model,
-        Path(i.adapter),
-        maps,
-        p.activation,
-        w.dataset,
-        w.split,
-        Path(i.data),
-        int(w.seq_len),
-        decode,
-        trace,
-        p.seed,
-        snakemake.threads,
-        out,
-    )
+    what = (w.dataset, w.split, Path(i.data), int(w.seq_len), Decode(**p.decode), Trace(**p.trace))
+    collect(p.model, Path(i.adapter), maps, p.activation, *what, p.seed, snakemake.threads, int(w.shard), out)

@@ -1,54 +1,28 @@
 """The denoising loop: one forward for every row that still needs one, whatever block or step it is in."""
 
+import hashlib
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import replace
 
 import torch
 
+from tracedlm.decode.commit import most_confident, predict
+from tracedlm.decode.forward import DenoiserCall, Forward, Observes, Reuses, guided
 from tracedlm.decode.plan import Plan
 from tracedlm.decode.rules import ExitRule
+from tracedlm.decode.slot import Decoded, Slot, Start
 from tracedlm.decode.step import Step
-
-DenoiserCall = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-"""`tokens [rows, length], attention mask, positions [rows, k] -> logits [rows, k, vocabulary]`."""
-
-
-class Observes(Protocol):
-    """Something that holds the similarities of the last forward; see `models.observer`."""
-
-    latest: dict[tuple[int, str], torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """One finished sample.
-
-    Attributes:
-        sample: Index of its prompt.
-        tokens: int64 [gen_length], on the CPU.
-        confidence: float64 [gen_length]: probability of each token in the forward it was committed after.
-        nfe: Forwards it took part in.
-        token_forwards: Query tokens summed over them; padding excluded.
-        stopped_at: Forwards spent in each block.
-        seconds: Its share of the wall time of its forwards.
-    """
-
-    sample: int
-    tokens: torch.Tensor
-    confidence: torch.Tensor
-    nfe: int
-    token_forwards: int
-    stopped_at: tuple[int, ...]
-    seconds: float
 
 
 class Engine:
-    """State of a decoding run: a fixed number of slots, each with one sample somewhere in its canvas.
+    """A decoding run: a fixed number of slots, each with one sample somewhere in its canvas.
 
-    Shape suffixes: s slots, r active rows, w prompt width, g canvas, b block.
+    Where every row is, is known on the host; each step sends it to the device in one copy, and gets back in one copy which rows
+    stop and how many masks they have left. A finished sample leaves its slot to a waiting one at once.
+
+    Shape suffixes: s slots, r active rows, g canvas, k tokens in view, v vocabulary.
     """
 
     def __init__(
@@ -64,34 +38,48 @@ class Engine:
         device: torch.device | str = "cpu",
         observer: Observes | None = None,
         record: Callable[[Step], None] | None = None,
+        temperature: float = 0.0,
+        guidance: float = 0.0,
+        seed: int = 0,
+        samples: Sequence[int] | None = None,
+        starts: Sequence[Start] | None = None,
+        make_reuse: Callable[[int, int], Reuses] | None = None,
     ) -> None:
-        """See `tracedlm.generate`; `make_rule` is called with the number of slots."""
+        """See `tracedlm.generate`.
+
+        `make_rule` is called with the number of slots, `make_reuse` also with the tokens of a row; `samples` numbers the prompts
+        (default: from 0); `starts` are canvases to go on from, one a prompt (default: all masks).
+        """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         if not prompts or any(len(prompt) == 0 for prompt in prompts):
             raise ValueError("decoding needs at least one prompt, and no prompt may be empty")
-        self.denoiser, self.prompts, self.plan, self.mask_id, self.pad_id = denoiser, prompts, plan, mask_id, pad_id
-        self.observer, self.record = observer, record
+        if temperature < 0 or guidance < 0:
+            raise ValueError(f"temperature and guidance must not be negative, got {temperature} and {guidance}")
         slots = min(batch_size, len(prompts))
-        self.rule = make_rule(slots)
-        if self.rule.needs_map and observer is None:
+        self.prompts = dict(zip(samples if samples is not None else range(len(prompts)), prompts, strict=True))
+        masks = Start(torch.full((plan.gen_length,), mask_id))
+        self.starts = dict(zip(self.prompts, starts if starts is not None else [masks] * len(prompts), strict=True))
+        self.plan, self.mask_id, self.pad_id = plan, mask_id, pad_id
+        self.rule, self.record, self.temperature, self.device = make_rule(slots), record, temperature, torch.device(device)
+        if self.rule.settings.reading and observer is None:
             raise ValueError(f"exit rule {self.rule.name!r} needs a map: pass rrm=...")
+        self.forward = Forward(guided(denoiser, plan.gen_length, mask_id, guidance) if guidance else denoiser, observer)
+        self.forwards_per_step = 2 if guidance else 1
+        if make_reuse and (guidance or self.rule.scope == "canvas"):
+            what = "guidance, which needs two forwards" if guidance else f"{self.rule.name}, which reads the whole canvas"
+            raise ValueError(f"reuse: keys and values cannot be reused with {what}; set it to none")
         self.width = max(map(len, prompts))
-        length = self.width + plan.gen_length
-        self.tokens_s = torch.full((slots, length), pad_id, device=device)
+        self.tokens_s = torch.full((slots, self.width + plan.gen_length), pad_id, device=self.device)
         self.attention_s = torch.zeros_like(self.tokens_s)
-        self.confidence_sg = torch.zeros(slots, plan.gen_length, dtype=torch.float64, device=device)
-        self.sample_s = torch.zeros(slots, dtype=torch.long, device=device)
-        self.block_s, self.step_s, self.nfe_s = (torch.zeros_like(self.sample_s) for _ in range(3))
-        self.counts: list[list[int]] = [[] for _ in range(slots)]
-        self.cursor = [0] * slots
-        self.seconds, self.token_forwards = [0.0] * slots, [0] * slots
-        self.stopped_at: list[list[int]] = [[] for _ in range(slots)]
-        self.waiting = deque(range(len(prompts)))
-        self.active: list[int] = []
-        self.offsets_b = torch.arange(plan.block_length, device=device)
-        self.free = list(range(slots))
+        self.reuse = make_reuse(slots, self.width + plan.gen_length) if make_reuse else None
+        self.confidence_sg = torch.zeros(slots, plan.gen_length, dtype=torch.float64, device=self.device)
+        self.view_k = torch.arange(plan.gen_length if self.rule.scope == "canvas" else max(plan.lengths), device=self.device)
+        self.polished_b = torch.tensor([self.rule.polish(block) > 0 for block in range(plan.blocks)], device=self.device)
+        self.seeds = dict(zip(self.prompts, _seeds(prompts, seed), strict=True))
+        self.waiting, self.free, self.active = deque(self.prompts), list(range(slots)), list[Slot]()
 
+    @torch.inference_mode()
     def run(self) -> Iterator[Decoded]:
         """Decode everything; samples are yielded as they finish."""
         while self.waiting or self.active:
@@ -99,102 +87,129 @@ class Engine:
                 self._admit(self.free.pop(0), self.waiting.popleft())
             yield from self._advance()
 
-    def _admit(self, slot: int, sample: int) -> None:
-        prompt = self.prompts[sample]
+    def _admit(self, index: int, sample: int) -> None:
+        prompt, start = self.prompts[sample], self.starts[sample]
         begin = self.width - len(prompt)
-        self.tokens_s[slot] = self.pad_id
-        self.tokens_s[slot, begin : self.width] = torch.tensor(list(prompt), device=self.tokens_s.device)
-        self.tokens_s[slot, self.width :] = self.mask_id
-        self.attention_s[slot] = 0
-        self.attention_s[slot, begin:] = 1
-        self.sample_s[slot], self.nfe_s[slot] = sample, 0
-        self.seconds[slot], self.token_forwards[slot], self.stopped_at[slot] = 0.0, 0, []
-        self._open_block(slot, sample, 0)
+        tokens = [self.pad_id] * begin + list(prompt) + start.tokens.tolist()
+        self.tokens_s[index] = torch.tensor(tokens, device=self.device)
+        self.attention_s[index] = (torch.arange(len(tokens), device=self.device) >= begin).long()
+        self.confidence_sg[index] = torch.nan
+        slot = Slot(index, sample, len(prompt), torch.Generator(self.device).manual_seed(self.seeds[sample]))
+        slot.stopped_at = [0] * start.block
         self.active.append(slot)
+        self._open_block(slot, start.block, start.steps)
 
-    def _open_block(self, slot: int, sample: int, block: int) -> None:
-        counts = self.rule.counts(sample, block).tolist()
-        self.counts[slot] = [count for count in counts if count] if self.rule.skips_noop else counts
-        self.cursor[slot], self.block_s[slot], self.step_s[slot] = 0, block, 0
-        self.rule.open(slot, sample, block)
+    def _open_block(self, slot: Slot, block: int, done: int = 0) -> None:
+        counts = self.rule.counts(slot.sample, block).tolist()
+        slot.open(block, ([count for count in counts if count] if self.rule.skips_noop else counts)[done:])
+        self.rule.open(slot.index, slot.sample, block)
 
-    @torch.inference_mode()
     def _advance(self) -> Iterator[Decoded]:
         """One forward over the active rows, commits, exits, and the samples that are finished by them."""
-        started = time.perf_counter()
-        rows = torch.tensor(self.active, device=self.tokens_s.device)
-        tokens_r, attention_r = self.tokens_s[rows], self.attention_s[rows]
-        position_rb = self.width + self.block_s[rows, None] * self.plan.block_length + self.offsets_b
-        # float64 before the softmax: saturated float32 confidences tie, and ties would order the commits.
-        log_probs_rbv = self.denoiser(tokens_r, attention_r, position_rb).double().log_softmax(-1)
-        log_confidence_rb, prediction_rb = log_probs_rbv.max(-1)
-        visible_rg = tokens_r[:, self.width :] != self.mask_id
-        masked_rb = tokens_r.gather(1, position_rb) == self.mask_id
-        quota_r = torch.tensor([self.counts[slot][self.cursor[slot]] for slot in self.active], device=rows.device)
-        commit_rb = most_confident(log_confidence_rb, masked_rb, quota_r)
-        self.nfe_s[rows] += 1
-        self.step_s[rows] += 1
-        similarity = {key: value[:, self.width :] for key, value in self.observer.latest.items()} if self.observer else {}
-        step = Step(
-            rows, self.sample_s[rows], self.nfe_s[rows], self.block_s[rows], self.step_s[rows], visible_rg, masked_rb,
-            log_probs_rbv, prediction_rb, log_confidence_rb.exp(), commit_rb, similarity,
-        )  # fmt: skip
-        stop_r = self.rule.stops(step)
-        write_rb = torch.where(stop_r[:, None], masked_rb, commit_rb)
-        self._write(rows, position_rb, write_rb, step)
+        started, slots = time.perf_counter(), tuple(self.active)
+        step, polishing_r, computed = self._step(slots)
+        commit_rk = self.rule.commits(step)
+        stop_r = self.rule.stops(step) & ~polishing_r
+        fill_r = stop_r & ~self.polished_b[step.block_r]
+        write_rk = torch.where(fill_r[:, None], step.masked_rk, commit_rk)
+        self._write(step, write_rk)
         if self.record is not None:
-            self.record(step if not bool(stop_r.any()) else _with_commits(step, write_rb))
-        stops = stop_r.tolist()
-        share = (time.perf_counter() - started) / len(self.active)
-        for row, slot in enumerate(tuple(self.active)):
-            self.seconds[slot] += share
-            self.token_forwards[slot] += len(self.prompts[int(self.sample_s[slot])]) + self.plan.gen_length
-            self.cursor[slot] += 1
-            if stops[row] or self.cursor[slot] == len(self.counts[slot]):
-                yield from self._close_block(slot)
+            self.record(replace(step, scheduled_rk=write_rk, stop_r=stop_r))
+        left_r = (step.eligible_rk & ~(write_rk & (step.prediction_rk != self.mask_id))).sum(1)  # a model may predict the mask
+        stops, left = torch.stack([stop_r.long(), left_r]).tolist()  # the step's one transfer to the host
+        seconds = (time.perf_counter() - started) / len(slots)
+        for slot, stop, masks, tokens in zip(slots, stops, left, computed, strict=True):
+            slot.advance(seconds, self.forwards_per_step * min(tokens, slot.prompt_length + self.plan.gen_length))
+            polish = self.rule.polish(slot.block) if stop else 0
+            if polish and masks:
+                slot.polish(masks, polish)
+            # A rule that commits on its own is done when nothing is left; no block can take more forwards than it has tokens.
+            own = self.rule.commits_itself and not slot.polishing
+            over = not masks or slot.block_step >= self.plan.lengths[slot.block] if own else slot.cursor >= len(slot.counts)
+            if over or (stop and not slot.polishing):
+                yield from self._close_block(slot, bool(stop))
 
-    def _write(self, rows: torch.Tensor, position_rb: torch.Tensor, write_rb: torch.Tensor, step: Step) -> None:
-        tokens_r, confidence_r = self.tokens_s[rows], self.confidence_sg[rows]
-        tokens_r.scatter_(1, position_rb, torch.where(write_rb, step.prediction_rb, tokens_r.gather(1, position_rb)))
-        canvas_rb = position_rb - self.width
-        confidence_r.scatter_(1, canvas_rb, torch.where(write_rb, step.confidence_rb, confidence_r.gather(1, canvas_rb)))
-        self.tokens_s[rows], self.confidence_sg[rows] = tokens_r, confidence_r
+    def _step(self, slots: Sequence[Slot]) -> tuple[Step, torch.Tensor, list[int]]:
+        """Run the forward; also which rows are polishing, and how many tokens were computed for each."""
+        plan = self.plan
+        facts = [
+            (one.index, one.sample, one.nfe + 1, one.block, one.block_step + 1, one.quota, one.polishing,
+             plan.begins[one.block], plan.begins[one.block] + plan.lengths[one.block])
+            for one in slots
+        ]  # fmt: skip
+        rows, sample, nfe, block, block_step, quota, polishing, begin, end = torch.tensor(facts).to(self.device, non_blocking=True).T
+        cut = self.width - max(one.prompt_length for one in slots)  # no columns that are padding in every row
+        tokens, attention = self.tokens_s[rows, cut:], self.attention_s[rows, cut:]
+        canvas_rg = tokens[:, -plan.gen_length :]
+        whole = self.rule.scope == "canvas"
+        position_rk = self.view_k.expand(len(slots), -1) if whole else begin[:, None] + self.view_k
+        in_block_rk = (position_rk >= begin[:, None]) & (position_rk < end[:, None])
+        position_rk = position_rk.clamp(max=plan.gen_length - 1)  # where a short block's view runs past the canvas
+        if self.reuse is None:
+            logits, readings = self.forward(tokens, attention, position_rk + (self.width - cut))
+            computed = [tokens.shape[1]] * len(slots)
+        else:
+            where = (position_rk + self.width, rows, begin + self.width, [one.block_step == 0 for one in slots])
+            logits, readings, computed = self.reuse(self.tokens_s[rows], self.attention_s[rows], *where)
+        prediction, log_confidence = predict(logits, self.temperature, [one.generator for one in slots])
+        tokens_rk = canvas_rg.gather(1, position_rk)
+        masked_rk = (tokens_rk == self.mask_id) & (in_block_rk | whole)
+        eligible_rk = masked_rk & in_block_rk
+        step = Step(
+            slots=len(self.tokens_s),
+            slot_r=rows,
+            sample_r=sample,
+            nfe_r=nfe,
+            block_r=block,
+            block_step_r=block_step,
+            visible_rg=canvas_rg != self.mask_id,
+            position_rk=position_rk,
+            in_block_rk=in_block_rk,
+            tokens_rk=tokens_rk,
+            masked_rk=masked_rk,
+            eligible_rk=eligible_rk,
+            logits_rkv=logits,
+            prediction_rk=prediction,
+            log_confidence_rk=log_confidence,
+            scheduled_rk=most_confident(log_confidence, eligible_rk, quota),
+            readings={key: value[:, -plan.gen_length :] for key, value in readings.items()},
+        )
+        return step, polishing.bool(), computed
 
-    def _close_block(self, slot: int) -> Iterator[Decoded]:
-        sample, block = int(self.sample_s[slot]), int(self.block_s[slot])
-        self.stopped_at[slot].append(int(self.step_s[slot]))
-        if block + 1 < self.plan.blocks:
-            self._open_block(slot, sample, block + 1)
+    def _write(self, step: Step, write_rk: torch.Tensor) -> None:
+        # Positions that are not written go to a column of their own: a short block's view may end in repeated positions.
+        at = torch.where(write_rk, step.position_rk, self.plan.gen_length)
+        confidence_rk = step.log_confidence_rk.exp()
+        for state, begin, values in ((self.tokens_s, self.width, step.prediction_rk), (self.confidence_sg, 0, confidence_rk)):
+            canvas = torch.nn.functional.pad(state[step.slot_r, begin:], (0, 1)).scatter_(1, at, values)
+            state[step.slot_r, begin:] = canvas[:, :-1]
+
+    def _close_block(self, slot: Slot, stop: bool) -> Iterator[Decoded]:
+        slot.stopped_at.append(slot.block_step)
+        if stop and self.rule.scope == "canvas":
+            slot.stopped_at += [0] * (self.plan.blocks - slot.block - 1)
+        if len(slot.stopped_at) < self.plan.blocks:
+            self._open_block(slot, slot.block + 1)
             return
         self.active.remove(slot)
-        self.free.append(slot)
+        self.free.append(slot.index)
         yield Decoded(
-            sample,
-            self.tokens_s[slot, self.width :].cpu().clone(),
-            self.confidence_sg[slot].cpu().clone(),
-            int(self.nfe_s[slot]),
-            self.token_forwards[slot],
-            tuple(self.stopped_at[slot]),
-            self.seconds[slot],
+            slot.sample,
+            self.tokens_s[slot.index, self.width :].cpu().clone(),
+            self.confidence_sg[slot.index].cpu().clone(),
+            slot.nfe,
+            slot.token_forwards,
+            tuple(slot.stopped_at),
+            slot.seconds,
         )
 
 
-def most_confident(log_confidence: torch.Tensor, eligible: torch.Tensor, quota: torch.Tensor) -> torch.Tensor:
-    """The `quota` most confident eligible positions of each row; ties go to the earlier position.
-
-    Args:
-        log_confidence: [rows, positions].
-        eligible: bool [rows, positions].
-        quota: int [rows].
-
-    Returns:
-        bool [rows, positions].
-    """
-    order = log_confidence.masked_fill(~eligible, -torch.inf).sort(dim=1, descending=True, stable=True).indices
-    rank = torch.empty_like(order).scatter_(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))
-    return eligible & (rank < quota[:, None])
-
-
-def _with_commits(step: Step, commit_rb: torch.Tensor) -> Step:
-    """The step with what an exit filled counted among its commits."""
-    return Step(**{**vars(step), "commit_rb": commit_rb})
+def _seeds(prompts: Sequence[Sequence[int]], seed: int) -> list[int]:
+    """A seed per sample that depends on its prompt, not on its place; equal prompts are told apart by their number."""
+    seen: Counter[tuple[int, ...]] = Counter()
+    seeds = []
+    for prompt in map(tuple, prompts):
+        digest = hashlib.blake2b(repr((seed, prompt, seen[prompt])).encode(), digest_size=8).digest()
+        seen[prompt] += 1
+        seeds.append(int.from_bytes(digest) >> 1)
+    return seeds

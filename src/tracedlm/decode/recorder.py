@@ -21,34 +21,34 @@ class TraceRecorder:
     def __init__(self) -> None:
         self.steps: dict[int, list[Row]] = defaultdict(list)
         self.readouts: dict[int, list[Row]] = defaultdict(list)
-        self._previous: dict[int, torch.Tensor] = {}
+        self._previous: torch.Tensor | None = None
 
     def __call__(self, step: Step) -> None:
-        """Record one forward of every active row."""
-        confidence, entropy = _over_masked(step)
-        drift = self._predictive_kl(step)
-        facts = zip(*(values.tolist() for values in (step.sample_r, step.block_r, step.nfe_r, step.block_step_r, drift)), strict=True)
-        masked_r = (~step.visible_rg).sum(1).tolist()
-        commits, tokens = step.commit_rb.cpu().numpy(), step.prediction_rb.cpu().numpy()
-        length = tokens.shape[1]
-        for row, (sample, block, nfe, block_step, kl) in enumerate(facts):
-            chosen = np.flatnonzero(commits[row])
-            self.steps[sample].append(
+        """Record one forward of every active row; `step.scheduled_rk` says what was committed."""
+        n_r = step.eligible_rk.sum(1)
+        confidence_r, entropy_r = ((values * step.eligible_rk).sum(1) / n_r for values in (step.log_confidence_rk.exp(), step.entropy_rk))
+        masked_r = (~step.visible_rg).sum(1)
+        numbers = (step.sample_r, step.block_r, step.nfe_r, step.block_step_r, masked_r, confidence_r, entropy_r, self._predictive_kl(step))
+        facts = torch.stack([values.double() for values in numbers], dim=1).tolist()
+        written, positions, tokens = torch.stack([step.scheduled_rk.long(), step.position_rk, step.prediction_rk]).cpu().numpy()
+        for row, (sample, block, nfe, block_step, masked, confidence, entropy, kl) in enumerate(facts):
+            chosen = np.flatnonzero(written[row])
+            self.steps[int(sample)].append(
                 {
-                    "sample_id": sample,
-                    "block": block,
-                    "step": nfe,
-                    "block_step": block_step,
+                    "sample_id": int(sample),
+                    "block": int(block),
+                    "step": int(nfe),
+                    "block_step": int(block_step),
                     "phase": "denoise",
-                    "committed_position": chosen + block * length,
+                    "committed_position": positions[row, chosen],
                     "committed_token": tokens[row, chosen],
-                    "masked": masked_r[row],
-                    "mean_confidence": confidence[row],
-                    "mean_entropy": entropy[row],
-                    "predictive_kl": None if np.isnan(kl) else kl,
+                    "masked": int(masked),
+                    "mean_confidence": _known(confidence),
+                    "mean_entropy": _known(entropy),
+                    "predictive_kl": _known(kl),
                 }
             )
-        self._add_readouts(step.sample_r.tolist(), step.nfe_r.tolist(), step.visible_rg, step.similarity_rg)
+        self._add_readouts([int(fact[0]) for fact in facts], [int(fact[2]) for fact in facts], step.visible_rg, step.readings)
 
     def refined(
         self,
@@ -108,19 +108,14 @@ class TraceRecorder:
 
     def _predictive_kl(self, step: Step) -> torch.Tensor:
         """Mean over the block of KL(p_t || p_{t-1}), nats; NaN at a block's first forward."""
-        result = torch.full(step.sample_r.shape, torch.nan, dtype=torch.float64)
-        for row, (slot, first) in enumerate(zip(step.slot_r.tolist(), (step.block_step_r == 1).tolist(), strict=True)):
-            current = step.log_probs_rbv[row]
-            if not first:
-                result[row] = kl_from_log(current, self._previous[slot]).mean()
-            self._previous[slot] = current
-        return result
+        slots, now = step.slot_r, step.log_probs_rkv
+        if self._previous is None:
+            self._previous = now.new_zeros((step.slots, *now.shape[1:]))
+        drift = torch.where(step.in_block_rk, kl_from_log(now, self._previous[slots]), 0).sum(1) / step.in_block_rk.sum(1)
+        self._previous[slots] = now
+        return torch.where(step.block_step_r == 1, torch.nan, drift)
 
 
-def _over_masked(step: Step) -> tuple[list[float | None], list[float | None]]:
-    """Mean top probability and mean entropy over the positions of the active block that were masked; None where there were none."""
-    n = step.block_masked_rb.sum(1)
-    entropy_rb = torch.special.entr(step.log_probs_rbv.exp()).sum(-1)
-    means = [(values * step.block_masked_rb).sum(1) / n for values in (step.confidence_rb, entropy_rb)]
-    confidence, entropy = ([None if np.isnan(value) else value for value in mean.tolist()] for mean in means)
-    return confidence, entropy
+def _known(value: float) -> float | None:
+    """The value, or None where it is undefined: no masks were left, or nothing to compare with."""
+    return None if np.isnan(value) else value

@@ -4,13 +4,14 @@ With LLaDA's sampler the last unmasking is the last step, so TRACE's window of L
 fill it for observation: they work on a copy, and never change the decoded text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
 
-from tracedlm.decode.engine import Decoded, DenoiserCall, Observes
+from tracedlm.decode.forward import DenoiserCall, Observes
 from tracedlm.decode.recorder import TraceRecorder
+from tracedlm.decode.slot import Decoded
 
 Policy = Literal["remask", "masked_variants"]
 
@@ -18,7 +19,7 @@ Policy = Literal["remask", "masked_variants"]
 @torch.inference_mode()
 def refine(
     denoiser: DenoiserCall,
-    prompts: Sequence[Sequence[int]],
+    prompts: Mapping[int, Sequence[int]],
     finished: Sequence[Decoded],
     recorder: TraceRecorder,
     *,

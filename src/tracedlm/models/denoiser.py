@@ -1,14 +1,15 @@
-"""Loading a masked diffusion language model as a callable `tokens, mask -> logits`."""
+"""A masked diffusion language model as a callable `tokens, mask -> logits`."""
 
-import json
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel, get_peft_model_state_dict
-from peft.utils import load_peft_weights
-from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
+from peft import PeftModel
 
+from tracedlm.models.adapter import load_adapter
+from tracedlm.models.checkpoint import read_checkpoint
+from tracedlm.models.layout import LAYOUTS
 from tracedlm.resources import located
 
 
@@ -19,11 +20,13 @@ class Denoiser:
         model: The transformers model, in evaluation mode.
         tokenizer: Its tokenizer, with a chat template.
         mask_id: Token id of a masked position.
+        causal_lm: The model without an adapter around it.
     """
 
     def __init__(self, model: Any, tokenizer: Any, mask_id: int) -> None:
         self.model, self.tokenizer, self.mask_id = model.eval(), tokenizer, mask_id
         self.causal_lm: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+        self.causal_lm.config.use_cache = False  # a denoising step computes every position anew
 
     @property
     def device(self) -> torch.device:
@@ -40,15 +43,22 @@ class Denoiser:
             positions: int64 [batch, k]; where given, only these positions' logits are computed.
 
         Returns:
-            float32 [batch, length or k, vocabulary].
+            float32 [batch, length or k, vocabulary]: scores of the token at each position, also where the model itself
+            predicts the next one (Dream). Scores left of the first real token mean nothing.
         """
+        count = attention_mask.cumsum(1)
+        layout = LAYOUTS.get(self.causal_lm.config.model_type)
+        states_at = _sources(positions, count, getattr(self.causal_lm.config, "logit_shift", 0))
+        if layout is None:
+            logits = self.causal_lm(input_ids=tokens, attention_mask=attention_mask).logits
+            return _at(logits, states_at).float()
         # Positions count from each prompt's first real token, so that a sample's output does not depend on its batch's padding.
-        position_ids = (attention_mask.cumsum(1) - 1).clamp(min=0)
-        hidden = self.causal_lm.model(input_ids=tokens, attention_mask=attention_mask, position_ids=position_ids, use_cache=False)
-        states = hidden.last_hidden_state
-        if positions is not None:
-            states = states.gather(1, positions[..., None].expand(-1, -1, states.shape[-1]))
-        return self.causal_lm.lm_head(states).float()
+        position_ids = (count - 1).clamp(min=0)
+        body = attrgetter(layout.body)(self.causal_lm)
+        states = _at(body(input_ids=tokens, attention_mask=attention_mask, position_ids=position_ids).last_hidden_state, states_at)
+        for name in layout.head:
+            states = attrgetter(name)(self.causal_lm)(states)
+        return states.float()
 
 
 def load_denoiser(
@@ -57,63 +67,52 @@ def load_denoiser(
     device: str | None = None,
     dtype: str | torch.dtype | None = None,
     merge: bool = False,
+    allow_remote_code: bool = False,
 ) -> Denoiser:
-    """Load a LLaDA-architecture checkpoint (`LlamaForCausalLM` with bidirectional attention), with an adapter if given.
+    """Load a checkpoint of a supported family (`models.families`), with an adapter if given.
 
     Args:
         path: Folder or hub id; a relative path that exists in the repository but not here is taken from the repository.
-        adapter: Folder of a PEFT LoRA adapter.
+        adapter: Folder of a PEFT LoRA adapter, under the module names of transformers or of the official LLaDA.
         device: Torch device; None or `auto` takes the accelerator where there is one.
         dtype: Precision; None takes float32.
         merge: Fold the adapter into the weights: faster, but its own output can no longer be observed.
+        allow_remote_code: Run the code that a checkpoint of another architecture brings along. Its logits are taken as they are.
 
     Raises:
         ValueError: The checkpoint is unreadable, of another architecture, or lacks a mask token; or the adapter does not fit.
     """
     path = str(located(path))
     precision = getattr(torch, dtype) if isinstance(dtype, str) else dtype or torch.float32
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
-        # Asked for first: without a config.json, from_pretrained would build a 7B model of random weights.
-        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
-        loaded: Any = LlamaForCausalLM.from_pretrained(path, config=config, dtype=precision, output_loading_info=True)
-        model, report = loaded
-        if config.model_type != "llama" or report["missing_keys"]:
-            lacks = f"weights lack {sorted(report['missing_keys'])[0]}" if report["missing_keys"] else f"model_type is {config.model_type}"
-            raise ValueError(lacks)
-    except Exception as error:  # transformers, safetensors and tokenizers each raise their own; all mean an unusable checkpoint
-        raise ValueError(
-            f"{path}: no usable checkpoint ({type(error).__name__}: {_short(error)}); expected a LLaDA-architecture folder or hub id"
-        ) from error
-    model.config.is_causal = False
+    model, tokenizer = read_checkpoint(path, precision, _device(device), allow_remote_code)
     mask_id = getattr(model.config, "mask_token_id", None)
     mask_id = tokenizer.mask_token_id if mask_id is None else mask_id
     if mask_id is None or mask_id >= model.config.vocab_size:
         raise ValueError(f"{path}: the vocabulary of {model.config.vocab_size} tokens has no mask token (mask_token_id is {mask_id})")
     tokenizer.padding_side = "left"
     if adapter is not None:
-        model = _with_adapter(model, Path(adapter), merge)
-    return Denoiser(model.to(_device(device)), tokenizer, mask_id)
+        model = load_adapter(model, Path(adapter), merge)
+    return Denoiser(model, tokenizer, mask_id)
 
 
-def _with_adapter(model: LlamaForCausalLM, adapter: Path, merge: bool) -> Any:
-    config = adapter / "adapter_config.json"
-    if not config.exists():
-        raise ValueError(f"{adapter}: no adapter_config.json; expected a PEFT adapter folder such as results/<study>/sft/adapter")
-    try:
-        adapted = PeftModel.from_pretrained(model, str(adapter))
-        # PEFT itself only warns where modules are missing on either side.
-        if different := set(load_peft_weights(str(adapter), device="cpu")) ^ set(get_peft_model_state_dict(adapted)):
-            raise ValueError(f"{len(different)} of its matrices have no counterpart, such as {sorted(different)[0]}")
-    except Exception as error:  # peft and safetensors each raise their own; all mean an adapter that does not fit
-        made_for = json.loads(config.read_text()).get("base_model_name_or_path")
-        raise ValueError(f"{adapter}: does not fit this model ({_short(error)}); it was made for {made_for!r}") from error
-    return adapted.merge_and_unload() if merge else adapted
+def _sources(positions: torch.Tensor | None, count: torch.Tensor, shift: int) -> torch.Tensor | None:
+    """Positions of the hidden states that score `positions`; None: every one scores itself.
+
+    Args:
+        positions: [batch, k], or None for all.
+        count: Real tokens up to each position.
+        shift: A hidden state scores the position so far to its right; nothing scores the first tokens, which take the first state.
+    """
+    if not shift:
+        return positions
+    if positions is None:
+        positions = torch.arange(count.shape[1], device=count.device).expand_as(count)
+    first = (count == 0).sum(1, keepdim=True)
+    return torch.maximum(positions - shift, first)
 
 
-def _short(error: Exception) -> str:
-    """The beginning of a message, on one line."""
-    return " ".join(str(error).split())[:200]
+def _at(values: torch.Tensor, positions: torch.Tensor | None) -> torch.Tensor:
+    return values if positions is None else values.gather(1, positions[..., None].expand(-1, -1, values.shape[-1]))
 
 
 def _device(name: str | None) -> torch.device:

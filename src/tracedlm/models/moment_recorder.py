@@ -1,107 +1,177 @@
 """`MomentRecorder`: running means of AdamW's updates during training, for any `transformers.Trainer`."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback
 
 from tracedlm.models.lora import short_name
+from tracedlm.models.sharding import gathered, local, scattered, summed
 from tracedlm.records.moments import VARIANTS, Moments
 from tracedlm.records.tensors import read_arrays, write_arrays
-from tracedlm.theory.moments import update
+from tracedlm.theory.moments import RunningMean, updates
 
 STATE_FILE = "moment_recorder.safetensors"
+
+Named = list[tuple[str, torch.nn.Parameter]]
+
+AT_ONCE = 2**22
+"""Numbers updated together: enough that an 8B model's step takes a few hundred kernels, few enough that they need no memory to speak of."""
 
 
 class MomentRecorder(TrainerCallback):
     """Keeps the mean of U_k over optimiser steps for every LoRA matrix (TRACE Eq. 3), in four variants, in fp32.
 
-    It reads the optimiser's state after each step and never changes it; nothing is dumped per step. Its state is saved
-    in every Trainer checkpoint and restored on resumption, so that a resumed run gives the same means bit for bit.
-
-    Attributes:
-        gradients: One row per step and module: step, module, rms of the gradient before clipping is undone.
+    It reads the optimiser's state after each step and never changes it; nothing is dumped per step, and nothing makes the
+    accelerator wait. Its state is saved in every Trainer checkpoint and restored on resumption, so that a resumed run gives the
+    same means bit for bit. Works with AdamW in full precision (`adamw_torch`, `adamw_torch_fused`), on one process, under DDP,
+    and under FSDP2, where each process averages its own shards.
     """
 
     def __init__(self) -> None:
-        self.sums: dict[str, torch.Tensor] = {}
         self.steps = 0
-        self.gradients: list[tuple[int, str, float]] = []
         self.eps, self.betas = math.nan, (math.nan, math.nan)
+        self._groups: list[Named] = []
+        self._means: dict[tuple[int, str], RunningMean] = {}
+        self._norms: list[tuple[int, Named, torch.Tensor]] = []
+        self._gradients: list[tuple[int, str, float]] = []
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Start afresh, or restore from the checkpoint that training resumes from."""
+    @property
+    def gradients(self) -> list[tuple[int, str, float]]:
+        """(step, module, root mean square of its gradient as the optimiser saw it: after clipping) of every step.
+
+        Under FSDP every process must ask for it.
+        """
+        for step, named, norms in self._norms:
+            squares = summed(norms.square(), named[0][1]).tolist()
+            self._gradients += [
+                (step, name, math.sqrt(square / parameter.numel())) for (name, parameter), square in zip(named, squares, strict=True)
+            ]
+        self._norms.clear()
+        return self._gradients
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any, **_: Any) -> None:
+        """Start afresh, or restore from the checkpoint that training resumes from.
+
+        Raises:
+            ValueError: There is nothing to record, or the checkpoint holds no state of a recorder of this model.
+        """
         self.__init__()
+        self._groups = _grouped(model)
+        if not self._groups:
+            raise ValueError("MomentRecorder: the model has no trainable LoRA matrices on q, k or v; attach them before training")
         if state.global_step:
-            self._restore(Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE_FILE, state.global_step)
+            self._restore(Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE_FILE)
 
-    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any, **_: Any) -> None:
-        """Log the RMS of each module's gradient, as the optimiser will see it."""
-        for name, parameter in _lora_parameters(model):
-            if parameter.grad is not None:
-                self.gradients.append((state.global_step + 1, name, parameter.grad.float().square().mean().sqrt().item()))
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Log the norm of each module's gradient, as the optimiser will see it."""
+        for named in self._groups:
+            having = [(name, parameter) for name, parameter in named if parameter.grad is not None]
+            norms = torch._foreach_norm([local(parameter.grad) for _, parameter in having], 2, torch.float32)  # type: ignore[arg-type]
+            self._norms.append((state.global_step + 1, having, torch.stack(norms)))
 
-    def on_optimizer_step(self, args: Any, state: Any, control: Any, model: Any, optimizer: Any, **_: Any) -> None:
-        """Add this step's updates."""
-        self.steps += 1
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, optimizer: Any, **_: Any) -> None:
+        """Add this step's updates, many matrices as one flat array, so that a step costs few kernels.
+
+        Raises:
+            ValueError: The optimiser keeps no moments in full precision.
+        """
+        if getattr(optimizer, "step_was_skipped", False):  # fp16 loss scaling overflowed: the moments did not move
+            return
         inner = getattr(optimizer, "optimizer", optimizer)
-        groups = {id(parameter): group for group in inner.param_groups for parameter in group["params"]}
-        for name, parameter in _lora_parameters(model):
-            moments = inner.state.get(parameter, {})
-            if "exp_avg" not in moments or "exp_avg_sq" not in moments:
-                raise ValueError(
-                    f"{type(inner).__name__} keeps no exp_avg and exp_avg_sq for {name}; "
-                    "moment logging needs AdamW in full precision (optim='adamw_torch')"
-                )
-            group = groups[id(parameter)]
-            self.eps, self.betas = group["eps"], tuple(group["betas"])
-            first, second = moments["exp_avg"].float(), moments["exp_avg_sq"].float()
-            for variant in VARIANTS:
-                placement, correction = variant.split("_")
-                corrected = {"step": self.steps, "betas": self.betas} if correction == "corrected" else {}
-                change = update(first, second, eps=self.eps, placement=placement, **corrected)
-                key = f"{name}/{variant}"
-                if key in self.sums:
-                    self.sums[key] += change
-                else:
-                    self.sums[key] = change.clone()
+        if not self.steps:
+            self.eps, self.betas = _constants(inner, self._groups[0][0][1])
+        self.steps += 1
+        for group, named in enumerate(self._groups):
+            first, second = (_flat(inner, named, key) for key in ("exp_avg", "exp_avg_sq"))
+            for variant, change in updates(first, second, self.eps, self.steps, self.betas):
+                self._means.setdefault((group, variant), RunningMean()).add(change)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Save with the Trainer's checkpoint."""
-        arrays = {f"sum/{name}": value.cpu().numpy() for name, value in self.sums.items()}
-        names = sorted({name for _, name, _ in self.gradients})
-        index = {name: number for number, name in enumerate(names)}
+        arrays = {f"sum/{name}": total.cpu().numpy() for name, total in self._totals().items()}
+        index = {name: number for number, name in enumerate(dict.fromkeys(name for _, name, _ in self.gradients))}
         arrays["gradients"] = np.array([(step, index[name], rms) for step, name, rms in self.gradients], dtype=np.float64).reshape(-1, 3)
-        metadata = {"steps": str(self.steps), "eps": repr(self.eps), "betas": repr(self.betas), "modules": ",".join(names)}
-        write_arrays(Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE_FILE, arrays, metadata)
+        metadata = {"steps": self.steps, "eps": self.eps, "betas": self.betas, "modules": list(index)}
+        if state.is_world_process_zero:
+            path = Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE_FILE
+            write_arrays(path, arrays, {key: json.dumps(value) for key, value in metadata.items()})
 
     def moments(self) -> Moments:
-        """The means so far.
+        """The means so far. Under FSDP every process must ask for them.
 
         Raises:
             ValueError: No optimiser step has been recorded.
         """
         if not self.steps:
-            raise ValueError("no optimiser step was recorded: the model has no LoRA matrices on q, k or v, or training did not run")
-        means = {name: (value / self.steps).cpu().numpy() for name, value in self.sums.items()}
-        return Moments(means, self.steps, self.eps, (float(self.betas[0]), float(self.betas[1])))
+            raise ValueError("no optimiser step was recorded: add the recorder to the Trainer's callbacks, then train")
+        means = {name: (total / self.steps).cpu().numpy() for name, total in self._totals().items()}
+        return Moments(means, self.steps, self.eps, self.betas)
 
-    def _restore(self, path: Path, step: int) -> None:
-        arrays, metadata = read_arrays(path, "moment recorder state")
-        if int(metadata["steps"]) != step:
+    def _totals(self) -> dict[str, torch.Tensor]:
+        """Sum of the updates of each module and variant, gathered where sharded."""
+        totals = {}
+        for (group, variant), mean in self._means.items():
+            named = self._groups[group]
+            parts = mean.total.split([local(parameter).numel() for _, parameter in named])  # type: ignore[union-attr]
+            for (name, parameter), part in zip(named, parts, strict=True):
+                totals[f"{name}/{variant}"] = gathered(part.view(local(parameter).shape), parameter)
+        return totals
+
+    def _restore(self, path: Path) -> None:
+        arrays, metadata = read_arrays(path, "the moment recorder's state")
+        self.steps, self.eps, betas, modules = (json.loads(metadata[key]) for key in ("steps", "eps", "betas", "modules"))
+        self.betas = (betas[0], betas[1])
+        self._gradients = [(int(step), modules[int(index)], float(rms)) for step, index, rms in arrays["gradients"]]
+        for group, named in enumerate(self._groups):
+            for variant in VARIANTS:
+                if absent := [name for name, _ in named if f"sum/{name}/{variant}" not in arrays]:
+                    raise ValueError(f"{path}: holds no sums of {absent[0]}: another model's; delete this checkpoint, or train that model")
+                wholes = [torch.from_numpy(arrays[f"sum/{name}/{variant}"]).to(parameter.device) for name, parameter in named]
+                parts = [scattered(whole, parameter).reshape(-1) for whole, (_, parameter) in zip(wholes, named, strict=True)]
+                self._means[group, variant] = RunningMean(torch.cat(parts), self.steps)
+
+
+def _grouped(model: Any) -> list[Named]:
+    """The trainable LoRA matrices with their short names, in groups that lie on one device and are updated together."""
+    groups: list[Named] = []
+    size = 0
+    for full_name, parameter in model.named_parameters():
+        name = short_name(full_name)
+        if name is None or not parameter.requires_grad:
+            continue
+        size += local(parameter).numel()
+        if not groups or size > AT_ONCE or groups[-1][0][1].device != parameter.device:
+            groups.append([])
+            size = local(parameter).numel()
+        groups[-1].append((name, parameter))
+    return groups
+
+
+def _constants(optimizer: Any, parameter: torch.nn.Parameter) -> tuple[float, tuple[float, float]]:
+    """Epsilon and decay rates of the group a parameter is in; NaN where the optimiser has none."""
+    groups = [group for group in optimizer.param_groups if any(parameter is other for other in group["params"])]
+    beta1, beta2 = groups[0].get("betas", (math.nan, math.nan)) if groups else (math.nan, math.nan)
+    return float(groups[0].get("eps", math.nan)) if groups else math.nan, (float(beta1), float(beta2))
+
+
+def _flat(optimizer: Any, named: Named, key: str) -> torch.Tensor:
+    """One moment of many parameters as one fp32 vector: this process's shards, one after another."""
+    parts = []
+    for name, parameter in named:
+        state = optimizer.state.get(parameter, {})
+        moment = state.get(key)
+        # Quantised optimisers either use other keys or wrap their blocks in a tensor subclass.
+        if not (isinstance(moment, DTensor) or type(moment) is torch.Tensor):
+            kept = ", ".join(map(str, state)) or "nothing"
             raise ValueError(
-                f"{path}: holds {metadata['steps']} steps, the checkpoint is at step {step}; "
-                "delete the checkpoint to start from an earlier one"
+                f"{type(optimizer).__name__} keeps no {key} in full precision for {name} (it keeps {kept}); "
+                "moment logging needs AdamW: optim='adamw_torch' or 'adamw_torch_fused'"
             )
-        self.steps, self.eps = step, float(metadata["eps"])
-        self.sums = {name.removeprefix("sum/"): torch.from_numpy(array) for name, array in arrays.items() if name.startswith("sum/")}
-        modules = metadata["modules"].split(",")
-        self.gradients = [(int(k), modules[int(index)], float(rms)) for k, index, rms in arrays["gradients"]]
-
-
-def _lora_parameters(model: Any) -> list[tuple[str, torch.nn.Parameter]]:
-    named = ((short_name(name), parameter) for name, parameter in model.named_parameters() if parameter.requires_grad)
-    return [(name, parameter) for name, parameter in named if name is not None]
+        parts.append(local(moment).reshape(-1))
+    return torch.cat(parts).float()

@@ -6,47 +6,64 @@ from typing import Any
 
 import torch
 
-from tracedlm.models.denoiser import Denoiser
+from tracedlm.decode.settings import ReadingKind
+from tracedlm.models.layout import projection
+from tracedlm.models.readings import READINGS
 from tracedlm.records.rrm import Rrm
-from tracedlm.theory.rad import cosine_similarity
 
 
 class Observer:
-    """Similarities of the last forward, by (layer, projection).
+    """Readings of the last forward, by `key_of` their map.
 
-    Only the similarity is kept, never the activation: [batch, length] floats instead of [batch, length, d].
+    Only the reading is kept, never the activation: [batch, length] floats instead of [batch, length, d].
     """
 
     def __init__(self) -> None:
         self.latest: dict[tuple[int, str], torch.Tensor] = {}
 
 
+def key_of(rrm: Rrm) -> tuple[int, str]:
+    """Layer and projection; `q_input` and the like for maps of LoRA-A, which are compared with what the projection is given."""
+    return rrm.layer, rrm.projection if rrm.matrix == "B" else f"{rrm.projection}_input"
+
+
 @contextmanager
-def observing(denoiser: Denoiser, maps: Sequence[Rrm], activation: str = "projection") -> Iterator[Observer]:
+def observing(denoiser: Any, maps: Sequence[Rrm], activation: str = "projection", reading: ReadingKind = "cosine") -> Iterator[Observer]:
     """Observe the modules the maps belong to; hooks are removed on leaving.
 
     Args:
-        denoiser: The model; with `lora_delta` its adapter must not be merged.
+        denoiser: A `Denoiser`, or a bare transformers model; with `lora_delta` its adapter must not be merged.
         maps: One map per module to observe.
-        activation: `projection`, the whole projection's output (TRACE), or `lora_delta`, the LoRA-B output (EDIT).
+        activation: `projection`, the whole projection's output (TRACE), or `lora_delta`, the LoRA-B output (EDIT). Maps of LoRA-A are
+            compared with the projection's input in either case.
+        reading: What is read of the activation, see `models.readings`.
 
     Raises:
-        ValueError: A map's layer or width does not fit the model, or there is no LoRA to observe.
+        ValueError: A map's layer or width does not fit the model, its modules are not known, or there is no LoRA to observe.
     """
+    model = getattr(denoiser, "causal_lm", denoiser)
     observer, handles = Observer(), []
     try:
         for rrm in maps:
-            module, width = _module(denoiser, rrm, activation)
-            if len(rrm.u) != width:
+            module, part = module_of(model, rrm, activation)
+            if len(rrm.u) != part.stop - part.start:
                 raise ValueError(
-                    f"the map of {rrm.projection} has width {len(rrm.u)}, the model's projection has {width}: it was made for another model"
+                    f"the map of {rrm.projection} has width {len(rrm.u)}, the model's projection has {part.stop - part.start}: "
+                    "it was made for another model"
                 )
-            u = torch.from_numpy(rrm.u).to(denoiser.device)
+            u, U = (torch.from_numpy(array).to(model.device) for array in (rrm.u, rrm.subspace))
 
             def hook(
-                _: Any, __: Any, output: torch.Tensor, key: tuple[int, str] = (rrm.layer, rrm.projection), u: torch.Tensor = u
+                _: Any,
+                inputs: tuple[torch.Tensor, ...],
+                output: torch.Tensor,
+                rrm: Rrm = rrm,
+                u: torch.Tensor = u,
+                U: torch.Tensor = U,
+                part: slice = part,
             ) -> None:
-                observer.latest[key] = cosine_similarity(output, u)
+                f = (inputs[0] if rrm.matrix == "A" else output)[..., part]
+                observer.latest[key_of(rrm)] = READINGS[reading](f, u, U)
 
             handles.append(module.register_forward_hook(hook))
         yield observer
@@ -55,16 +72,19 @@ def observing(denoiser: Denoiser, maps: Sequence[Rrm], activation: str = "projec
             handle.remove()
 
 
-def _module(denoiser: Denoiser, rrm: Rrm, activation: str) -> tuple[torch.nn.Module, int]:
-    layers = denoiser.causal_lm.model.layers
-    if not 0 <= rrm.layer < len(layers):
-        raise ValueError(f"the map belongs to layer {rrm.layer}, the model has layers 0..{len(layers) - 1}")
-    projection = getattr(layers[rrm.layer].self_attn, f"{rrm.projection}_proj")
+def module_of(model: Any, rrm: Rrm, activation: str) -> tuple[Any, slice]:
+    """The module to hook, and the part of its output that belongs to the map's projection; for a map of LoRA-A, of its input.
+
+    Raises:
+        ValueError: The activation is not known, or is that of an adapter that is not there.
+    """
+    module, part = projection(model, rrm.layer, rrm.projection)
+    if rrm.matrix == "A":
+        return module, slice(0, module.in_features)
     if activation == "projection":
-        return projection, projection.out_features
+        return module, part
     if activation != "lora_delta":
         raise ValueError(f"unknown activation {activation!r}; known: projection, lora_delta")
-    if not hasattr(projection, "lora_B"):
+    if not hasattr(module, "lora_B"):
         raise ValueError("activation lora_delta needs an unmerged LoRA adapter; load the denoiser with adapter=... and merge=False")
-    lora_b = projection.lora_B["default"]
-    return lora_b, lora_b.out_features
+    return module.lora_B["default"], part

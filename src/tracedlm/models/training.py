@@ -1,19 +1,25 @@
 """Masked-diffusion training with `transformers.Trainer`: batches that are pure functions of (seed, step), and the loss.
 
-Order of the data and the noise are functions of the step number alone, so a run that is killed and resumed sees exactly
+Order of the data, noise and dropout are functions of the step number alone, so a run that is killed and resumed sees exactly
 what an uninterrupted one sees, whatever the state of any random number generator.
 """
 
+import inspect
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftModel
 from torch.nn import functional
 from torch.utils.data import Dataset, SequentialSampler
-from transformers import Trainer, TrainingArguments
+from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_pt_utils import get_length_grouped_indices
 
+from tracedlm.models.progress import Progress
+from tracedlm.models.sharding import gathered, local
 from tracedlm.theory import masking
 
 IGNORED = -100
@@ -23,15 +29,17 @@ WIDTH_MULTIPLE = 16
 """Prompts are padded to multiples of this, so that a compiled model sees few shapes."""
 
 Encoded = tuple[list[int], list[int]]
-"""Prompt tokens and response tokens of one example; the response is already padded to its canvas."""
+"""Prompt tokens and response tokens of one example; padding that is learnt, so that responses end, is part of the response."""
 
 
 class NoisyBatches(Dataset):
-    """One item per optimiser step: a batch of examples with its noise drawn.
+    """One item per forward of training: a batch of examples, or its share of one, with its noise drawn.
+
+    Noise is drawn for whole batches, so that splitting them over processes and accumulated forwards changes nothing.
 
     Args:
         draw: step -> the examples of that batch.
-        steps: Number of items.
+        steps: Number of optimiser steps.
         mask_id: Token of a masked position.
         pad_id: Token left of short prompts.
         seed: Seed of the noise.
@@ -39,6 +47,7 @@ class NoisyBatches(Dataset):
             active block, masks after it, a part of the active block masked.
         block_share: See `block_length`; in [0, 1].
         ratio: One fixed masking probability instead of t ~ U(eps, 1).
+        parts: Items that a step's batch is divided into: processes times accumulated forwards. Divides the batch.
     """
 
     def __init__(
@@ -51,64 +60,90 @@ class NoisyBatches(Dataset):
         block_length: int | None = None,
         block_share: float = 0.0,
         ratio: float | None = None,
+        parts: int = 1,
     ) -> None:
         self.draw, self.steps, self.mask_id, self.pad_id = draw, steps, mask_id, pad_id
-        self.seed, self.block_length, self.block_share, self.ratio = seed, block_length, block_share, ratio
+        self.seed, self.block_length, self.block_share, self.ratio, self.parts = seed, block_length, block_share, ratio, parts
 
     def __len__(self) -> int:
-        return self.steps
+        return self.steps * self.parts
 
-    def __getitem__(self, step: int) -> dict[str, torch.Tensor]:
-        if not 0 <= step < self.steps:
-            raise IndexError(step)
+    def __getitem__(self, item: int) -> dict[str, Any]:
+        """Tokens, attention mask, labels and loss weights, each [rows, length], and `canvas`: the last positions that hold responses."""
+        if not 0 <= item < len(self):
+            raise IndexError(item)
+        step, part = divmod(item, self.parts)
         examples = self.draw(step)
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-        tokens, attention, position = _pad_left(examples, self.pad_id)
-        maskable = position >= 0
-        uniform = torch.rand(len(examples), generator=generator)
-        ratio = masking.mask_ratio(uniform) if self.ratio is None else torch.full_like(uniform, self.ratio)
-        masked = masking.masked_positions(ratio, torch.rand(tokens.shape, generator=generator), maskable)
-        weights = masking.sft_weights(masked, ratio, maskable.sum(1))
-        if self.block_length:
-            weights = masked / masked.sum(1, keepdim=True).clamp(min=1)
-            blocks = torch.tensor([len(response) // self.block_length for _, response in examples])
-            active_block = (torch.rand(len(examples), generator=generator) * blocks).long()
-            active, future = masking.block_context(active_block, position[0], self.block_length)
-            chosen = torch.rand(len(examples), generator=generator) < self.block_share
-            weights = torch.where(chosen[:, None], (masked & active) / (masked & active).sum(1, keepdim=True).clamp(min=1), weights)
-            masked = torch.where(chosen[:, None], (masked & active) | (future & maskable), masked)
+        masked, weights = self._noise(step, torch.tensor([len(response) for _, response in examples]))
+        rows = slice(part * len(examples) // self.parts, (part + 1) * len(examples) // self.parts)
+        tokens, attention = _padded(examples[rows], masked.shape[1], self.pad_id)
+        prompt = tokens.shape[1] - masked.shape[1]
+        masked, weights = (functional.pad(noise[rows], (prompt, 0)) for noise in (masked, weights))
         return {
             "input_ids": torch.where(masked, self.mask_id, tokens),
             "attention_mask": attention,
             "labels": torch.where(weights > 0, tokens, IGNORED),
             "loss_weights": weights,
+            "canvas": tokens.shape[1] - prompt,
         }
 
+    def _noise(self, step: int, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Masked positions and weights of their losses for responses of these lengths, each [n, canvas]."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        n, canvas = len(lengths), int(lengths.max())
+        position = torch.arange(canvas)
+        maskable = position < lengths[:, None]
+        uniform = torch.rand(n, generator=generator)
+        ratio = masking.mask_ratio(uniform) if self.ratio is None else torch.full_like(uniform, self.ratio)
+        masked = masking.masked_positions(ratio, torch.rand(n, canvas, generator=generator), maskable)
+        weights = masking.sft_weights(masked, ratio, lengths)
+        if self.block_length:
+            weights = masked / masked.sum(1, keepdim=True).clamp(min=1)
+            active_block = (torch.rand(n, generator=generator) * (lengths // self.block_length)).long()
+            active, future = masking.block_context(active_block, position, self.block_length)
+            chosen = torch.rand(n, generator=generator) < self.block_share
+            weights = torch.where(chosen[:, None], (masked & active) / (masked & active).sum(1, keepdim=True).clamp(min=1), weights)
+            masked = torch.where(chosen[:, None], (masked & active) | (future & maskable), masked)
+        return masked, weights
 
-def _pad_left(examples: list[Encoded], pad_id: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Tokens, attention mask (1 = real) and position in the response (negative in the prompt), each [n, length]."""
+
+def _padded(examples: list[Encoded], canvas: int, pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens and attention mask (1 = real), each [n, length]; all responses begin at the same position, `canvas` before the end."""
     width = -(-max(len(prompt) for prompt, _ in examples) // WIDTH_MULTIPLE) * WIDTH_MULTIPLE
-    canvas = max(len(response) for _, response in examples)
     tokens = torch.full((len(examples), width + canvas), pad_id)
     attention = torch.zeros_like(tokens)
-    position = torch.arange(-width, canvas).expand(len(examples), -1).clone()
     for row, (prompt, response) in enumerate(examples):
         tokens[row, width - len(prompt) : width + len(response)] = torch.tensor(prompt + response)
         attention[row, width - len(prompt) : width + len(response)] = 1
-        position[row, width + len(response) :] = -1
-    return tokens, attention, position
+    return tokens, attention
 
 
 class DiffusionTrainer(Trainer):
     """`Trainer` with the masked-diffusion loss: weighted cross-entropy on masked positions, mean over samples."""
 
-    def compute_loss(
-        self, model: Any, inputs: dict[str, torch.Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Our loss is a mean over rows: Trainer divides it by the accumulated forwards, DDP averages it over processes.
+        self.loss_is_scaled_for_ga, self.model_accepts_loss_kwargs = False, False
+        for theirs in (ProgressCallback, PrinterCallback):
+            self.remove_callback(theirs)
+        self.progress = Progress()
+        self.add_callback(self.progress)
+        self.add_callback(SeedOfStep())
+        causal_lm: Any = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+        self.can_skip_prompts = "logits_to_keep" in inspect.signature(causal_lm.forward).parameters
+        self.shift: int = getattr(causal_lm.config, "logit_shift", 0)
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         """Loss of one batch from `NoisyBatches`."""
-        logits = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False).logits
-        losses = functional.cross_entropy(logits.flatten(0, 1).float(), inputs["labels"].flatten(), ignore_index=IGNORED, reduction="none")
-        loss = (losses * inputs["loss_weights"].flatten()).sum() / len(inputs["input_ids"])
+        self.progress.tokens += inputs["input_ids"].numel()
+        # Logits of the prompt, a vocabulary each, would be computed for nothing.
+        kept = {"logits_to_keep": inputs["canvas"] + self.shift} if self.can_skip_prompts else {}
+        logits = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False, **kept).logits
+        logits = logits[:, : logits.shape[1] - self.shift]  # Dream's logits score the token to their right
+        labels, weights = (inputs[name][:, -logits.shape[1] :].flatten() for name in ("labels", "loss_weights"))
+        losses = functional.cross_entropy(logits.flatten(0, 1).float(), labels, ignore_index=IGNORED, reduction="none")
+        loss = (losses * weights).sum() / len(inputs["input_ids"])
         return (loss, {"logits": logits}) if return_outputs else loss
 
     def _get_train_sampler(self, *_: Any, **__: Any) -> SequentialSampler:
@@ -117,25 +152,53 @@ class DiffusionTrainer(Trainer):
         return SequentialSampler(self.train_dataset)
 
 
-def only_item(items: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+class SeedOfStep(TrainerCallback):
+    """Makes dropout a function of (seed, step, process), so that resuming needs no generator's state, whatever the device."""
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Seed every device's generator."""
+        torch.manual_seed((args.seed * 1_000_003 + state.global_step) * 1_009 + args.process_index)
+
+
+def grouped_by_length(lengths: list[int], batch_size: int, seed: int) -> list[list[int]]:
+    """Whole batches of examples of similar length, in random order but for the first, which holds the longest: memory fails early or never.
+
+    What does not fill a batch is left out; another seed leaves out others.
+    """
+    order = get_length_grouped_indices(lengths, batch_size, generator=torch.Generator().manual_seed(seed))
+    first, *others = [order[start : start + batch_size] for start in range(0, len(order) - batch_size + 1, batch_size)]
+    random.Random(seed).shuffle(others)
+    return [first, *others]
+
+
+def only_item(items: list[dict[str, Any]]) -> dict[str, Any]:
     """Collator for data sets whose items are whole batches."""
     (item,) = items
     return item
 
 
 def training_arguments(work: Path, seed: int, **settings: Any) -> TrainingArguments:
-    """Arguments for one pass over `NoisyBatches`, one batch a step, with resumable checkpoints in `work`."""
-    return TrainingArguments(
-        output_dir=str(work),
-        per_device_train_batch_size=1,
-        num_train_epochs=1,
-        seed=seed,
-        save_total_limit=2,
-        report_to="none",
-        remove_unused_columns=False,
-        use_cpu=not torch.accelerator.is_available(),
-        **settings,
-    )
+    """Arguments for one pass over `NoisyBatches`, one item a forward, with resumable checkpoints in `work`."""
+    defaults = {
+        "per_device_train_batch_size": 1,
+        "num_train_epochs": 1,
+        "save_total_limit": 2,
+        "report_to": "none",
+        "remove_unused_columns": False,
+        "use_cpu": not torch.accelerator.is_available(),
+        "logging_nan_inf_filter": False,  # it would log an average in place of a loss that is not finite
+        "ddp_find_unused_parameters": False,
+    }
+    arguments = TrainingArguments(output_dir=str(work), seed=seed, **{**defaults, **settings})
+    # One process uses one accelerator: with several in sight, Trainer would wrap the model in DataParallel and ask for several items.
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1
+    return arguments
+
+
+def lora_state(model: Any) -> dict[str, torch.Tensor]:
+    """An adapter's trained weights, gathered where they are sharded. Under FSDP every process must call it."""
+    return {name: gathered(local(weight.detach()), weight) for name, weight in model.named_parameters() if weight.requires_grad}
 
 
 def resumable(work: Path, last: str) -> bool:

@@ -1,6 +1,7 @@
-"""Publishing files whole or not at all: write under a temporary name, fsync, rename."""
+"""Publishing files and folders whole or not at all: write under a temporary name, fsync, rename."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,30 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder next to `path`; on success it takes the place of `path`, on any failure it is removed.
+
+    A folder cannot be replaced in one step, as a file can: between two renames there is none of this name. It is never half-written,
+    and whoever declares it as an output next to a manifest that is written last is made to write it again after a kill in between.
+    """
+    for left_over in path.parent.glob(f".{path.name}.*.part"):
+        shutil.rmtree(left_over)
+    new, old = (path.with_name(f".{path.name}.{age}.part") for age in ("new", "old"))
+    new.mkdir(parents=True)
+    try:
+        yield new
+        for file in filter(Path.is_file, new.rglob("*")):
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+        if path.exists():
+            path.replace(old)
+        new.replace(path)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -42,13 +42,20 @@ def _sources(package: Path) -> list[Path]:
 @cache
 def _imports() -> grimp.ImportGraph:
     graph = grimp.build_graph("tracedlm", cache_dir=None)
-    graph.remove_module("tracedlm.config")  # what it decides reaches the jobs as params: a new key must not make every result stale
+    # What the config decides reaches the jobs as params: a new key must not make every result stale.
+    for module in {"tracedlm.config", *graph.find_descendants("tracedlm.config")}:
+        graph.remove_module(module)
     return graph
 
 
 def digest_of(path: str | Path) -> str:
     """SHA-256 of a file's content, 16 hexadecimal characters."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+
+
+def fingerprint(**facts: object) -> str:
+    """Digest of everything that decides a result: the name under which unfinished work is kept, so that only its own kind resumes it."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def versions() -> dict[str, str]:

@@ -32,7 +32,11 @@ class TableWriter:
     def write(self, rows: list[dict[str, Any]]) -> None:
         """Append rows."""
         if rows:
-            self.writer.write_table(pa.Table.from_pylist(rows, self.schema))
+            self.append(pa.Table.from_pylist(rows, self.schema))
+
+    def append(self, table: pa.Table) -> None:
+        """Append a table of the same schema."""
+        self.writer.write_table(table.cast(self.schema))
 
 
 @contextmanager
@@ -52,23 +56,45 @@ def read_table(path: str | Path, schema: pa.Schema, what: str, columns: list[str
     Raises:
         ValueError: The file is missing, truncated, not Parquet, or lacks a column; the message says what made it and what to do.
     """
-    remedy = f"delete it and run snakemake again to make {what} anew"
-    try:
+    with _explaining(path, what):
         table = pq.read_table(path, columns=columns)
+    return _checked(path, table, schema, what, columns)
+
+
+def read_groups(path: str | Path, schema: pa.Schema, what: str, columns: list[str] | None = None) -> Iterator[pa.Table]:
+    """Read a Parquet file one row group at a time, in bounded memory; raises as `read_table`."""
+    with _explaining(path, what):
+        file = pq.ParquetFile(path)
+    for group in range(file.num_row_groups):
+        with _explaining(path, what):
+            table = file.read_row_group(group, columns=columns)
+        yield _checked(path, table, schema, what, columns)
+
+
+@contextmanager
+def _explaining(path: str | Path, what: str) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError:
         raise ValueError(f"{path}: {what} not found; run the rule that makes it, or correct the path") from None
     except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"{path}: not a readable Parquet file of {what} ({str(error)[:120]}); {remedy}") from error
+        raise ValueError(f"{path}: not a readable Parquet file of {what} ({str(error)[:120]}); {_remedy(what)}") from error
+
+
+def _checked(path: str | Path, table: pa.Table, schema: pa.Schema, what: str, columns: list[str] | None) -> pa.Table:
     for field in schema:
         if columns is not None and field.name not in columns:
             continue
         if field.name not in table.schema.names:
-            raise ValueError(f"{path}: column {field.name!r} is missing from {what}; {remedy}")
-        if table.schema.field(field.name).type != field.type:
-            raise ValueError(
-                f"{path}: column {field.name!r} of {what} is {table.schema.field(field.name).type}, expected {field.type}; {remedy}"
-            )
+            raise ValueError(f"{path}: column {field.name!r} is missing from {what}; {_remedy(what)}")
+        kind = table.schema.field(field.name).type
+        if kind != field.type:
+            raise ValueError(f"{path}: column {field.name!r} of {what} is {kind}, expected {field.type}; {_remedy(what)}")
     return table
+
+
+def _remedy(what: str) -> str:
+    return f"delete it and run snakemake again to make {what} anew"
 
 
 def _with(schema: pa.Schema, metadata: dict[str, str] | None) -> pa.Schema:

@@ -1,13 +1,17 @@
-"""Reasoning Representation Maps (`rrm/<projection>.safetensors`)."""
+"""Reasoning Representation Maps: one a file (`rrm/<projection>.safetensors`), or all that a study compares (`rrm/modules.safetensors`)."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tracedlm.records.tensors import read_arrays, write_arrays
 
 PROJECTIONS = ("q", "k", "v")
+FACTS = ("layer", "projection", "matrix", "source", "variant", "reduction", "basis")
 
 
 @dataclass(frozen=True)
@@ -15,13 +19,16 @@ class Rrm:
     """A map for one module (TRACE Eq. 4).
 
     Attributes:
-        u: float32 [d], unit l2 norm: share of the mean update's energy in each output dimension.
-        subspace: float32 [d, k], orthonormal columns: top left singular vectors of the mean update (EDIT App. D).
+        u: float32 [d], unit l2 norm: share of the mean update's energy in each output dimension; for matrix `A`, input dimension.
+        subspace: float32 [d, k]: the same as a basis, see `basis`.
         layer: Transformer block it belongs to, from 0.
         projection: `q`, `k` or `v`.
-        matrix: `A` or `B` of the LoRA pair.
-        source: What it was made from, e.g. `moments`.
+        matrix: `A` or `B` of the LoRA pair. The map of `B` is compared with the module's output, that of `A` with its input.
+        source: What it was made from: `moments`, `optimizer`, `snapshots`, `adapter` or `file`.
         variant: Variant of the mean update, e.g. `outside_raw`.
+        reduction: How rows became `u`: `row_energy` or `row_mean`.
+        basis: What `subspace` holds: `svd` (orthonormal, leading left singular vectors; EDIT App. D), `cca` (orthonormal; EDIT App. E),
+            `columns` (the mean update's own columns, each of unit length; EDIT's released code) or `map` (u itself).
     """
 
     u: np.ndarray
@@ -31,16 +38,17 @@ class Rrm:
     matrix: str
     source: str
     variant: str
+    reduction: str = "row_energy"
+    basis: str = "svd"
+
+    @property
+    def module(self) -> str:
+        """`<layer>.<projection>.<matrix>`, e.g. `5.q.B`."""
+        return f"{self.layer}.{self.projection}.{self.matrix}"
 
     def write(self, path: str | Path) -> None:
         """Write to safetensors."""
-        described = {
-            "layer": str(self.layer),
-            "projection": self.projection,
-            "matrix": self.matrix,
-            "source": self.source,
-            "variant": self.variant,
-        }
+        described = {key: str(getattr(self, key)) for key in FACTS}
         write_arrays(path, {"u": self.u, "U": self.subspace}, {**described, "format": "rrm/1"})
 
     @classmethod
@@ -53,9 +61,35 @@ class Rrm:
         arrays, metadata = read_arrays(path, "a reasoning map")
         if metadata.get("format") != "rrm/1" or not {"u", "U"} <= set(arrays):
             raise ValueError(f"{path}: not a map (format {metadata.get('format')!r}, expected 'rrm/1'); rule rrm writes one")
-        norm = float(np.linalg.norm(arrays["u"].astype(np.float64)))
-        if not abs(norm - 1) < 1e-4:
-            raise ValueError(f"{path}: the map's vector has norm {norm:.6g}, expected 1; make it anew with rule rrm")
-        return cls(
-            arrays["u"], arrays["U"], int(metadata["layer"]), *(metadata[key] for key in ("projection", "matrix", "source", "variant"))
-        )
+        facts = {key: metadata[key] for key in FACTS[1:] if key in metadata}  # the last two are younger than the format
+        return _checked(path, cls(arrays["u"], arrays["U"], int(metadata["layer"]), **facts))
+
+
+def write_maps(path: str | Path, maps: Sequence[Rrm]) -> None:
+    """Write several maps to one safetensors file, in their order."""
+    arrays = {f"{n}/{name}": array for n, rrm in enumerate(maps) for name, array in (("u", rrm.u), ("U", rrm.subspace))}
+    write_arrays(path, arrays, {"maps": json.dumps([facts_of(rrm) for rrm in maps]), "format": "rrms/1"})
+
+
+def read_maps(path: str | Path) -> list[Rrm]:
+    """Read maps that `write_maps` wrote.
+
+    Raises:
+        ValueError: The file is unreadable or does not hold maps, or one is not of unit norm.
+    """
+    arrays, metadata = read_arrays(path, "reasoning maps")
+    if metadata.get("format") != "rrms/1":
+        raise ValueError(f"{path}: not a set of maps (format {metadata.get('format')!r}, expected 'rrms/1'); rule rrm writes one")
+    return [_checked(path, Rrm(arrays[f"{n}/u"], arrays[f"{n}/U"], **facts)) for n, facts in enumerate(json.loads(metadata["maps"]))]
+
+
+def facts_of(rrm: Rrm) -> dict[str, Any]:
+    """What a map is a map of, without its arrays."""
+    return {key: getattr(rrm, key) for key in FACTS}
+
+
+def _checked(path: str | Path, rrm: Rrm) -> Rrm:
+    norm = float(np.linalg.norm(rrm.u.astype(np.float64)))
+    if not abs(norm - 1) < 1e-4:
+        raise ValueError(f"{path}: the map's vector has norm {norm:.6g}, expected 1; make it anew with rule rrm")
+    return rrm

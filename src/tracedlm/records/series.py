@@ -1,9 +1,14 @@
 """Trace tables as dense arrays: [samples, steps, positions], padded where samples have fewer steps."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+
+from tracedlm.records.parquet import read_groups
+from tracedlm.records.trace import READOUT
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,24 @@ class Series:
         """Visible sets in which the given steps (bool [n, steps]) see only what all of them see (method.md section 4)."""
         common = (self.visible | ~steps[:, :, None]).all(axis=1, keepdims=True)
         return np.where(steps[:, :, None], self.visible & common, self.visible)
+
+
+def read_late(path: Path, window: str, length: int) -> Iterator[tuple[Series, np.ndarray, np.ndarray]]:
+    """A readout's samples, one row group (a batch of samples) at a time.
+
+    Yields:
+        The series; its visible sets, with the late window on its common support; the late steps, bool [n, steps].
+
+    Raises:
+        ValueError: The file is not a readout, or does not say its canvas length.
+    """
+    for table in read_groups(path, READOUT, "a readout"):
+        facts = table.schema.metadata or {}
+        if b"gen_length" not in facts:
+            raise ValueError(f"{path}: does not say its canvas length (metadata gen_length); make it anew with rule readout")
+        series = to_series(table, int(facts[b"gen_length"]))
+        late = series.late(window, length)
+        yield series, series.on_common_support(late), late
 
 
 def to_series(table: pa.Table, positions: int) -> Series:

@@ -50,6 +50,9 @@ READOUTS = pa.schema(
     ]
 )
 
+TABLES = {"samples": SAMPLES, "steps": STEPS, "readouts": READOUTS}
+"""Tables of a trace set; each is a folder of parts, one part per shard."""
+
 READOUT = pa.schema(
     [
         column("sample_id", pa.int32(), "index in the split"),

@@ -1,161 +1,116 @@
-"""Tables of certificates: coverage, the ladder of bounds, the grid, projections, and the profiles behind them; and of storage."""
+"""Tables of certificates: coverage, the ladder of bounds, projections, and the grid. Counts are samples with a certified late step."""
 
 from typing import Any
 
 from tracedlm.report import published
-from tracedlm.report.evidence import Evidence
+from tracedlm.report.evidence import Evidence, ResultSet
 from tracedlm.report.exit_tables import SET
 from tracedlm.report.layout import Column, Pivot, Row, Spec, Value, number, shows, text, with_interval
-from tracedlm.theory.certificate import BOUNDS
-from tracedlm.theory.moments import storage_bytes, storage_overhead
+from tracedlm.theory.certificate import BOUNDS, required_margin
 from tracedlm.theory.resampling import clopper_pearson
 
-STATISTICS = {"concentration": "AC, last denoising step", "lscr_tv": "LSCR, TV", "lscr_kl": "LSCR, KL", "margin": "margin, last step"}
-GIB = 2**30
 SOURCE = Column("source", text("source"), numeric=False, merge=True)
+TABLE_2, TABLE_4, SELECTED = "TRACE Table 2", "TRACE Table 4", "selected"
+"""Pairs (delta, omega): the papers' two, and the one chosen on validation."""
+INFEASIBLE = "infeasible: no distribution has the margin that is asked for"
+TEXTS = Spec.texts | {"pair", "calibration", "inputs"}
+
+
+def inputs(one: ResultSet, readout: str, part: str, file: str = "summary.json") -> str:
+    """Where in the results folder a row's numbers come from."""
+    return f"certify/{one.dataset}/{one.seq_len}/{readout}/{file}: {part}"
 
 
 def coverage_rows(evidence: Evidence) -> list[Row]:
-    """Rank correlation of AC with accuracy, and coverage at TRACE Table 2's settings, by the papers' rule and the sound one."""
+    """Rank correlation of AC with accuracy, and strict beside calibrated coverage, by the papers' rule and the sound one."""
     rows: list[Row] = []
     for one in evidence.sets:
         summary = one.summaries[evidence.readout]
         rho = summary["spearman"]
         found: Row = {"source": "ours", "dataset": one.dataset, "seq_len": one.seq_len, "readout": evidence.readout, "n": summary["n"]}
-        found |= {"rho": rho["rho"], "rho_low": rho["low"], "rho_high": rho["high"], "rho_n": rho["n"], "dropped": rho["dropped"]}
-        found |= {"degenerate_resamples": rho["degenerate"], "delta": summary["strict"]["delta"], "omega": summary["strict"]["omega"]}
-        for variant in ("strict", "calibrated"):
-            found[f"{variant}_tau"] = summary[variant]["tau"]
-            for bound in ("paper", "pinsker"):
-                found |= {
-                    f"{variant}_{bound}_{key}".removesuffix("_share"): value for key, value in _share(summary[variant][bound]).items()
-                }
-        rows.append({**found, "reason": f"rho: {_side(rho['reason'])}" if rho["reason"] else ""})
+        found |= {"rho": rho["rho"], "rho_low": rho["low"], "rho_high": rho["high"], "rho_n": rho["n"], "excluded": rho["dropped"]}
+        found |= {"degenerate_resamples": rho["degenerate"], "window_undefined": summary["window"]["undefined"]}
+        left_out = f"{rho['dropped']} without AC" if rho["dropped"] else ""
+        reasons = [f"rho: {_side(rho['reason'])}" if rho["reason"] else "", left_out, summary["window"]["reason"]]
+        found |= {"reason": "; ".join(filter(None, reasons)), "inputs": inputs(one, evidence.readout, "spearman, dual")}
+        for pair in dict.fromkeys(entry["pair"] for entry in summary["dual"]):
+            entries = {entry["variant"]: entry for entry in summary["dual"] if entry["pair"] == pair}
+            setting = {"pair": pair, "delta": entries["strict"]["delta"], "omega": entries["strict"]["omega"]}
+            rows.append({**found, **setting, **_variants(entries)})
     for dataset in dict.fromkeys(one.dataset for one in evidence.sets if one.seq_len == 128):
         if dataset in published.TRACE_COVERAGE:
             rho, low, high, strict, calibrated = published.TRACE_COVERAGE[dataset]
-            where: Row = {
-                "source": published.SOURCE,
-                "dataset": dataset,
-                "seq_len": 128,
-                "readout": "q",
-                "n": 64,
-                "delta": 1e-8,
-                "omega": 1,
-            }
-            values: Row = {"rho": rho, "rho_low": low, "rho_high": high, "strict_paper": strict, "calibrated_paper": calibrated}
-            rows.append({**where, **values, "strict_tau": 1.0, "calibrated_tau": 0.5, "reason": "the sound rule is not published"})
+            where: Row = {"source": published.SOURCE, "dataset": dataset, "seq_len": 128, "readout": "q", "n": 64}
+            where |= {"pair": TABLE_2, "delta": 1e-8, "omega": 1, "strict_tau": 1.0, "tau_tau": 0.5}
+            values: Row = {"rho": rho, "rho_low": low, "rho_high": high, "strict_paper": strict, "tau_paper": calibrated}
+            rows.append({**where, **values, "reason": "the sound rule and powers are not published", "inputs": "TRACE Table 2"})
     return rows
 
 
+def _variants(entries: dict[str, Any]) -> Row:
+    """Coverage of each variant by the papers' rule and the sound one, with counts and intervals."""
+    row: Row = {}
+    for variant, entry in entries.items():
+        row |= {f"{variant}_tau": entry["tau"], f"{variant}_gamma": entry["gamma"]}
+        for bound in ("paper", "pinsker"):
+            found = _share(entry["coverage"][bound])
+            row |= {f"{variant}_{bound}_{key}".removesuffix("_share"): value for key, value in found.items() if key != "n"}
+    return row
+
+
 def ladder_rows(evidence: Evidence) -> list[Row]:
-    """The five bounds side by side at the selected (delta*, omega*)."""
+    """The five bounds side by side, strict, at the papers' pairs and at the selected one; what no distribution could pass is named."""
     rows: list[Row] = []
     for one in evidence.sets:
         summary = one.summaries[evidence.readout]
-        where: Row = {
-            "dataset": one.dataset,
-            "seq_len": one.seq_len,
-            "readout": evidence.readout,
-            "delta": summary["delta"],
-            "omega": summary["omega"],
-        }
-        rows += [{**where, "bound": bound, **_share(summary["coverage"][bound])} for bound in BOUNDS]
+        for entry in (entry for entry in summary["dual"] if entry["variant"] == "strict"):
+            where: Row = {"dataset": one.dataset, "seq_len": one.seq_len, "readout": evidence.readout, "pair": entry["pair"]}
+            where |= {"delta": entry["delta"], "omega": entry["omega"], "required_margin": required_margin(entry["delta"], entry["omega"])}
+            where |= {"median_margin": summary["profile"]["margin"]["median"], "excluded": 0, "undefined": summary["window"]["undefined"]}
+            where |= {"inputs": inputs(one, evidence.readout, f"dual, {entry['pair']}, strict")}
+            for bound in BOUNDS:
+                mark, why = ("infeasible", INFEASIBLE) if _infeasible(entry, bound) else ("", summary["window"]["reason"])
+                rows.append({**where, "bound": bound, **_share(entry["coverage"][bound]), "mark": mark, "reason": why})
     return rows
 
 
 def ablation_rows(evidence: Evidence) -> list[Row]:
-    """Coverage of each projection and aggregate at the selected (delta*, omega*) (TRACE Table 4)."""
+    """Coverage of each projection and aggregate: the sound rule at the selected pair, the papers' at theirs (TRACE Table 4)."""
     rows: list[Row] = []
     for one in evidence.sets:
-        for readout, summary in one.summaries.items():
-            where: Row = {"source": "ours", "dataset": one.dataset, "seq_len": one.seq_len, "readout": readout}
-            where |= {"delta": summary["delta"], "omega": summary["omega"]}
-            rows += [{**where, "bound": bound, **_share(summary["coverage"][bound]), "reason": ""} for bound in ("pinsker", "paper")]
+        for pair, bound in ((SELECTED, "pinsker"), (TABLE_4, "paper"), (TABLE_4, "pinsker"), (SELECTED, "paper")):
+            for readout, summary in one.summaries.items():
+                entry = next(entry for entry in summary["dual"] if (entry["pair"], entry["variant"]) == (pair, "strict"))
+                where: Row = {"source": "ours", "dataset": one.dataset, "seq_len": one.seq_len, "readout": readout, "pair": pair}
+                where |= {"delta": entry["delta"], "omega": entry["omega"], "bound": bound, **_share(entry["coverage"][bound])}
+                where |= {"excluded": 0, "undefined": summary["window"]["undefined"], "reason": summary["window"]["reason"]}
+                rows.append({**where, "inputs": inputs(one, readout, f"dual, {pair}, strict, {bound}")})
     for dataset in dict.fromkeys(one.dataset for one in evidence.sets):
         for readout, share in published.TRACE_ABLATION.get(dataset, {}).items():
-            where = {
-                "source": published.SOURCE,
-                "dataset": dataset,
-                "seq_len": 128,
-                "readout": readout,
-                "delta": 3e-6,
-                "omega": 3,
-                "bound": "paper",
-            }
-            rows.append({**where, "n": 64, "share": share, "reason": "counts and intervals are not published"})
+            where = {"source": published.SOURCE, "dataset": dataset, "seq_len": 128, "readout": readout, "pair": TABLE_4}
+            where |= {"delta": 3e-6, "omega": 3, "bound": "paper", "n": 64, "share": share}
+            rows.append({**where, "reason": "counts and intervals are not published", "inputs": "TRACE Table 4"})
     return rows
 
 
 def grid_rows(evidence: Evidence) -> list[Row]:
-    """Coverage of every bound over delta and omega (TRACE App. G)."""
+    """Coverage of every bound over temperature or power, delta and omega (TRACE App. G)."""
     rows: list[Row] = []
     for one in evidence.sets:
+        summary = one.summaries[evidence.readout]
         for cell in one.grids[evidence.readout]:
-            where: Row = {
-                "dataset": one.dataset,
-                "seq_len": one.seq_len,
-                "readout": evidence.readout,
-                "tau": cell["tau"],
-                "bound": cell["bound"],
-            }
+            where: Row = {"dataset": one.dataset, "seq_len": one.seq_len, "readout": evidence.readout, "bound": cell["bound"]}
+            where |= {key: cell[key] for key in ("calibration", "tau", "gamma", "delta", "omega")}
             low, high = clopper_pearson(cell["certified"], cell["n"])
             counts: Row = {"certified": cell["certified"], "n": cell["n"], "share": cell["certified"] / cell["n"], "low": low, "high": high}
-            mark = "" if cell["feasible"] or cell["bound"] not in ("paper", "pinsker") else "infeasible"
-            rows.append({**where, "delta": cell["delta"], "omega": cell["omega"], **counts, "mark": mark})
+            mark, why = ("infeasible", INFEASIBLE) if _infeasible(cell, cell["bound"]) else ("", summary["window"]["reason"])
+            counts |= {"undefined": cell["undefined"], "strict_tau": summary["tau"], "mark": mark, "reason": why}
+            rows.append({**where, **counts, "inputs": inputs(one, evidence.readout, "all rows", "grid.parquet")})
     return rows
 
 
-def profile_rows(evidence: Evidence) -> list[Row]:
-    """Final AC, late-step change ratio and final margin (TRACE section 4.4)."""
-    rows: list[Row] = []
-    for one in evidence.sets:
-        for statistic, shown in STATISTICS.items():
-            found = one.summaries[evidence.readout]["profile"][statistic]
-            printed = published.TRACE_MEANS.get(statistic, {}).get(one.dataset) if one.seq_len == 128 else None
-            where: Row = {"dataset": one.dataset, "seq_len": one.seq_len, "readout": evidence.readout, "statistic": shown}
-            values: Row = {"mean": found["mean"], "median": found["median"], "n": found["n"], "undefined": found["undefined"]}
-            reason = "" if found["mean"] is not None else "undefined for every sample: the readout did not change in the late window"
-            rows.append({**where, **values, "published_mean": printed, "reason": reason})
-    return rows
-
-
-def storage_rows(evidence: Evidence) -> list[Row]:
-    """What maps take: TRACE App. E's examples recomputed, and the configured model."""
-    rows: list[Row] = []
-    for case, modules, entry, printed in published.TRACE_STORAGE:
-        rows.append(_stored("LLaDA-8B (8 GiB)", case, modules, 4096, entry, storage_bytes(modules, 4096, entry), 8 * GIB, printed / 100))
-    facts = evidence.storage
-    layers, width = facts["layers"], facts["width"]
-    for case, modules in (("one q map", 1), (f"q k v, {layers} blocks", 3 * layers)):
-        rows.append(_stored("this study's model", case, modules, width, 4, storage_bytes(modules, width, 4), facts["model_bytes"], None))
-    on_disk = sum(facts["map_file_bytes"].values())
-    rows.append(
-        _stored(
-            "this study's model",
-            "map files on disk, with subspace",
-            len(facts["map_file_bytes"]),
-            width,
-            4,
-            on_disk,
-            facts["model_bytes"],
-            None,
-        )
-    )
-    return rows
-
-
-def _stored(source: str, case: str, modules: int, width: int, entry: int, size: int, model: int, printed: float | None) -> Row:
-    where: Row = {
-        "source": source,
-        "case": case,
-        "modules": modules,
-        "width": width,
-        "bytes_per_entry": entry,
-        "map_bytes": size,
-        "model_bytes": model,
-    }
-    return {**where, "overhead": storage_overhead(size, model) / 100, "published_overhead": printed}
+def _infeasible(setting: dict[str, Any], bound: str) -> bool:
+    return not setting["feasible"] and bound in ("paper", "pinsker")
 
 
 def _share(found: dict[str, Any]) -> Row:
@@ -167,74 +122,62 @@ def _side(reason: str) -> str:
     return {"x constant": "AC is the same for every sample", "y constant": "every sample has the same score"}.get(reason, reason)
 
 
+def _pair(row: Row) -> str:
+    return f"({number(row['delta'], 'setting')}, {row['omega']})"
+
+
 def _coverage_caption(rows: list[Row]) -> str:
     first = rows[0]
     printed = " Published: TRACE Table 2, LLaDA-8B, n = 64." if any(row["source"] != "ours" for row in rows) else ""
     return (
-        "Rank correlation of alignment concentration and accuracy with 95 % bootstrap interval, and certified samples in percent at delta "
-        "= "
-        f"{number(first['delta'], 'setting')}, omega = {first['omega']}: strict (tau = {number(first['strict_tau'], 'one')}) and "
-        "calibrated (tau = "
-        f"{number(first['calibrated_tau'], 'one')}), readout {first['readout']}. Paper: TRACE's rule, unsound where the visible set grows; "
-        "pinsker: "
-        f"the sound form. Undefined correlations have their reason in the csv. n = {first['n']} a set.{printed}"
+        "Rank correlation of alignment concentration and accuracy (Sudoku: of its cells) with 95 % bootstrap interval, and samples "
+        f"certified at TRACE's pairs (delta, omega), percent, readout {first['readout']}: strict (tau = "
+        f"{number(first['strict_tau'], 'setting')}), calibrated by temperature (tau = {number(first['tau_tau'], 'setting')}) and by power "
+        f"(gamma = {number(first['gamma_gamma'], 'setting')}). Paper: TRACE's rule, unsound where the visible set grows; pinsker: the "
+        f"sound form. Undefined correlations have their reason in the csv. n = {first['n']} a set.{printed}"
     )
 
 
 def _ladder_caption(rows: list[Row]) -> str:
+    asked = {f"{_pair(row)} asks for {number(row['required_margin'], 'small')}" for row in rows}
     return (
-        f"Samples certified in the late window, percent with Clopper-Pearson interval, readout {rows[0]['readout']}, at the selected "
-        "(delta, omega) = "
-        f"({number(rows[0]['delta'], 'setting')}, {rows[0]['omega']}). From pinsker to observed each rule implies the next; observed is "
-        "the fact that the "
-        f"others bound. Paper is TRACE's own rule. n = {rows[0]['n']} a set."
+        f"Samples certified in the late window, percent with Clopper-Pearson interval, readout {rows[0]['readout']}. From pinsker to "
+        "observed each rule implies the next; observed is the fact that the others bound. Paper is TRACE's own rule. Pairs (delta, "
+        f"omega) and the margin that pinsker needs: {'; '.join(sorted(asked))}. Infeasible: more than any distribution has. "
+        f"n = {rows[0]['n']} a set."
     )
 
 
 def _ablation_caption(rows: list[Row]) -> str:
     return (
-        f"Samples certified by the sound rule (pinsker), percent, at (delta, omega) = ({number(rows[0]['delta'], 'setting')}, "
-        f"{rows[0]['omega']}), chosen on "
-        "validation with readout q, by projection. Best of a row in bold, ties included, none where nothing is certified. Published: TRACE "
-        "Table 4 at "
-        f"(3e-06, 3), LLaDA-8B, n = 64, by the papers' rule; ours by that rule is in the csv. n = {rows[0]['n']} a set."
+        f"Samples certified, percent, by projection. First the sound rule (pinsker) at {_pair(rows[0])}, chosen on validation with "
+        "readout q; then TRACE's rule at TRACE's pair (3e-06, 3), as in its Table 4, which stands below: LLaDA-8B, n = 64. Best of a row "
+        f"in bold, ties included, none where nothing is certified. n = {rows[0]['n']} a set."
     )
 
 
 def _grid_caption(rows: list[Row]) -> str:
     return (
-        f"Samples certified by pinsker, percent, over KL threshold delta and window omega; readout {rows[0]['readout']}, n = "
-        f"{rows[0]['n']} a set. "
-        "Infeasible: omega sqrt(delta / 2) is at least 1/2, so that no distribution at all could be certified. The other bounds are in the "
-        "csv."
+        f"Samples certified by pinsker, percent, over KL threshold delta and window omega; readout {rows[0]['readout']} at tau = "
+        f"{number(rows[0]['strict_tau'], 'setting')}, n = {rows[0]['n']} a set. Infeasible: omega sqrt(delta / 2) is at least 1/2, so that "
+        "no distribution at all could be certified. The other bounds, temperatures and powers are in the csv."
     )
 
 
-def _profile_caption(rows: list[Row]) -> str:
-    printed = " Published: means in TRACE section 4.4, LLaDA-8B." if any(row["published_mean"] is not None for row in rows) else ""
-    return (
-        f"Alignment concentration, late-step change ratio and top-2 margin, readout {rows[0]['readout']}. A ratio above 1 amplifies, and "
-        "then no forward "
-        f"guarantee exists. Undefined: samples without a value, left out of mean and median.{printed}"
-    )
-
-
-def _storage_caption(rows: list[Row]) -> str:
-    return "Bytes of the maps that stay at deployment (TRACE App. E): maps times width times bytes per entry, and their share of the model."
-
-
-def _published_at(row: Row) -> str:
-    return number(row["published_mean"], "small")
-
-
-def _or_mark(row: Row) -> str:
+def or_mark(row: Row) -> str:
+    """The row's mark where it has one, else its share in percent."""
     return str(row["mark"]) if row["mark"] else number(row["share"], "percent")
+
+
+def _interval_or_mark(row: Row) -> str:
+    return str(row["mark"]) if row["mark"] else with_interval("share", "low", "high", "percent")(row)
 
 
 def _omega(key: str, value: Value) -> str:
     return f"omega={value}"
 
 
+PAIR = Column("delta, omega", _pair, numeric=False)
 CERTIFIED_COVERAGE = Spec(
     "certified_coverage",
     "Certified coverage",
@@ -244,28 +187,34 @@ CERTIFIED_COVERAGE = Spec(
         SOURCE,
         *SET,
         Column("rho", with_interval("rho", "rho_low", "rho_high", "signed")),
-        Column("strict, paper", shows("strict_paper", "percent")),
-        Column("strict, pinsker", shows("strict_pinsker", "percent")),
-        Column("calibrated, paper", shows("calibrated_paper", "percent")),
-        Column("calibrated, pinsker", shows("calibrated_pinsker", "percent")),
+        PAIR,
+        *(
+            Column(f"{head}, {bound}", shows(f"{variant}_{bound}", "percent"))
+            for variant, head in (("strict", "strict"), ("tau", "temperature"), ("gamma", "power"))
+            for bound in ("paper", "pinsker")
+        ),
     ),
+    shown=lambda row: row["pair"] != SELECTED,
+    texts=TEXTS,
 )
 CERTIFICATE_LADDER = Spec(
     "certificate_ladder",
     "Ladder of certificates",
     _ladder_caption,
     ladder_rows,
-    SET,
-    Pivot(("bound",), with_interval("share", "low", "high", "percent")),
+    (*SET, Column("pair", text("pair"), numeric=False), PAIR),
+    Pivot(("bound",), _interval_or_mark),
+    texts=TEXTS,
 )
 PROJECTION_ABLATION = Spec(
     "projection_ablation",
     "Projections",
     _ablation_caption,
     ablation_rows,
-    (SOURCE, *SET),
+    (SOURCE, *SET, Column("rule", text("bound"), numeric=False), PAIR),
     Pivot(("readout",), shows("share", "percent"), heads=lambda key, value: str(value).replace("_", "-"), best="share"),
-    shown=lambda row: row["bound"] == "pinsker" or row["source"] != "ours",
+    shown=lambda row: row["source"] != "ours" or (row["pair"], row["bound"]) in ((SELECTED, "pinsker"), (TABLE_4, "paper")),
+    texts=TEXTS,
 )
 CERTIFICATE_GRID = Spec(
     "certificate_grid",
@@ -273,41 +222,7 @@ CERTIFICATE_GRID = Spec(
     _grid_caption,
     grid_rows,
     (*SET, Column("delta", shows("delta", "setting"))),
-    Pivot(("omega",), _or_mark, heads=_omega),
-    shown=lambda row: row["bound"] == "pinsker",
+    Pivot(("omega",), or_mark, heads=_omega),
+    shown=lambda row: row["bound"] == "pinsker" and row["calibration"] == "tau" and row["tau"] == row["strict_tau"],
+    texts=TEXTS,
 )
-PROFILES = Spec(
-    "profiles",
-    "Profiles",
-    _profile_caption,
-    profile_rows,
-    (
-        *SET,
-        Column("statistic", text("statistic"), numeric=False),
-        Column("mean", shows("mean", "small")),
-        Column("median", shows("median", "small")),
-        Column("n", shows("n", "count")),
-        Column("undefined", shows("undefined", "count")),
-        Column("published mean", _published_at),
-    ),
-)
-STORAGE = Spec(
-    "storage",
-    "Storage",
-    _storage_caption,
-    storage_rows,
-    (
-        SOURCE,
-        Column("kept", text("case"), numeric=False),
-        Column("maps", shows("modules", "count")),
-        Column("width", shows("width", "count")),
-        Column("bytes each", shows("bytes_per_entry", "count")),
-        Column("bytes", shows("map_bytes", "count")),
-        Column("share %", lambda row: _percent_of_model(row["overhead"])),
-        Column("published %", lambda row: _percent_of_model(row["published_overhead"])),
-    ),
-)
-
-
-def _percent_of_model(value: Value) -> str:
-    return number(None if not isinstance(value, int | float) else 100 * value, "small")

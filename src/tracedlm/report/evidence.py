@@ -1,5 +1,6 @@
 """A study's metrics in memory: exit runs, certificate summaries and grids of every dataset and canvas length."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,16 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from tracedlm.records import trace
-from tracedlm.records.metrics import GRID, read_json
+from tracedlm.records.card import ExitCard
+from tracedlm.records.flip_audit import FLIPS
+from tracedlm.records.metrics import GRID, TEMPERATURE, read_json
 from tracedlm.records.parquet import read_table
 
-SUMMARY_KEYS = ("n", "tau", "delta", "omega", "coverage", "strict", "calibrated", "profile", "spearman", "code")
-MEASURED = ("sample_id", "correct", "score_d1", "nfe", "token_forwards", "seconds", "token_flips", "answer_flip", "rule")
+SUMMARY_KEYS = ("n", "tau", "delta", "omega", "window", "dual", "digest", "profile", "spearman", "code")
+AFTER_STOP_KEYS = ("stops", "forward", "observables", "calibration", "exits")
+MEASURED = ("sample_id", "correct", "score_d1", "nfe", "token_forwards", "output_tokens", "seconds", "token_flips", "answer_flip", "rule")
+PHASES = ("forward", "head_and_softmax", "rule", "commit", "host")
+"""Parts of a decoding step that a profile tells apart."""
 
 
 @dataclass(frozen=True)
@@ -21,22 +27,26 @@ class Run:
 
     Attributes:
         rule: Family, e.g. `truncate`.
-        label: Rule with its settings, e.g. `truncate(steps=18.10)`.
+        place: Its place among the runs of its rule, from 1: the setting chosen on validation, configured ones, others.
+        label: Rule with its settings, e.g. `truncate(forwards=18.1)`.
         correct: bool, solved under the strict scorer.
         score_d1: Published scorer, 0 to 1.
         nfe: Forwards.
         token_forwards: Query tokens summed over forwards.
+        output_tokens: Tokens written before the end token: no prompt, no padding.
         seconds: Wall time.
         token_flips: Response tokens that differ from full decoding.
         answer_flip: bool, the answer differs from full decoding's.
     """
 
     rule: str
+    place: int
     label: str
     correct: np.ndarray
     score_d1: np.ndarray
     nfe: np.ndarray
     token_forwards: np.ndarray
+    output_tokens: np.ndarray
     seconds: np.ndarray
     token_flips: np.ndarray
     answer_flip: np.ndarray
@@ -45,6 +55,16 @@ class Run:
     def n(self) -> int:
         """Samples."""
         return len(self.correct)
+
+    @property
+    def forwards(self) -> float:
+        """Mean forwards per sample."""
+        return float(self.nfe.mean())
+
+    @property
+    def accuracy(self) -> float:
+        """Share of samples solved."""
+        return float(self.correct.mean())
 
 
 @dataclass(frozen=True)
@@ -55,9 +75,15 @@ class ResultSet:
         dataset: Task name.
         seq_len: Canvas length, tokens.
         steps: Forwards of full decoding, summed over blocks.
-        runs: Runs in the order of the config; `truncate` holds several, the first at `rad`'s mean forwards.
+        runs: Runs, rule by rule in the order of the config; a rule's first is the one that tables without room for all of them show.
         summaries: Certificate summary of each readout.
-        grids: Coverage grid of each readout, one row per bound, delta and omega.
+        grids: Coverage grid of each readout, one row per bound, calibration, delta and omega.
+        ablation: D_t and coverage under other modules' maps (`ablation/<dataset>/<seq_len>.json`).
+        tuned: What rule `tune` tried and chose (`exits/<dataset>/<seq_len>/tuned.json`); None where nothing is tuned.
+        profile: Seconds of each of `PHASES` (`exits/<dataset>/<seq_len>/profile.json`); None where decoding was not profiled.
+        cards: Exit cards, rule by rule (`risk/<dataset>-<seq_len>-<rule>.json`).
+        flips: Exits that were undone (`flip_audit/<dataset>-<seq_len>.parquet`); None where none were.
+        freezing: What token-wise freezing could certify (`flip_audit/<dataset>-<seq_len>-freezing.json`); None likewise.
     """
 
     dataset: str
@@ -66,6 +92,12 @@ class ResultSet:
     runs: tuple[Run, ...]
     summaries: dict[str, dict[str, Any]]
     grids: dict[str, list[dict[str, Any]]]
+    ablation: dict[str, Any]
+    tuned: dict[str, Any] | None
+    profile: dict[str, float] | None
+    cards: tuple[ExitCard, ...]
+    flips: list[dict[str, Any]] | None
+    freezing: dict[str, Any] | None
 
     def run(self, rule: str) -> Run | None:
         """First run of a rule; None where the study does not run it."""
@@ -79,40 +111,101 @@ class Evidence:
     Attributes:
         sets: One per dataset and canvas length, in the order of the config.
         readout: Readout of the main tables: q, or the first one where q is not certified.
+        selection: What validation decided (`certify/selection.json`).
+        temperature: D_t and margin over steps at several readout temperatures, validation (`certify/temperature.parquet`).
         storage: Dimensions of the model and bytes of its maps (`rrm/storage.json`).
+        maps: How alike the maps are that the ablation compares (`rrm/similarity.json`).
         seed: Seed of the bootstrap.
+        noise: Fine-tuning runs with corrupted labels, the clean one first (`noise/<run>.json`); empty where there are none.
+        convergence: When pseudo-gradients settle, by dataset (`pseudo_gradients/<dataset>/<seq_len>.json`); empty where not replayed.
     """
 
     sets: tuple[ResultSet, ...]
     readout: str
+    selection: dict[str, Any]
+    temperature: list[dict[str, Any]]
     storage: dict[str, Any]
+    maps: dict[str, Any]
     seed: int
+    noise: tuple[dict[str, Any], ...] = ()
+    convergence: tuple[dict[str, Any], ...] = ()
 
 
-def read_evidence(root: Path, datasets: list[str], seq_lens: list[int], readouts: list[str], rules: list[str], seed: int) -> Evidence:
+def read_evidence(
+    root: Path,
+    datasets: list[str],
+    seq_lens: list[int],
+    readouts: list[str],
+    rules: list[str],
+    seed: int,
+    tuned: bool = False,
+    cards: Sequence[str] = (),
+    audits: Sequence[str] = (),
+    noise: Sequence[str] = (),
+    pseudo_gradients: bool = False,
+) -> Evidence:
     """Read a study's metrics from its results folder.
+
+    Args:
+        root: The folder.
+        datasets: Datasets of the study.
+        seq_lens: Canvas lengths.
+        readouts: Readouts that are certified.
+        rules: Exit rules that were run.
+        seed: Seed of the bootstrap.
+        tuned: Settings of exit rules were chosen on validation.
+        cards: Exit rules that have exit cards.
+        audits: `flips` and `freezing` where those were made; at the shortest canvas.
+        noise: Fine-tuning runs with corrupted labels, and what they are compared with.
+        pseudo_gradients: Traces of the shortest canvas were replayed with gradients.
 
     Raises:
         ValueError: A file is missing or unreadable, or results were made by different versions of the code or settings.
     """
-    sets = tuple(_read_set(root, dataset, length, readouts, rules) for dataset in datasets for length in seq_lens)
-    codes = {summary["code"] for one in sets for summary in one.summaries.values()}
-    if len(codes) > 1:
-        raise ValueError(
-            f"{root / 'certify'}: summaries of {len(codes)} versions of the code ({', '.join(sorted(codes))}); run snakemake again"
-        )
-    chosen = read_json(root / "certify/selection.json", ("delta", "omega"))
+    sets = tuple(
+        _read_set(root, dataset, length, readouts, rules, tuned, cards, audits if length == min(seq_lens) else ())
+        for dataset in datasets
+        for length in seq_lens
+    )
+    exits = [root / "exits" / one.dataset / str(one.seq_len) / "manifest.json" for one in sets]
+    noisy = tuple(read_json(root / f"noise/{run}.json", ("run", "sets", "maps", "code")) for run in noise)
+    replayed = [root / f"pseudo_gradients/{dataset}/{min(seq_lens)}.json" for dataset in datasets] if pseudo_gradients else []
+    codes = {
+        "noise": {record["code"] for record in noisy},
+        "certify": {summary["code"] for one in sets for summary in one.summaries.values()},
+        "exits": {read_json(path, ("code",))["code"] for path in exits},
+        "risk": {card.code for one in sets for card in one.cards},
+    }
+    for folder, found in codes.items():
+        if len(found) > 1:
+            raise ValueError(f"{root / folder}: {len(found)} versions of the code ({', '.join(sorted(found))}); run snakemake again")
+    chosen = read_json(root / "certify/selection.json", ("delta", "omega", "sets"))
     if {(summary["delta"], summary["omega"]) for one in sets for summary in one.summaries.values()} != {(chosen["delta"], chosen["omega"])}:
         raise ValueError(f"{root / 'certify'}: summaries are not at the (delta, omega) of selection.json; run snakemake again")
     return Evidence(
         sets=sets,
         readout="q" if "q" in readouts else readouts[0],
+        selection=chosen,
+        temperature=read_table(root / "certify/temperature.parquet", TEMPERATURE, "temperature curves").to_pylist(),
         storage=read_json(root / "rrm/storage.json", ("layers", "width", "model_bytes", "map_file_bytes")),
+        maps=read_json(root / "rrm/similarity.json", ("maps", "cosine", "correlation", "angle", "chance")),
         seed=seed,
+        noise=noisy,
+        convergence=tuple(read_json(path, ("module", "bands", "steps", "correlation")) for path in replayed),
     )
 
 
-def _read_set(root: Path, dataset: str, seq_len: int, readouts: list[str], rules: list[str]) -> ResultSet:
+def _read_set(
+    root: Path,
+    dataset: str,
+    seq_len: int,
+    readouts: list[str],
+    rules: list[str],
+    tuned: bool,
+    cards: Sequence[str],
+    audits: Sequence[str],
+) -> ResultSet:
+    audit = root / "flip_audit" / f"{dataset}-{seq_len}"
     certify, exits = root / "certify" / dataset / str(seq_len), root / "exits" / dataset / str(seq_len)
     runs = [run for rule in rules for run in read_runs(exits / f"{rule}.parquet", rule)]
     return ResultSet(
@@ -120,8 +213,14 @@ def _read_set(root: Path, dataset: str, seq_len: int, readouts: list[str], rules
         seq_len=seq_len,
         steps=int(pq.read_schema(exits / f"{rules[0]}.parquet").metadata[b"steps"]),
         runs=tuple(runs),
-        summaries={readout: read_json(certify / readout / "summary.json", SUMMARY_KEYS) for readout in readouts},
+        summaries={readout: read_json(certify / readout / "summary.json", SUMMARY_KEYS + AFTER_STOP_KEYS) for readout in readouts},
         grids={readout: read_table(certify / readout / "grid.parquet", GRID, "a certificate grid").to_pylist() for readout in readouts},
+        ablation=read_json(root / "ablation" / dataset / f"{seq_len}.json", ("maps", "samples")),
+        tuned=read_json(exits / "tuned.json", ("n", "chosen", "tried")) if tuned else None,
+        profile=read_json(exits / "profile.json", PHASES) if (exits / "profile.json").exists() else None,
+        cards=tuple(ExitCard.read(root / "risk" / f"{dataset}-{seq_len}-{rule}.json") for rule in cards),
+        flips=read_table(f"{audit}.parquet", FLIPS, "a flip audit").to_pylist() if "flips" in audits else None,
+        freezing=read_json(f"{audit}-freezing.json", ("samples", "frozen", "beta")) if "freezing" in audits else None,
     )
 
 
@@ -132,6 +231,6 @@ def read_runs(path: Path, rule: str) -> list[Run]:
     chosen = np.array(table["rule"].to_pylist(), dtype=object)
     parts = {label: table.filter(chosen == label).sort_by("sample_id") for label in labels}
     return [
-        Run(rule, label, *(np.array(part[name].to_pylist()) for name in MEASURED if name not in ("sample_id", "rule")))
-        for label, part in parts.items()
+        Run(rule, place, label, *(np.array(part[name].to_pylist()) for name in MEASURED if name not in ("sample_id", "rule")))
+        for place, (label, part) in enumerate(parts.items(), start=1)
     ]

@@ -11,11 +11,16 @@ from tracedlm.records import trace
 from tracedlm.records.atomic import replacing
 from tracedlm.records.metrics import GRADIENTS
 from tracedlm.records.parquet import read_table
+from tracedlm.records.pseudo_gradient import PSEUDO_GRADIENTS
 from tracedlm.report.evidence import Evidence
-from tracedlm.report.exit_tables import exit_rows
 from tracedlm.report.layout import Row
-from tracedlm.report.plots_of_cost import draw_gradients, draw_pareto, gradient_rows
-from tracedlm.report.plots_of_steps import draw_similarity, draw_stability, similarity_rows, stability_rows
+from tracedlm.report.map_tables import similarity_rows as map_similarity_rows
+from tracedlm.report.names import pseudo_gradient_figures
+from tracedlm.report.plots_of_cost import draw_gradients, draw_pareto, gradient_rows, pareto_rows
+from tracedlm.report.plots_of_maps import draw_maps
+from tracedlm.report.plots_of_steps import draw_similarity, draw_stability, draw_temperature, similarity_rows, stability_rows
+from tracedlm.report.plots_of_training import draw_pseudo_gradients, pseudo_gradient_rows
+from tracedlm.report.profile_tables import curve_rows
 from tracedlm.report.tables import write_csv
 
 STYLE: dict[Any, Any] = {
@@ -35,13 +40,16 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def make_figures(evidence: Evidence, readouts: dict[str, Path], gradients: Path, out: dict[str, Path]) -> None:
+def make_figures(
+    evidence: Evidence, readouts: dict[str, Path], gradients: Path, pseudo_gradients: dict[str, Path], out: dict[str, Path]
+) -> None:
     """Draw all figures.
 
     Args:
         evidence: The study's metrics.
         readouts: Test readout of each dataset, at the study's shortest canvas.
         gradients: `sft/gradients.parquet`.
+        pseudo_gradients: Pseudo-gradients of each dataset at that canvas; empty where none were made.
         out: Path of each figure's PNG; .pdf and .csv go beside it.
     """
     tables = {dataset: read_table(path, trace.READOUT, "a readout") for dataset, path in readouts.items()}
@@ -49,9 +57,15 @@ def make_figures(evidence: Evidence, readouts: dict[str, Path], gradients: Path,
     drawn: dict[str, tuple[list[Row], Callable[[list[Row]], Figure]]] = {
         "stability": (stability_rows(tables), draw_stability),
         "similarity": (similarity_rows(tables), draw_similarity),
-        "pareto": (exit_rows(evidence), draw_pareto),
+        "temperature": (curve_rows(evidence), draw_temperature),
+        "pareto": (pareto_rows(evidence), draw_pareto),
         "gradients": (gradient_rows(log), draw_gradients),
+        "maps": (map_similarity_rows(evidence), draw_maps),
     }
+    settled = {record["dataset"]: record for record in evidence.convergence}
+    for dataset, name in pseudo_gradient_figures(pseudo_gradients, len(settled)).items():
+        table = read_table(pseudo_gradients[dataset], PSEUDO_GRADIENTS, "pseudo-gradients")
+        drawn[name] = (pseudo_gradient_rows(table, settled[dataset]), draw_pseudo_gradients)
     with matplotlib.rc_context(STYLE):
         for name, (rows, draw) in drawn.items():
             write_csv(out[name].with_suffix(".csv"), rows)

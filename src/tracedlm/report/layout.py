@@ -1,8 +1,8 @@
 """How rows become a table: what is shown of a row, pivoting, the best in bold. LaTeX and HTML render the same `Grid`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, replace
+from itertools import groupby, pairwise, takewhile
 from typing import Any
 
 from tracedlm.report.evidence import Evidence
@@ -92,7 +92,7 @@ def number(value: Value, kind: str) -> str:
 
     Args:
         value: Number; None and text that stands for nothing print as `--`.
-        kind: `count` (integer), `percent` (a share, in percent), `points` (signed percentage points of a share), `one` and `two`
+        kind: `count` (integer), `percent` (a share, in percent), `points` (signed percentage points of a share), `one`, `two` and `three`
             (decimals), `signed` (two decimals with sign), `p` (p-value),
             `small` (two significant digits, e.g. `1.7e-04`) or `setting` (as configured).
 
@@ -111,6 +111,8 @@ def number(value: Value, kind: str) -> str:
         return f"{value:.1f}"
     if kind == "two":
         return f"{value:.2f}"
+    if kind == "three":
+        return f"{value:.3f}"
     if kind == "signed":
         return f"{value:+.2f}"
     if kind == "p":
@@ -159,6 +161,28 @@ def lay_out(spec: Spec, rows: list[Row]) -> Grid:
     ]
     groups = frozenset(starts) if len(starts) < len(body) - 1 else frozenset()
     return Grid(spec.name, spec.title, spec.caption(rows), numeric, heads, _without_repeats(body, merged), groups)
+
+
+def pages(grid: Grid, longest: int = 46) -> list[Grid]:
+    """The grid in parts of at most `longest` rows, as many as a printed page holds; cut between groups where there are any."""
+    borders = [*(sorted(grid.groups) or range(1, len(grid.body))), len(grid.body)]
+    cuts = [0]
+    for last, border in pairwise([0, *borders]):
+        if border - cuts[-1] > longest and last > cuts[-1]:
+            cuts.append(last)
+    return [_page(grid, begin, end) for begin, end in pairwise([*cuts, len(grid.body)])]
+
+
+def _page(grid: Grid, begin: int, end: int) -> Grid:
+    """Rows begin..end; a later part is named by its first row, and repeats the stubs that this row left blank."""
+    if begin == 0:
+        return replace(grid, body=grid.body[:end], groups=frozenset(group for group in grid.groups if group < end))
+    blank = takewhile(lambda place: not grid.body[begin][place].text, range(len(grid.numeric)))
+    above = [next(row[place] for row in reversed(grid.body[:begin]) if row[place].text) for place in blank]
+    first = [*above, *grid.body[begin][len(above) :]]
+    groups = frozenset(group - begin for group in grid.groups if begin < group < end)
+    named = replace(grid, name=f"{grid.name}-{begin}", caption=f"{grid.title}, continued.")
+    return replace(named, body=[first, *grid.body[begin + 1 : end]], groups=groups)
 
 
 def _pivoted(spec: Spec, pivot: Pivot, rows: list[Row]) -> tuple[list[list[tuple[str, int]]], list[list[Cell]], tuple[bool, ...]]:

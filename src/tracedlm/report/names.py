@@ -1,19 +1,41 @@
 """Names of what the report consists of, apart from the code that makes it: the Snakefile reads them at every parse."""
 
+from collections.abc import Iterable
+
 TABLES = (
     "efficiency",
     "accuracy",
     "exit_rules",
+    "equal_cost",
+    "parallelism",
+    "hyperparameters",
+    "transfer",
+    "risk_control",
+    "flip_audit",
+    "freezing",
     "certified_coverage",
     "projection_ablation",
     "certificate_grid",
     "certificate_ladder",
+    "forward_certificates",
+    "observables",
     "profiles",
+    "temperature",
     "storage",
+    "module_ablation",
+    "map_similarity",
+    "bias_correction",
+    "noise",
+    "pseudo_gradients",
 )
 """Tables that two runs of one study give byte for byte."""
 
-TIMED_TABLES = ("latency",)
+TIMED_TABLES = ("latency", "step_time")
 """Tables of wall times, which no two runs share."""
 
-FIGURES = ("stability", "similarity", "pareto", "gradients")
+FIGURES = ("stability", "similarity", "temperature", "pareto", "gradients", "maps")
+
+
+def pseudo_gradient_figures(datasets: Iterable[str], samples: int) -> dict[str, str]:
+    """Name of the figure of each dataset's pseudo-gradients; none where no sample is replayed."""
+    return {dataset: f"pseudo_gradient_{dataset}" for dataset in datasets} if samples else {}

@@ -12,7 +12,7 @@ from tracedlm.records.atomic import write_text
 from tracedlm.records.metrics import read_json
 from tracedlm.report.abstract import abstract
 from tracedlm.report.layout import lay_out
-from tracedlm.report.names import FIGURES, TABLES, TIMED_TABLES
+from tracedlm.report.names import FIGURES, TABLES, TIMED_TABLES, pseudo_gradient_figures
 from tracedlm.report.tables import NEGATIVE, SCIENTIFIC, SPECS, read_csv
 
 CAPTIONS = {
@@ -30,25 +30,45 @@ CAPTIONS = {
         "visible set. "
         "Dashed: block borders. Solid: start of the refine steps.",
     ),
+    "temperature": (
+        "Readout temperature",
+        "Step-to-step KL on the matched support and top-2 margin of the validation split's q readout at several readout temperatures, "
+        "shortest canvas: median over samples; gaps where it is undefined or 0. Shaded: refine steps.",
+    ),
     "pareto": (
         "Accuracy against forwards",
-        "Each exit rule's share of solved puzzles with its Clopper-Pearson interval. The line is truncate, which just takes fewer steps: a "
-        "rule earns "
-        "its name above it. Points with equal forwards are drawn side by side.",
+        "Share of problems solved by every run over its mean forwards. The line is truncate, which just takes fewer steps, with its "
+        "Clopper-Pearson interval: a rule earns its name above it. Filled: a rule's first setting; hollow, joined to it: its others. "
+        "Rings: no run of the set solves as many with fewer forwards. Red reads a map, blue the certainty of predictions, green commits "
+        "by it. Rules that coincide are drawn side by side; their intervals are in the csv.",
     ),
     "gradients": (
         "Gradients of fine-tuning",
         "Root mean square of the gradient of LoRA-B in the last block, after clipping, and the training loss, over optimiser steps.",
     ),
+    "maps": (
+        "Similarity of maps",
+        "Cosine and correlation over features of the row-energy maps of q, k and v, in every variant of the mean update. Maps have no "
+        "negative entries, so that unrelated ones have a high cosine too; their correlation is 0.",
+    ),
 }
+PSEUDO_GRADIENTS = "figures of pseudo-gradients"
+"""Stands in `ORDER` for one figure a dataset."""
+
 ORDER = (
-    ("What early exit saves", ("efficiency", "figure:pareto", "accuracy", "exit_rules", "latency")),
+    ("What early exit saves", ("efficiency", "figure:pareto", "accuracy", "exit_rules", "equal_cost", "parallelism")),
+    ("Settings chosen on validation", ("hyperparameters", "transfer", "risk_control")),
+    ("What it is worth in time", ("latency", "step_time")),
     ("What can be certified", ("certificate_ladder", "certified_coverage", "certificate_grid", "projection_ablation")),
+    ("What holds after a stop", ("forward_certificates", "observables")),
+    ("What exits change", ("flip_audit", "freezing")),
     ("What happens inside", ("figure:stability", "figure:similarity", "profiles", "figure:gradients", "storage")),
+    ("How much the readout temperature matters", ("temperature", "figure:temperature")),
+    ("Which map", ("module_ablation", "map_similarity", "figure:maps", "bias_correction", "noise")),
+    ("Inference against training", (PSEUDO_GRADIENTS, "pseudo_gradients")),
 )
-assert {name.removeprefix("figure:") for _, names in ORDER for name in names} == {*TABLES, *TIMED_TABLES, *FIGURES} and set(
-    CAPTIONS
-) == set(FIGURES)
+NAMED = {name.removeprefix("figure:") for _, names in ORDER for name in names}
+assert {PSEUDO_GRADIENTS, *TABLES, *TIMED_TABLES, *FIGURES} == NAMED and set(CAPTIONS) == set(FIGURES)
 
 
 def make_page(study: dict[str, Any], tables: Path, figures: Path, manifests: list[Path], out: Path) -> None:
@@ -63,17 +83,20 @@ def make_page(study: dict[str, Any], tables: Path, figures: Path, manifests: lis
     """
     rows = {name: read_csv(tables / f"{name}.csv", spec) for name, spec in SPECS.items()}
     items = {name: {"kind": "table", "grid": lay_out(spec, rows[name])} for name, spec in SPECS.items()}
-    for name, (title, caption) in CAPTIONS.items():
+    replayed = pseudo_gradient_figures(study["datasets"], study["pseudo_gradient"]["samples"])
+    for name, (title, caption) in {**CAPTIONS, **{name: _pseudo_gradient(dataset) for dataset, name in replayed.items()}}.items():
         data = base64.b64encode((figures / f"{name}.png").read_bytes()).decode("ascii")
         items[f"figure:{name}"] = {"kind": "figure", "name": name, "title": title, "caption": caption, "data": data}
     records = [read_json(path, ("stage", "code", "versions")) for path in manifests]
+    listed = {**{name: [name] for name in items}, PSEUDO_GRADIENTS: [f"figure:{name}" for name in replayed.values()]}
+    shown = [(title, [items[one] for name in names for one in listed[name] if _has_content(items[one])]) for title, names in ORDER]
     page = _html().get_template("page.html.j2")
     write_text(
         out,
         page.render(
             study=study,
             abstract=abstract(rows),
-            sections=[(title, [items[name] for name in names]) for title, names in ORDER],
+            sections=[(title, content) for title, content in shown if content],
             config=yaml.safe_dump(study, sort_keys=False, allow_unicode=True),
             stages=sorted({(record["stage"], record["code"]) for record in records}),
             versions=sorted({(name, version) for record in records for name, version in record["versions"].items()}),
@@ -81,6 +104,20 @@ def make_page(study: dict[str, Any], tables: Path, figures: Path, manifests: lis
             undefined=any(row.get("reason") for one in rows.values() for row in one),
         ),
     )
+
+
+def _pseudo_gradient(dataset: str) -> tuple[str, str]:
+    return (
+        f"Pseudo-gradients on {dataset}",
+        "Root mean square of the gradient, with respect to LoRA-B of the last block's queries, of what each step changed in the block's "
+        "visible predictions (EDIT App. G): one curve per sample, one panel per block. Dashed and shaded: mean of fine-tuning's "
+        "gradients and one standard deviation around it. Triangle: the step from which a curve stays in the band.",
+    )
+
+
+def _has_content(item: dict[str, Any]) -> bool:
+    """Whether a table shows a row: one of something that the study did not run has none, and its csv says why."""
+    return item["kind"] == "figure" or bool(item["grid"].body)
 
 
 def html_number(text: str) -> Markup:

@@ -3,20 +3,53 @@
 from collections import Counter
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 
+from tracedlm.report.equal_cost import BASELINES
+from tracedlm.report.evidence import Evidence
+from tracedlm.report.exit_tables import cost_rows
 from tracedlm.report.layout import Row
+from tracedlm.theory.parallelism import pareto_front
 
-MARKERS = {"full": ("o", "#222222"), "skip_noop": ("s", "#7b5ea7"), "rad": ("D", "#c0392b"), "random": ("^", "#3a8a5f")}
-OTHER = (("v", "#b8860b"), ("P", "#2b8a8a"), ("X", "#8a2b6b"))
-LINE = "#2b5d8a"
+MAP, CERTAINTY, COMMIT, PLAIN = "#d55e00", "#0072b2", "#009e73", "#222222"
+"""Colours tell apart what a rule looks at, for every kind of colour vision; markers tell apart the rules."""
+STYLES = {
+    "full": ("o", PLAIN),
+    "skip_noop": ("s", PLAIN),
+    "rad": ("D", MAP),
+    "subspace": ("s", MAP),
+    "subspace_norm": ("p", MAP),
+    "token_freeze": ("*", MAP),
+    "rank_softmax": ("P", MAP),
+    "prophet": ("^", CERTAINTY),
+    "sched": ("v", CERTAINTY),
+    "stable_confident": ("h", CERTAINTY),
+    "klass": ("X", COMMIT),
+    "threshold": (">", COMMIT),
+    "factor": ("<", COMMIT),
+    "entropy_bound": ("d", COMMIT),
+}
+"""Marker and colour of each rule: read from a map, from the certainty of predictions, or committing by it; another shows its letter."""
+LINE, CHANCE = "#777777", "#b3b3b3"
+
+
+def pareto_rows(evidence: Evidence) -> list[Row]:
+    """Accuracy and forwards of every run; `on_front` is 1 where no run of the set solves as many for less, or more for as much."""
+    rows: list[Row] = []
+    for one in evidence.sets:
+        front = pareto_front(np.array([run.forwards for run in one.runs]), np.array([run.accuracy for run in one.runs]))
+        shown = ("dataset", "seq_len", "rule", "run", "label", "n", "accuracy", "low", "high", "forwards")
+        rows += [{**{key: row[key] for key in shown}, "on_front": int(on)} for row, on in zip(cost_rows(one), front, strict=True)]
+    return rows
 
 
 def draw_pareto(rows: list[Any]) -> Figure:
     """One panel per dataset (across) and canvas length (down); `truncate` is the line to beat."""
     datasets, lengths = (list(dict.fromkeys(row[key] for row in rows)) for key in ("dataset", "seq_len"))
-    figure = Figure(figsize=(max(5.2, 0.8 + 3.6 * len(datasets)), 0.9 + 2.8 * len(lengths)), layout="constrained")
+    figure = Figure(figsize=(max(6.4, 0.8 + 4.0 * len(datasets)), 1.3 + 3.1 * len(lengths)), layout="constrained")
     grid = figure.subplots(len(lengths), len(datasets), squeeze=False)
     for line, length in enumerate(lengths):
         for column, dataset in enumerate(datasets):
@@ -24,53 +57,60 @@ def draw_pareto(rows: list[Any]) -> Figure:
             _accuracies(axes, [row for row in rows if row["dataset"] == dataset and row["seq_len"] == length])
             axes.set_title(f"{dataset}, {length} tokens")
             if column == 0:
-                axes.set_ylabel("puzzles solved (%)")
+                axes.set_ylabel("problems solved (%)")
             if line == len(lengths) - 1:
                 axes.set_xlabel("mean forwards per sample")
     handles = {label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=3)
+    order = sorted(handles, key=lambda label: [*STYLES, label].index(label))
+    figure.legend([handles[label] for label in order], order, loc="outside lower center", ncols=5 if len(datasets) > 1 else 4)
     return figure
 
 
 def _accuracies(axes: Axes, rows: list[Any]) -> None:
-    """Points of runs with equal forwards are moved apart, so that each shows its interval."""
-    line = sorted((row for row in rows if row["rule"] in ("truncate", "full")), key=lambda row: row["forwards"])
-    axes.plot(
-        [row["forwards"] for row in line],
-        [100 * row["accuracy"] for row in line],
-        color=LINE,
-        label="truncate (fewer fixed steps)",
-        zorder=2,
-    )
-    other = iter(OTHER * 5)
-    styles = {"truncate": (".", LINE)}
-    dodge = 0.012 * max(row["forwards"] for row in rows)
-    places: Counter[float] = Counter()
+    """A rule's first setting is filled, its others are hollow and joined to it; rings mark the front."""
+    axes.set_xscale("log", base=2)
+    _baselines(axes, rows)
+    places = _beside(rows)
+    for rule in dict.fromkeys(row["rule"] for row in rows if row["rule"] not in BASELINES):
+        marker, color = STYLES.get(rule, (f"${rule[0]}$", PLAIN))
+        own = [(place, row) for place, row in zip(places, rows, strict=True) if row["rule"] == rule]
+        for place, row in own:
+            face = color if row["run"] == 1 and rule != "skip_noop" else "none"
+            style: dict[str, Any] = {"markersize": 8 if marker in "*P" else 6, "markerfacecolor": face, "markeredgewidth": 0.9}
+            name = rule if row["run"] == 1 else None
+            axes.plot(place, 100 * row["accuracy"], marker=marker, color=color, linestyle="none", label=name, zorder=5, **style)
+        path = sorted((place, 100 * row["accuracy"]) for place, row in own)
+        axes.plot(*zip(*path, strict=True), color=color, linewidth=0.7, alpha=0.6, zorder=3)
+    front = [(place, 100 * row["accuracy"]) for place, row in zip(places, rows, strict=True) if row["on_front"]]
+    axes.scatter(*zip(*front, strict=True), s=110, facecolors="none", edgecolors="black", linewidths=0.9, zorder=6, label="on the front")
+    axes.set_ylim(-4, 104)
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _baselines(axes: Axes, rows: list[Any]) -> None:
+    """The lines of `truncate`, which ends in full decoding, with its interval, and of `random`."""
+    line = sorted((row for row in rows if row["rule"] in BASELINES["truncate"]), key=lambda row: row["forwards"])
+    forwards = [row["forwards"] for row in line]
+    low, high = ([100 * row[end] for row in line] for end in ("low", "high"))
+    axes.fill_between(forwards, low, high, color=LINE, alpha=0.13, linewidth=0, zorder=1)
+    solved = [100 * row["accuracy"] for row in line]
+    axes.plot(forwards, solved, color=LINE, marker=".", markersize=4, label="truncate (fewer even steps)", zorder=2)
+    chance = sorted((row["forwards"], 100 * row["accuracy"]) for row in rows if row["rule"] == "random")
+    if chance:
+        axes.plot(*zip(*chance, strict=True), color=CHANCE, marker=".", markersize=4, linestyle="--", label="random stops", zorder=2)
+
+
+def _beside(rows: list[Any]) -> list[float]:
+    """Where to draw each run: rules that coincide are moved apart, baselines stay where they are."""
+    taken: Counter[tuple[int, int]] = Counter()
+    places = []
     for row in rows:
-        rule = row["rule"]
-        beside = 0.0
-        if rule not in ("truncate", "full"):  # these are the line
-            beside = dodge * (-1, 1, -2, 2)[places[round(row["forwards"])] % 4]
-            places[round(row["forwards"])] += 1
-        styles.setdefault(rule, MARKERS.get(rule) or next(other))
-        marker, color = styles[rule]
-        point = 100 * row["accuracy"]
-        whiskers = [[max(0.0, point - 100 * row["low"])], [max(0.0, 100 * row["high"] - point)]]
-        axes.errorbar(
-            row["forwards"] + beside,
-            point,
-            yerr=whiskers,
-            fmt=marker,
-            color=color,
-            markersize=5,
-            elinewidth=0.8,
-            capsize=2,
-            label=None if rule == "truncate" else rule,
-            zorder=4 if rule == "rad" else 3,
-            markerfacecolor="none" if rule == "skip_noop" else color,
-        )
-    axes.set_xlim(left=0)
-    axes.set_ylim(-3, 103)
+        spot = (round(40 * np.log2(row["forwards"]) / 4), round(100 * row["accuracy"] / 4))
+        moved = 0 if row["rule"] in ("full", *BASELINES) else (taken[spot] + 1) // 2 * (-1) ** taken[spot]
+        taken[spot] += row["rule"] not in ("full", *BASELINES)
+        places.append(row["forwards"] * 2 ** (0.07 * moved))
+    return places
 
 
 def gradient_rows(log: list[dict[str, Any]]) -> list[Row]:

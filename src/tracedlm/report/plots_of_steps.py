@@ -57,6 +57,43 @@ def draw_stability(rows: list[Row]) -> Figure:
     return figure
 
 
+def draw_temperature(rows: list[Row]) -> Figure:
+    """One column per dataset, one row per statistic, one line per readout temperature."""
+    datasets = list(dict.fromkeys(str(row["dataset"]) for row in rows))
+    taus: list[Any] = sorted({row["tau"] for row in rows})  # type: ignore[type-var]
+    shown = {statistic: STATISTICS[statistic] for statistic in ("kl", "margin")}
+    figure = Figure(figsize=(1.2 + 3.4 * len(datasets), 4.4), layout="constrained")
+    grid = figure.subplots(len(shown), len(datasets), sharex="col", sharey="row", squeeze=False)
+    for column, dataset in enumerate(datasets):
+        for line, (statistic, label) in enumerate(shown.items()):
+            axes = grid[line, column]
+            chosen = [row for row in rows if row["dataset"] == dataset and row["statistic"] == statistic]
+            for tau, shade in zip(taus, np.linspace(0.9, 0.35, len(taus)), strict=True):
+                curve: list[Any] = [row for row in chosen if row["tau"] == tau]
+                medians = [row["median"] or np.nan for row in curve]  # undefined, or 0, which a logarithm has no place for
+                axes.plot([row["step"] for row in curve], medians, color=BLUE, alpha=shade, label=f"tau = {tau:g}")
+            axes.set_yscale("log")
+            _shade(axes, chosen)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            if line == 0:
+                axes.set_title(dataset)
+            if column == 0:
+                axes.set_ylabel(label)
+            if line == len(shown) - 1:
+                axes.set_xlabel("step (forward)")
+    grid[0, 0].legend(fontsize=7)
+    figure.align_ylabels(grid[:, 0])
+    return figure
+
+
+def _shade(axes: Axes, rows: list[Row]) -> None:
+    """Mark the refine steps."""
+    refine = [float(row["step"]) for row in rows if row["phase"] == "refine"]  # type: ignore[arg-type]
+    if refine:
+        axes.axvspan(min(refine) - 0.5, max(refine) + 0.5, color=SHADE, zorder=0, linewidth=0)
+        axes.annotate("refine", (min(refine) - 0.3, 0.98), xycoords=("data", "axes fraction"), va="top", fontsize=7, color="#7a6a3a")
+
+
 def _band(axes: Axes, rows: list[Row], logarithmic: bool) -> None:
     """Median with its quartiles; a step without values is a gap, a median of 0 a mark on the axis; refine steps are shaded."""
     step = np.array([row["step"] for row in rows], dtype=float)
@@ -68,10 +105,7 @@ def _band(axes: Axes, rows: list[Row], logarithmic: bool) -> None:
         median = np.where(zero, np.nan, median)
     axes.fill_between(step, low, high, color=BLUE, alpha=0.22, linewidth=0)
     axes.plot(step, median, color=BLUE, marker="o", markersize=2)
-    refine = [float(row["step"]) for row in rows if row["phase"] == "refine"]  # type: ignore[arg-type]
-    if refine:
-        axes.axvspan(min(refine) - 0.5, max(refine) + 0.5, color=SHADE, zorder=0, linewidth=0)
-        axes.annotate("refine", (min(refine) - 0.3, 0.98), xycoords=("data", "axes fraction"), va="top", fontsize=7, color="#7a6a3a")
+    _shade(axes, rows)
     axes.set_xlim(step.min() - 0.5, step.max() + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 

@@ -7,24 +7,55 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tracedlm.records.atomic import replacing, write_text
-from tracedlm.report import certificate_tables, exit_tables
+from tracedlm.report import (
+    certificate_tables,
+    exit_tables,
+    forward_tables,
+    map_tables,
+    paper_tables,
+    parallelism,
+    profile_tables,
+    risk_tables,
+    storage_table,
+    timing_tables,
+    training_tables,
+    tuning_tables,
+)
+from tracedlm.report.certificate_sentences import association, calibrated
 from tracedlm.report.evidence import Evidence
-from tracedlm.report.layout import Grid, Row, Spec, Value, lay_out
+from tracedlm.report.layout import Grid, Row, Spec, Value, lay_out, pages
 from tracedlm.report.names import TABLES, TIMED_TABLES
+from tracedlm.report.preview import preview
 
 SPECS: dict[str, Spec] = {
     spec.name: spec
     for spec in (
-        exit_tables.EFFICIENCY,
-        exit_tables.ACCURACY,
+        paper_tables.EFFICIENCY,
+        paper_tables.ACCURACY,
         exit_tables.EXIT_RULES,
-        exit_tables.LATENCY,
+        exit_tables.EQUAL_COST,
+        parallelism.PARALLELISM,
+        tuning_tables.HYPERPARAMETERS,
+        tuning_tables.TRANSFER,
+        risk_tables.RISK_CONTROL,
+        risk_tables.FLIP_AUDIT,
+        risk_tables.FREEZING,
+        timing_tables.LATENCY,
+        timing_tables.STEP_TIME,
         certificate_tables.CERTIFIED_COVERAGE,
         certificate_tables.PROJECTION_ABLATION,
         certificate_tables.CERTIFICATE_GRID,
         certificate_tables.CERTIFICATE_LADDER,
-        certificate_tables.PROFILES,
-        certificate_tables.STORAGE,
+        profile_tables.PROFILES,
+        profile_tables.TEMPERATURE,
+        forward_tables.FORWARD_CERTIFICATES,
+        forward_tables.OBSERVABLES_TABLE,
+        storage_table.STORAGE,
+        map_tables.MODULE_ABLATION,
+        map_tables.MAP_SIMILARITY,
+        map_tables.BIAS_CORRECTION,
+        training_tables.NOISE,
+        training_tables.PSEUDO_GRADIENTS,
     )
 }
 assert set(SPECS) == {*TABLES, *TIMED_TABLES}
@@ -48,15 +79,26 @@ class Tex(str):
 
 
 def make_tables(evidence: Evidence, names: tuple[str, ...], folder: Path) -> None:
-    """Write `<name>.csv` and `<name>.tex` for each name."""
-    template = _latex().get_template("table.tex.j2")
+    """Write `<name>.csv` and `<name>.tex` for each name, and the coverage table once more as text with what it shows."""
     for name in names:
-        spec = SPECS[name]
-        write_csv(folder / f"{name}.csv", spec.build(evidence))
-        write_text(
-            folder / f"{name}.tex",
-            template.render(grid=lay_out(spec, read_csv(folder / f"{name}.csv", spec)), columns=columns, head_of=head_of),
-        )
+        write_table(SPECS[name], SPECS[name].build(evidence), folder)
+    if certificate_tables.CERTIFIED_COVERAGE.name in names:
+        _write_preview(certificate_tables.CERTIFIED_COVERAGE, folder)
+
+
+def _write_preview(spec: Spec, folder: Path) -> None:
+    rows = read_csv(folder / f"{spec.name}.csv", spec)
+    said = [say({spec.name: rows}) for say in (association, calibrated)]
+    write_text(folder / f"{spec.name}.txt", preview(lay_out(spec, rows), said))
+
+
+def write_table(spec: Spec, rows: list[Row], folder: Path) -> None:
+    """Write one table: rows as .csv, and what is shown of that .csv as .tex, page by page."""
+    path = folder / f"{spec.name}.csv"
+    write_csv(path, rows)
+    template = _latex().get_template("table.tex.j2")
+    parts = [template.render(grid=part, columns=columns, head_of=head_of) for part in pages(lay_out(spec, read_csv(path, spec)))]
+    write_text(path.with_suffix(".tex"), "\n".join(parts))
 
 
 def write_csv(path: Path, rows: list[Row]) -> None:

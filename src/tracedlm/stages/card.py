@@ -14,7 +14,7 @@ from tracedlm.models.training import IGNORED, NoisyBatches
 from tracedlm.records.atomic import write_text
 from tracedlm.resources import located
 from tracedlm.stages.examples import encode_example
-from tracedlm.tasks import Problem, Task, get_task
+from tracedlm.tasks import Problem, Task, generated_task, get_task
 from tracedlm.theory.calibration import expected_calibration_error
 from tracedlm.theory.resampling import clopper_pearson
 
@@ -26,8 +26,8 @@ RATIOS = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
 def evaluate(
-    model: dict[str, str],
-    test_files: dict[str, str],
+    model: dict[str, Any],
+    test_files: dict[str, str | None],
     seq_lens: tuple[int, ...],
     samples: int,
     batch_size: int,
@@ -39,7 +39,7 @@ def evaluate(
 
     Args:
         model: Path, precision and device.
-        test_files: Test file of each dataset.
+        test_files: Test file of each dataset; None: its problems are drawn.
         seq_lens: Canvas lengths.
         samples: Problems per dataset.
         batch_size: Samples decoded together.
@@ -48,11 +48,11 @@ def evaluate(
         out: JSON file.
     """
     torch.set_num_threads(threads)
-    denoiser = load_denoiser(model["path"], device=model["device"], dtype=model["dtype"])
+    denoiser = load_denoiser(**model)
     curves, calibration = [], []
     for dataset, file in test_files.items():
         task = get_task(dataset)
-        problems = task.read(located(file))[:samples]
+        problems = task.read(located(file))[:samples] if file else generated_task(dataset).sample("test", samples, seed=0)
         for seq_len in seq_lens:
             for share in tqdm(FORWARD_SHARES, desc=f"card {dataset} {seq_len}", unit="budget"):
                 curves.append(_accuracy(denoiser, task, problems, seq_len, max(seq_len // 32, round(share * seq_len / 2)), batch_size))

@@ -1,154 +1,163 @@
-"""Rules `select` and `certify`: which stops can be certified, from stored readouts. No torch."""
+"""Rule `certify`: which stops of the test split can be certified, from stored readouts; all readouts of a set in one job. No torch."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from tracedlm.config import Certify
 from tracedlm.records import trace as tables
-from tracedlm.records.atomic import write_text
 from tracedlm.records.manifest import write_manifest
 from tracedlm.records.metrics import GRID, SAMPLES
 from tracedlm.records.parquet import read_table, write_table
-from tracedlm.records.series import Series, to_series
-from tracedlm.theory.calibration import select_pair
+from tracedlm.records.rrm import Rrm
+from tracedlm.records.series import Series, read_late
+from tracedlm.stages.certify_setup import Columns, Setup
+from tracedlm.stages.certify_summary import summary
+from tracedlm.stages.stops import block_exits, entropy_bounds, forward_certificates, late_stops
 from tracedlm.theory.certificate import BOUNDS, certificates, feasible, first_certified, grid
-from tracedlm.theory.resampling import clopper_pearson, spearman
+from tracedlm.theory.contraction import required_forward_margin
 from tracedlm.theory.stability import lscr, step_statistics
 
 
-def select(readouts: list[Path], settings: Certify, tau: float, out: Path) -> None:
-    """Choose (delta*, omega*) for the whole study: largest mean coverage of `pinsker` on the validation q readouts (TRACE App. G)."""
-    coverage = []
-    for path in readouts:
-        series, visible, late = load_late(path, settings)
-        coverage.append(grid(series.similarity, visible, settings.deltas, settings.omegas, tau, late)["pinsker"].mean(axis=-1))
-    mean = np.mean(coverage, axis=0)
-    i, j = select_pair(mean, settings.deltas, settings.omegas)
-    record = {
-        "delta": settings.deltas[i],
-        "omega": settings.omegas[j],
-        "coverage": float(mean[i, j]),
-        "grid": mean.tolist(),
-        "deltas": settings.deltas,
-        "omegas": settings.omegas,
-        "sets": len(readouts),
-    }
-    write_text(out, json.dumps(record, indent=1) + "\n")
-
-
-def certify_readout(
-    readout_file: Path, samples_file: Path, selection_file: Path, settings: Certify, tau: float, seed: int, out: dict[str, Path]
+def certify_set(
+    readouts: dict[str, Path], samples_files: list[Path], maps: list[Path], setup: Setup, seed: int, out: dict[str, dict[str, Path]]
 ) -> None:
-    """Write per-sample certificates, the coverage grid and a summary of one readout on the test split."""
-    series, visible, late = load_late(readout_file, settings)
-    labels = read_table(samples_file, tables.SAMPLES, "trace samples", columns=["sample_id", "correct", "score"]).sort_by("sample_id")
-    if labels["sample_id"].to_pylist() != series.sample_id.tolist():
-        raise ValueError(f"{samples_file} and {readout_file} hold different samples; collect the trace anew")
-    chosen = json.loads(selection_file.read_text())
-    flags = certificates(series.similarity, visible, chosen["delta"], chosen["omega"], tau)
-    held = {bound: (getattr(flags, bound) & late).any(axis=1) for bound in BOUNDS}
-    profile = _profile(series, visible, late, tau)
-    first = first_certified(flags.pinsker, late)
-    rows = [
-        {
-            "sample_id": int(sample),
-            "correct": labels["correct"][n].as_py(),
-            "score": labels["score"][n].as_py(),
-            **{name: _or_none(values[n]) for name, values in profile.items()},
-            **{f"certified_{bound}": bool(held[bound][n]) for bound in BOUNDS},
-            "certified_at": None if first[n] < 0 else int(first[n]) + 1,
-        }
-        for n, sample in enumerate(series.sample_id)
-    ]
-    write_table(out["samples"], rows, SAMPLES)
-    write_table(out["grid"], _grid_rows(series, visible, late, settings, tau), GRID)
-    correlation = spearman(profile["concentration"], np.array(labels["score"].to_pylist()), np.random.default_rng(seed))
-    summary = {
-        "n": len(rows),
-        "tau": tau,
-        "delta": chosen["delta"],
-        "omega": chosen["omega"],
-        "feasible": feasible(chosen["delta"], chosen["omega"]),
-        "coverage": {bound: _share(held[bound]) for bound in BOUNDS},
-        "strict": _coverage_at(series, visible, late, settings, tau),
-        "calibrated": _coverage_at(series, visible, late, settings, settings.calibrated_tau),
-        "profile": {name: _summary(values) for name, values in profile.items()},
-        "spearman": vars(correlation),
-    }
-    write_manifest(out["summary"], "certify", settings=settings.model_dump(), **_nullable(summary))
+    """Write per-sample certificates, the coverage grid and a summary of every readout of one set's test split.
+
+    Args:
+        readouts: Readout name -> its table.
+        samples_files: The trace's parts of the table `samples`.
+        maps: The maps that the readouts were made with; reading one checks its unit norm.
+        setup: What to certify at.
+        seed: Seed of the bootstrap.
+        out: Readout name -> paths of `samples`, `grid` and `summary`.
+    """
+    norms = {rrm.projection: float(np.linalg.norm(rrm.u.astype(np.float64))) for rrm in map(Rrm.read, maps)}
+    labels = pa.concat_tables(
+        [read_table(path, tables.SAMPLES, "trace samples", ["sample_id", "correct", "score"]) for path in samples_files]
+    )
+    labels = labels.sort_by("sample_id")
+    for readout, path in readouts.items():
+        columns = _columns(path, setup)
+        if labels["sample_id"].to_pylist() != columns["sample_id"].tolist():
+            raise ValueError(f"{samples_files[0].parent} and {path} hold different samples; collect the trace anew")
+        columns |= {name: labels[name].to_numpy() for name in ("correct", "score")}
+        write_table(out[readout]["samples"], _rows(columns, setup), SAMPLES)
+        write_table(out[readout]["grid"], _grid_rows(columns, setup), GRID)
+        write_manifest(
+            out[readout]["summary"], "certify",
+            settings=setup.settings.model_dump(), inputs=[str(path), *map(str, samples_files)], map_norms=norms,
+            **summary(columns, setup, seed),
+        )  # fmt: skip
 
 
-def load_late(path: Path, settings: Certify) -> tuple[Series, np.ndarray, np.ndarray]:
-    """A readout's series, its visible sets with the late window on its common support, and the late steps (bool [n, steps])."""
-    table = read_table(path, tables.READOUT, "a readout")
-    facts = table.schema.metadata or {}
-    if b"gen_length" not in facts:
-        raise ValueError(f"{path}: does not say its canvas length (metadata gen_length); make it anew with rule readout")
-    series = to_series(table, int(facts[b"gen_length"]))
-    late = series.late(settings.window, settings.late_window)
-    return series, series.on_common_support(late), late
+def _columns(path: Path, setup: Setup) -> Columns:
+    """Everything that is known of each sample, in the order of sample_id; in memory is one row group of the readout at a time."""
+    batches = [_batch(*batch, setup) for batch in read_late(path, setup.settings.window, setup.settings.late_window)]
+    joined = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    order = np.argsort(joined["sample_id"], kind="stable")
+    return {name: values[order] for name, values in joined.items()}
 
 
-def _profile(series: Series, visible: np.ndarray, late: np.ndarray, tau: float) -> dict[str, np.ndarray]:
-    """TRACE section 4.4 per sample: final AC, LSCR with TV and KL, final margin; NaN where undefined."""
-    statistics = step_statistics(series.similarity, visible, tau)
-    n = np.arange(len(series.sample_id))
-    last_denoise = np.where(series.recorded & ~series.refine, np.arange(late.shape[1]), -1).max(axis=1)
-    last_late = np.where(late, np.arange(late.shape[1]), -1).max(axis=1)
+def _batch(series: Series, visible: np.ndarray, late: np.ndarray, setup: Setup) -> Columns:
+    tau, delta, omega = setup.tau, setup.delta, setup.omega
+    held = grid(series.similarity, visible, setup.taus, setup.deltas, setup.omegas, late)
+    stops = late_stops(series, visible, late, tau, delta, omega)
+    bounds = entropy_bounds(stops, tau, delta, omega)
+    alpha = setup.calibration["alpha"]
+    asked = required_forward_margin(delta, omega, alpha) if alpha is not None and alpha < 1 else None
+    left = block_exits(series, tau, delta, omega)
     return {
-        "concentration": statistics.concentration[n, last_denoise],
-        "lscr_tv": lscr(np.where(late, statistics.tv, np.nan)),
-        "lscr_kl": lscr(np.where(late, statistics.kl, np.nan)),
-        "margin": statistics.margin[n, last_late],
+        "sample_id": series.sample_id,
+        **_statistics(series, visible, late, tau),
+        **{f"held_{bound}": np.moveaxis(held[bound], -1, 0) for bound in BOUNDS},
+        "certified_at": _first_pinsker(series, visible, late, tau, delta, omega),
+        "stop": _from_one(stops.step),
+        "stop_margin": stops.margin,
+        "contraction": stops.alpha,
+        "dobrushin": stops.dobrushin,
+        **{name: np.array(flags, dtype=object) for name, flags in forward_certificates(stops, delta, omega).items()},
+        "entropy_moved": stops.entropy_moved,
+        "entropy_bound": bounds["window"],
+        "entropy_later": stops.entropy_later,
+        "entropy_later_bound": bounds["forward"],
+        "concentration_per_entropy": bounds["per_nat"],
+        "exits": np.array([len(margins) for margins in left]),
+        "exits_certified": np.array([None if asked is None else sum(m >= asked for m in margins) for margins in left], dtype=object),
     }
 
 
-def _grid_rows(series: Series, visible: np.ndarray, late: np.ndarray, settings: Certify, tau: float) -> list[dict[str, Any]]:
-    held = grid(series.similarity, visible, settings.deltas, settings.omegas, tau, late)
+def _first_pinsker(series: Series, visible: np.ndarray, late: np.ndarray, tau: float, delta: float, omega: int) -> np.ndarray:
+    """First late step that `pinsker` certifies, from 1; None where there is none."""
+    start = max(int(late.any(axis=0).argmax()) - omega, 0)
+    flags = certificates(series.similarity[:, start:], visible[:, start:], delta, omega, tau)
+    first = first_certified(flags.pinsker, late[:, start:])
+    return _from_one(np.where(first < 0, -1, first + start))
+
+
+def _from_one(step: np.ndarray) -> np.ndarray:
+    """Step numbers from indices; None where there is none."""
+    return np.array([None if index < 0 else index + 1 for index in step.tolist()], dtype=object)
+
+
+def _statistics(series: Series, visible: np.ndarray, late: np.ndarray, tau: float) -> Columns:
+    """TRACE App. F, steps 2 and 3, per sample: the digest, final AC, LSCR with TV and KL, final margin; NaN where undefined."""
+    found = step_statistics(series.similarity, visible, tau)
+    n, steps = np.arange(len(late)), np.arange(late.shape[1])
+    last_denoise = np.where(series.recorded & ~series.refine, steps, -1).max(axis=1)
+    last_late = np.where(late, steps, -1).max(axis=1)
+    entropy = (1 - found.concentration) * np.log(np.maximum(found.visible_count, 1))
+    counted = np.where(series.recorded, found.visible_count, np.nan)
+    digests = {"kl": found.kl, "entropy": entropy, "visible": counted}
+    return {
+        "steps": series.recorded.sum(axis=1),
+        **{
+            f"{name}_mean": np.array([np.mean(row) if row.size else np.nan for row in _defined(values)]) for name, values in digests.items()
+        },
+        **{
+            f"{name}_median": np.array([np.median(row) if row.size else np.nan for row in _defined(values)])
+            for name, values in digests.items()
+        },
+        "kl_undefined": (series.recorded & np.isnan(found.kl)).sum(axis=1),
+        "concentration": found.concentration[n, last_denoise],
+        "lscr_tv": lscr(np.where(late, found.tv, np.nan)),
+        "lscr_kl": lscr(np.where(late, found.kl, np.nan)),
+        "margin": found.margin[n, last_late],
+        "window_undefined": ~(late & ~np.isnan(found.margin)).any(axis=1),
+    }
+
+
+def _defined(values: np.ndarray) -> list[np.ndarray]:
+    return [row[~np.isnan(row)] for row in values]
+
+
+def _rows(columns: Columns, setup: Setup) -> list[dict[str, Any]]:
+    """Rows of SAMPLES, what is undefined as null."""
+    selected = {f"certified_{bound}": setup.held(columns, bound, setup.tau, setup.delta, setup.omega) for bound in BOUNDS}
+    values = [[None if value != value else value for value in {**columns, **selected}[name].tolist()] for name in SAMPLES.names]
+    return [dict(zip(SAMPLES.names, row, strict=True)) for row in zip(*values, strict=True)]
+
+
+def _grid_rows(columns: Columns, setup: Setup) -> list[dict[str, Any]]:
+    settings, undefined = setup.settings, int(columns["window_undefined"].sum())
+    swept = [("tau", tau, None) for tau in dict.fromkeys([setup.tau, *settings.taus])]
+    swept += [("gamma", setup.tau, gamma) for gamma in settings.gammas]
     return [
         {
             "bound": bound,
+            "calibration": calibration,
             "tau": tau,
+            "gamma": gamma,
             "delta": delta,
             "omega": omega,
-            "certified": int(held[bound][i, j].sum()),
-            "n": len(series.sample_id),
+            "certified": int(setup.held(columns, bound, tau / (gamma or 1), delta, omega).sum()),
+            "n": len(columns["sample_id"]),
+            "undefined": undefined,
             "feasible": feasible(delta, omega),
         }
         for bound in BOUNDS
-        for i, delta in enumerate(settings.deltas)
-        for j, omega in enumerate(settings.omegas)
+        for calibration, tau, gamma in swept
+        for delta in settings.deltas
+        for omega in settings.omegas
     ]
-
-
-def _coverage_at(series: Series, visible: np.ndarray, late: np.ndarray, settings: Certify, tau: float) -> dict[str, Any]:
-    """Coverage at TRACE Table 2's (delta, omega), under the papers' rule and the sound one."""
-    flags = certificates(series.similarity, visible, settings.strict_delta, settings.strict_omega, tau)
-    shares = {bound: _share((getattr(flags, bound) & late).any(axis=1)) for bound in ("paper", "pinsker")}
-    return {"tau": tau, "delta": settings.strict_delta, "omega": settings.strict_omega, **shares}
-
-
-def _share(flags: np.ndarray) -> dict[str, float]:
-    low, high = clopper_pearson(int(flags.sum()), len(flags))
-    return {"certified": int(flags.sum()), "n": len(flags), "share": float(flags.mean()), "low": low, "high": high}
-
-
-def _summary(values: np.ndarray) -> dict[str, Any]:
-    """Mean and median of the defined values, and how many are undefined; null where none is defined."""
-    defined = values[~np.isnan(values)]
-    mean, median = (float(defined.mean()), float(np.median(defined))) if len(defined) else (None, None)
-    return {"mean": mean, "median": median, "n": len(defined), "undefined": len(values) - len(defined)}
-
-
-def _or_none(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
-
-
-def _nullable(value: Any) -> Any:
-    """NaN as null, all the way down: JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: _nullable(inner) for key, inner in value.items()}
-    return None if isinstance(value, float) and np.isnan(value) else value

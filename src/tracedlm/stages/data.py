@@ -1,36 +1,104 @@
-"""Rule `data`: the problems of each split, in the published file format."""
+"""Rule `data`: the problems of each split, in the published file format, each with its prompt."""
 
+import random
 from pathlib import Path
 
+from tracedlm.config import Dataset
 from tracedlm.records.manifest import write_manifest
 from tracedlm.resources import located
-from tracedlm.tasks import Problem, get_task
+from tracedlm.tasks import GeneratedTask, Problem, Split, Task, get_task
+from tracedlm.tasks.task import fill
 
 
-def make_data(dataset: str, test_file: str, sizes: dict[str, int], seed: int, out: dict[str, Path], manifest: Path) -> None:
-    """Draw train and validation problems, take the head of the test file, and check that no problem is in two splits.
+def make_data(dataset: str, entry: Dataset, seed: int, out: dict[str, Path], manifest: Path) -> None:
+    """Take the head of the test file, draw or choose train and validation problems, and check that no problem is in two splits.
+
+    Where problems come from files, validation is the fifth of the training file whose keys hash lowest, and problems that are also
+    in the test file, or held out, belong to neither.
+
+    Args:
+        dataset: Task name.
+        entry: Its entry in the catalogue.
+        seed: Decides which problems are drawn or chosen, and their options' order where they have options.
+        out: A file for each split.
+        manifest: Written last.
 
     Raises:
-        ValueError: The test file is missing, malformed or too short, or it shares a problem with a drawn split.
+        ValueError: A file is missing, malformed or too short, or a drawn split shares a problem with the test file.
     """
-    task = get_task(dataset)
-    path = located(test_file)
-    if not path.exists():
-        raise ValueError(f"catalogue.{dataset}.test: {test_file} does not exist; expected a file with the fields {', '.join(task.fields)}")
-    test = task.read(path)
-    if len(test) < sizes["test"]:
-        raise ValueError(f"{path} has {len(test)} problems, catalogue.{dataset}.test_samples asks for {sizes['test']}")
-    problems: dict[str, list[Problem]] = {"test": test[: sizes["test"]]}
-    for split in ("train", "validation"):
-        problems[split] = task.sample(split, sizes[split], seed)
+    task = get_task(dataset, entry.difficulty)
+    tests = _test_problems(task, entry)
+    problems: dict[str, list[Problem]] = {"test": tests[: entry.test_samples]}
+    left_out: dict[str, int] = {}
+    asked: dict[Split, int] = {"train": entry.train_samples, "validation": entry.validation_samples}
+    for split, n in asked.items():
+        problems[split], left_out[split] = _learnt_from(task, entry, split, n, seed, {task.key(problem) for problem in tests})
+    _check_disjoint(task, entry, problems)
+    template = _template(task, entry)
+    for split, chosen in problems.items():
+        arranged = [task.arranged(problem, seed) for problem in chosen]
+        task.write([{**problem, "prompt": fill(template, task.question(problem))} for problem in arranged], out[split])
+    sizes = {split: len(chosen) for split, chosen in problems.items()}
+    write_manifest(manifest, "data", dataset=dataset, entry=entry.model_dump(), seed=seed, sizes=sizes, left_out=left_out)
+
+
+def _test_problems(task: Task, entry: Dataset) -> list[Problem]:
+    """All problems of the test file, or drawn ones; none for a task without a test set."""
+    if entry.test is None:
+        if isinstance(task, GeneratedTask):
+            return task.sample("test", entry.test_samples, seed=0)
+        if not task.scored:
+            return []
+        raise ValueError(f"catalogue.{task.name}.test: null, but problems of {task.name} cannot be drawn; name a file ({_fields(task)})")
+    problems = _read(task, entry.test, "test")
+    if len(problems) < entry.test_samples:
+        raise ValueError(f"{entry.test} has {len(problems)} problems, catalogue.{task.name}.test_samples asks for {entry.test_samples}")
+    return problems
+
+
+def _learnt_from(task: Task, entry: Dataset, split: Split, n: int, seed: int, tests: set[str]) -> tuple[list[Problem], int]:
+    """Problems of a split that something is trained or chosen on, and how many of the file were left out as test problems."""
+    if isinstance(task, GeneratedTask):
+        return task.sample(split, n, seed), 0
+    if entry.train is None:
+        raise ValueError(f"catalogue.{task.name}.train: null; the {split} problems of {task.name} come from a file ({_fields(task)})")
+    every = {task.key(problem): problem for problem in _read(task, entry.train, "train")}
+    free = {key: problem for key, problem in every.items() if key not in tests and task.split_of(problem) is not None}
+    pool = [problem for problem in free.values() if task.split_of(problem) == split]
+    if len(pool) < n:
+        raise ValueError(
+            f"{entry.train} has {len(pool)} problems for {split} ({len(every) - len(free)} of its {len(every)} are test problems), "
+            f"catalogue.{task.name}.{split}_samples asks for {n}"
+        )
+    return random.Random(f"{task.name}/{split}/{seed}").sample(pool, n), len(every) - len(free)
+
+
+def _check_disjoint(task: Task, entry: Dataset, problems: dict[str, list[Problem]]) -> None:
     keys = {split: {task.key(problem) for problem in chosen} for split, chosen in problems.items()}
     for split in ("train", "validation"):
         if shared := keys[split] & keys["test"]:
             raise ValueError(
-                f"{path}: {len(shared)} test problems are also in the {split} split, for example {sorted(shared)[0]}; "
-                f"add their digests to resources/held_out/{dataset}.txt (see resources/held_out/README.md)"
+                f"{entry.test}: {len(shared)} test problems are also in the {split} split, for example {sorted(shared)[0]}; "
+                f"add their digests to resources/held_out/{task.name}.txt (see resources/held_out/README.md)"
             )
-    for split, chosen in problems.items():
-        out[split].parent.mkdir(parents=True, exist_ok=True)
-        task.write(chosen, out[split])
-    write_manifest(manifest, "data", dataset=dataset, test_file=test_file, seed=seed, sizes=sizes)
+    assert not keys["train"] & keys["validation"]
+
+
+def _template(task: Task, entry: Dataset) -> str:
+    if entry.prompt_template is None:
+        return task.template()
+    path = located(entry.prompt_template)
+    if not path.exists():
+        raise ValueError(f"catalogue.{task.name}.prompt_template: {entry.prompt_template} does not exist")
+    return path.read_text().strip()
+
+
+def _read(task: Task, file: str, split: str) -> list[Problem]:
+    path = located(file)
+    if not path.exists():
+        raise ValueError(f"catalogue.{task.name}.{split}: {file} does not exist; expected a file ({_fields(task)})")
+    return task.read(path)
+
+
+def _fields(task: Task) -> str:
+    return f"fields: {', '.join(task.fields)}; where to get it: resources/sources.csv"

@@ -3,7 +3,7 @@
 import random
 from typing import Any
 
-from tracedlm.tasks import Problem, Task
+from tracedlm.tasks import GeneratedTask, Problem, Task
 
 
 def encode_prompt(tokenizer: Any, text: str) -> list[int]:
@@ -13,7 +13,7 @@ def encode_prompt(tokenizer: Any, text: str) -> list[int]:
 
 def encode_response(tokenizer: Any, text: str, canvas: int) -> list[int] | None:
     """Tokens of a response with its end-of-turn token, padded to the canvas; None where it does not fit."""
-    tokens = [*tokenizer(text)["input_ids"], tokenizer.eos_token_id]
+    tokens = [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
     return tokens + [tokenizer.pad_token_id] * (canvas - len(tokens)) if len(tokens) <= canvas else None
 
 
@@ -24,7 +24,7 @@ def encode_example(tokenizer: Any, task: Task, problem: Problem, canvas: int) ->
 
 
 def draw_examples(
-    tokenizer: Any, tasks: list[Task], weights: list[float], n: int, canvas: int, rng: random.Random
+    tokenizer: Any, tasks: list[GeneratedTask], weights: list[float], n: int, canvas: int, rng: random.Random
 ) -> list[tuple[list[int], list[int]]]:
     """`n` fresh examples of the training split, tasks in proportion to their weights on average."""
     examples: list[tuple[list[int], list[int]]] = []

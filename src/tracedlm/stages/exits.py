@@ -1,88 +1,107 @@
 """Rule `exits`: every exit rule on the test prompts, against full decoding and the baselines at equal mean forwards."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from tqdm import tqdm
 
 from tracedlm.config import Decode, Exits
-from tracedlm.decode.engine import Decoded
-from tracedlm.decode.plan import Plan
-from tracedlm.generation import decode_stream, encode, response_text
-from tracedlm.models.denoiser import load_denoiser
+from tracedlm.decode.settings import settings_of
+from tracedlm.decode.slot import Decoded
 from tracedlm.records import trace as tables
 from tracedlm.records.manifest import write_manifest
 from tracedlm.records.parquet import write_table
-from tracedlm.records.rrm import Rrm
-from tracedlm.stages.trace import sample_row
-from tracedlm.tasks import get_task
+from tracedlm.stages.bench import Bench
+
+BASELINES = ("full", "skip_noop", "truncate", "random")
+SAME_BUDGET = 0.25
+"""Budgets that differ by less than this, in forwards, are met by one run."""
+
+Runs = dict[str, list[tuple[str, list[Decoded]]]]
+"""Rule -> (label, samples) of each of its runs."""
 
 
 def compare_exits(
-    model: dict[str, str],
+    model: dict[str, Any],
     adapter: Path,
-    rrm_file: Path,
+    maps: dict[str, Path],
     activation: str,
     dataset: str,
     data_file: Path,
     seq_len: int,
     decode: Decode,
     exits: Exits,
-    tau: float,
     seed: int,
     threads: int,
+    tuned: dict[str, Path],
     out: dict[str, Path],
     manifest: Path,
 ) -> None:
     """Run the configured rules in one process, so that their times compare, and write one table per rule.
 
-    `truncate` and `random` get the mean forwards that `rad` used; further `truncate` runs map out accuracy over forwards.
+    `tuned`: what rule `tune` chose on each dataset at this length. A rule is run with this dataset's choice, with its configured
+    settings, and with the other datasets' choices, to see what is lost where settings are carried over.
     """
     torch.set_num_threads(threads)
-    denoiser = load_denoiser(model["path"], adapter, model["device"], model["dtype"], merge=activation == "projection")
-    task, plan = get_task(dataset), Plan(seq_len, decode.block_length(seq_len, decode), decode.schedule)
-    problems = task.read(data_file)
-    prompts = encode(denoiser, [task.prompt(problem) for problem in problems])
-    rrm = Rrm.read(rrm_file)
+    exits = exits.for_set(dataset, seq_len)
+    bench = Bench(model, adapter, maps, activation, dataset, data_file, "test", seq_len, decode, exits)
+    choices = {name: json.loads(path.read_text())["chosen"] for name, path in sorted(tuned.items(), key=lambda item: item[0] != dataset)}
+    runs = _runs(bench, exits, list(choices.values()), seed)
+    baseline = runs["full"][0][1]
+    answers = bench.answers(baseline)
+    for name, path in out.items():
+        rows = [
+            _row(row, one, full, answer, title)
+            for title, done in runs[name]
+            for row, one, full, answer in zip(bench.rows(done), done, baseline, answers, strict=True)
+        ]
+        write_table(path, rows, tables.EXITS, {"dataset": dataset, "seq_len": str(seq_len), "steps": str(bench.plan.steps)})
+    write_manifest(manifest, "exits", dataset=dataset, seq_len=seq_len, samples=len(bench.prompts), exits=exits.model_dump(), seed=seed)
 
-    def run(name: str, **settings: Any) -> list[Decoded]:
-        needs = {"rrm": rrm, "activation": activation} if name == "rad" else {}
-        stream = decode_stream(denoiser, prompts, plan, name, batch_size=decode.batch_size, **needs, **settings)
-        progress = tqdm(stream, total=len(prompts), desc=f"exits {dataset} {seq_len} {name}", unit="sample")
-        return sorted(progress, key=lambda one: one.sample)
 
-    results: dict[str, list[tuple[str, list[Decoded]]]] = {"full": [("full", run("full"))]}
+def _runs(bench: Bench, exits: Exits, choices: list[dict[str, Any]], seed: int) -> Runs:
+    """Every run: rules with their settings and sweeps, then the baselines at the forwards those took."""
+    plan, runs = bench.plan, Runs(full=[("full", bench.run("full", {}))])
     if "skip_noop" in exits.rules:
         # Without gaps in the schedule skip_noop makes the very forwards of full: running it again would show nothing.
-        results["skip_noop"] = [("skip_noop", results["full"][0][1] if plan.counts().all() else run("skip_noop"))]
-    if "rad" in exits.rules:
-        settings = exits.rad.model_dump()
-        results["rad"] = [(f"rad(delta={exits.rad.delta:g}, omega={exits.rad.omega})", run("rad", tau=tau, **settings))]
-        budget = sum(one.nfe for one in results["rad"][0][1]) / len(prompts)
-    if "truncate" in exits.rules:
-        budgets = [budget, *(max(plan.blocks, share * plan.steps) for share in exits.budgets)]
-        results["truncate"] = [(f"truncate(steps={steps:.2f})", run("truncate", steps=steps)) for steps in budgets]
-    if "random" in exits.rules:
-        results["random"] = [(f"random(steps={budget:.2f})", run("random", steps=budget, seed=seed))]
-    baseline = results["full"][0][1]
-    answers = [task.score(problems[one.sample], response_text(denoiser, one)).answer for one in baseline]
-    for name, runs in results.items():
-        rows = [
-            _row(sample_row(denoiser, task, problems[one.sample], prompts[one.sample], one, "test"), one, full, answer, label)
-            for label, done in runs
-            for one, full, answer in zip(done, baseline, answers, strict=True)
-        ]
-        write_table(out[name], rows, tables.EXITS, {"dataset": dataset, "seq_len": str(seq_len), "steps": str(plan.steps)})
-    write_manifest(manifest, "exits", dataset=dataset, seq_len=seq_len, samples=len(prompts), exits=exits.model_dump(), seed=seed)
+        gapless = all(plan.counts(block).all() for block in range(plan.blocks))
+        runs["skip_noop"] = [("skip_noop", runs["full"][0][1] if gapless else bench.run("skip_noop", {}))]
+    for name in (name for name in exits.rules if name not in BASELINES):
+        own, *others = [choice[name] for choice in choices if name in choice] or [{}]
+        chosen = (settings_of(name, **(exits.settings(name) | more)) for more in (own, {}, *exits.sweeps.get(name, ()), *others))
+        titled: dict[str, dict[str, Any]] = {}
+        for settings in chosen:
+            if titled.setdefault(settings.label(name), settings.model_dump()) != settings.model_dump():
+                raise ValueError(f"exits: two settings of {name} are both written as {settings.label(name)}; change or drop one")
+        runs[name] = [(title, bench.run(name, settings)) for title, settings in titled.items()]
+    budgets = [float(np.mean([one.nfe for one in done])) for name in runs if name not in BASELINES for _, done in runs[name]]
+    shares = [share * plan.steps for share in exits.budgets]
+    for name, wanted, more in (("truncate", [*budgets, *shares], {}), ("random", budgets, {"stop_seed": seed})):
+        if name in exits.rules:
+            at = _distinct([min(max(forwards, plan.blocks), plan.effective_steps) for forwards in wanted])
+            for forwards in at:
+                settings = settings_of(name, forwards=forwards, **more)
+                runs.setdefault(name, []).append((settings.label(name), bench.run(name, settings.model_dump())))
+    return runs
 
 
-def _row(row: dict[str, Any], one: Decoded, full: Decoded, full_answer: str | None, label: str) -> dict[str, Any]:
+def _distinct(budgets: list[float]) -> list[float]:
+    """Budgets in order, without those that another one stands for."""
+    kept: list[float] = []
+    for budget in budgets:
+        if all(abs(budget - other) >= SAME_BUDGET for other in kept):
+            kept.append(budget)
+    return kept
+
+
+def _row(row: dict[str, Any], one: Decoded, full: Decoded, full_answer: str | None, title: str) -> dict[str, Any]:
     """A sample's row with what it cost and how it differs from full decoding of the same prompt."""
     return {
         **row,
         "stopped_at": list(one.stopped_at),
         "token_flips": int((one.tokens != full.tokens).sum()),
         "answer_flip": row["answer"] != full_answer,
-        "rule": label,
+        "rule": title,
     }

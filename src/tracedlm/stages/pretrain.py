@@ -15,7 +15,7 @@ from tracedlm.models.optimizer import MuonWithAdamW
 from tracedlm.models.tokenizer import train_tokenizer
 from tracedlm.models.training import DiffusionTrainer, NoisyBatches, only_item, resumable, training_arguments
 from tracedlm.stages.examples import draw_examples
-from tracedlm.tasks import TASKS, Task
+from tracedlm.tasks import GeneratedTask, generated_task
 
 CORPUS_EXAMPLES = 300
 """Problems of each task that the tokenizer learns its words from."""
@@ -33,7 +33,7 @@ def pretrain(settings: Pretrain, datasets: list[str], seed: int, threads: int, w
         out: Folder of the published checkpoint.
     """
     torch.set_num_threads(threads)
-    tasks, weights = [TASKS[name] for name in datasets], [settings.task_weights.get(name, 1.0) for name in datasets]
+    tasks, weights = [generated_task(name) for name in datasets], [settings.task_weights.get(name, 1.0) for name in datasets]
     tokenizer, model = _start(settings, tasks, seed)
 
     def draw(step: int) -> list[tuple[list[int], list[int]]]:
@@ -64,7 +64,7 @@ def pretrain(settings: Pretrain, datasets: list[str], seed: int, threads: int, w
     (out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
-def _start(settings: Pretrain, tasks: list[Task], seed: int) -> tuple[Any, Any]:
+def _start(settings: Pretrain, tasks: list[GeneratedTask], seed: int) -> tuple[Any, Any]:
     """Tokenizer and model to train: new ones, or a checkpoint's."""
     if settings.start is not None:
         denoiser = load_denoiser(settings.start, dtype="float32", device="cpu")
@@ -86,7 +86,7 @@ def trapezoid(step: int, settings: Pretrain) -> float:
     return max(0.0, min(rise, fall))
 
 
-def _corpus(tasks: list[Task], seed: int) -> list[str]:
+def _corpus(tasks: list[GeneratedTask], seed: int) -> list[str]:
     texts = []
     for task in tasks:
         problems = task.stream("train", seed)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,18 +11,32 @@ import pyarrow.parquet as pq
 
 from tracedlm.config import ReadoutSettings
 from tracedlm.records import trace as tables
-from tracedlm.records.parquet import read_table, write_table
+from tracedlm.records.parquet import read_groups, table_writer
 from tracedlm.records.rrm import PROJECTIONS
 from tracedlm.records.series import Series, to_series
 from tracedlm.theory.rad import aggregate
 from tracedlm.theory.stability import step_statistics
 
 
-def make_readout(steps_file: Path, readouts_file: Path, readout: str, settings: ReadoutSettings, out: Path) -> None:
-    """Write one readout's table: visible positions, similarities, KL, TV, margin and concentration per step."""
-    steps = read_table(steps_file, tables.STEPS, "trace steps", columns=["sample_id", "step", "block", "phase"])
-    raw = read_table(readouts_file, tables.READOUTS, "trace readouts")
-    length = json.loads(pq.read_schema(readouts_file).metadata[b"plan"])["gen_length"]
+def make_readout(steps_files: list[Path], readouts_files: list[Path], readout: str, settings: ReadoutSettings, out: Path) -> None:
+    """Write one readout's table: visible positions, similarities, KL, TV, margin and concentration per step.
+
+    Memory is that of one batch of samples: the parts of a trace are read a row group at a time.
+    """
+    length = json.loads(pq.read_schema(readouts_files[0]).metadata[b"plan"])["gen_length"]
+    facts = {"readout": readout, "tau": repr(settings.tau), "visible": settings.visible, "gen_length": str(length)}
+    with table_writer(out, tables.READOUT, facts) as writer:
+        for steps_file, readouts_file in zip(steps_files, readouts_files, strict=True):
+            columns = ["sample_id", "step", "block", "phase"]
+            batches = (
+                read_groups(steps_file, tables.STEPS, "trace steps", columns),
+                read_groups(readouts_file, tables.READOUTS, "trace readouts"),
+            )
+            for steps, raw in zip(*batches, strict=True):
+                writer.write(_rows(steps, raw, readout, settings, length))
+
+
+def _rows(steps: pa.Table, raw: pa.Table, readout: str, settings: ReadoutSettings, length: int) -> list[dict[str, Any]]:
     projections = PROJECTIONS if readout.startswith("qkv_") else (readout,)
     series = [_joined(raw, steps, projection, length) for projection in projections]
     similarity = (
@@ -44,9 +59,7 @@ def make_readout(steps_file: Path, readouts_file: Path, readout: str, settings: 
                 **{name: None if np.isnan(value) else value for name, value in measured.items()},
             }
         )
-    write_table(
-        out, rows, tables.READOUT, {"readout": readout, "tau": repr(settings.tau), "visible": settings.visible, "gen_length": str(length)}
-    )
+    return rows
 
 
 def visible_sets(series: Series, visible: str) -> np.ndarray:

@@ -1,77 +1,196 @@
-"""Rule `rrm`: maps per projection from the mean updates."""
+"""Rule `rrm`: maps from what training left, for every projection and for the comparison of modules."""
 
-import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from tracedlm.config import Rrm as RrmSettings
-from tracedlm.records.atomic import write_text
+from tracedlm.records.footprint import Footprint, find_module, find_variant
 from tracedlm.records.manifest import write_manifest
-from tracedlm.records.moments import Moments
-from tracedlm.records.rrm import PROJECTIONS, Rrm
-from tracedlm.theory import moments as theory
+from tracedlm.records.map_file import MapFiles
+from tracedlm.records.rrm import PROJECTIONS, Rrm, facts_of, write_maps
+from tracedlm.stages.map_source import open_source
+from tracedlm.theory import map_comparison, moments, subspaces
 
 SUBSPACE_RANK = 4
-"""Singular vectors kept with each map (EDIT App. D: 2 to 4); fewer where LoRA's rank is lower."""
+"""Dimensions kept of each map's subspace (EDIT App. D: 2 to 4); fewer where the mean update has fewer."""
+REDUCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"row_energy": moments.row_energy, "row_mean": moments.row_mean}
+TABLE_4 = (("q", "A"), ("q", "B"), ("k", "B"), ("v", "B"))
+"""Modules of EDIT Table 4."""
 
 
 def build_rrm(
-    source: str | Path | Moments,
+    source: str | Path | Footprint | MapFiles,
     projection: str = "q",
     layer: int = -1,
     reduction: str = "row_energy",
-    variant: str = "outside_raw",
     matrix: str = "B",
+    variant: str | None = None,
+    *,
+    basis: str = "svd",
+    activations: np.ndarray | None = None,
+    kind: str | None = None,
+    names: str | Path | None = None,
 ) -> Rrm:
-    """The map of one module (TRACE Eq. 4).
+    """The map of one module (TRACE Eq. 4), from whatever its training left (TRACE App. H).
 
     Args:
-        source: `Moments`, or the path of a moments file.
+        source: `Moments`, or a path: moments, a folder of optimiser checkpoints or of adapter snapshots, one adapter, or finished maps;
+            see `stages.map_source.open_source`. Finished maps are taken as they are: of what follows, only projection and layer apply.
         projection: `q`, `k` or `v`.
-        layer: Transformer block; negative counts from the end.
+        layer: Transformer block; negative counts from the last that the source has.
         reduction: `row_energy` (TRACE Eq. 4) or `row_mean` (EDIT Table 4). For matrix `A` over its columns.
-        variant: Variant of the mean update, see `records.moments.VARIANTS`.
-        matrix: `A` or `B` of the LoRA pair.
+        matrix: `B`, compared with the module's output, or `A`, compared with its input.
+        variant: Of moments and optimiser checkpoints `outside_raw` (default), `outside_corrected`, `inside_raw` or `inside_corrected`; of
+            snapshots `root_deltas` (default) or `squared_deltas`; of an adapter `weights`.
+        basis: Of the map's subspace: `svd`, `cca` with the activations given, or `columns`; see `records.rrm.Rrm`.
+        activations: [n, d] activations of the module, one row a token, for `cca`.
+        kind: What to take a folder for that holds several sources.
+        names: Name map of a Trainer's `optimizer.pt`.
 
     Raises:
-        ValueError: Unknown module, variant or reduction; or the mean update is zero.
+        ValueError: Nothing at the path can be used; an unknown module, variant, reduction or basis; or the matrix is zero.
     """
-    moments = source if isinstance(source, Moments) else Moments.read(source)
-    mean_update = moments.mean_update(layer, projection, matrix, variant)
-    oriented = mean_update.T if matrix == "A" else mean_update
-    reductions = {"row_energy": theory.row_energy, "row_mean": theory.row_mean}
-    if reduction not in reductions:
-        raise ValueError(f"unknown reduction {reduction!r}; known: {', '.join(reductions)}")
-    layers = sorted({int(name.split(".")[0]) for name in moments.modules()})
-    return Rrm(
-        u=theory.unit(reductions[reduction](oriented)).astype("float32"),
-        subspace=theory.subspace(oriented, min(SUBSPACE_RANK, *oriented.shape)).astype("float32"),
-        layer=layers[layer] if layer < 0 else layer,
-        projection=projection,
-        matrix=matrix,
-        source="moments",
-        variant=variant,
+    opened = open_source(source, kind, names)
+    if isinstance(opened, MapFiles):
+        return opened.rrm(projection, layer)
+    module, variant = find_module(opened, layer, projection, matrix), find_variant(opened, variant)
+    array = opened.matrices([module], [variant])[f"{module}/{variant}"]
+    return _map(array, module, opened.kind, variant, reduction, basis, activations)
+
+
+def build_rrms(
+    source: str | Path | Footprint,
+    reduction: str = "row_energy",
+    matrix: str | None = None,
+    variant: str | None = None,
+    *,
+    basis: str = "svd",
+    kind: str | None = None,
+    names: str | Path | None = None,
+) -> list[Rrm]:
+    """The map of every module, by layer; files are read once.
+
+    Arguments and errors are those of `build_rrm`; without `matrix` the maps of both LoRA matrices. Finished maps have no modules.
+    """
+    opened = open_source(source, kind, names)
+    if isinstance(opened, MapFiles):
+        raise ValueError(f"{source} holds finished maps: read them one by one with build_rrm")
+    variant = find_variant(opened, variant)
+    modules = [module for module in opened.modules() if matrix is None or module.endswith(f".{matrix}")]
+    arrays = opened.matrices(modules, [variant])
+    return [_map(arrays[f"{module}/{variant}"], module, opened.kind, variant, reduction, basis) for module in modules]
+
+
+def prepare_maps(source: str | Path, projection: str = "q", layer: int = -1) -> list[Rrm]:
+    """Finished maps of another tool, standardised: of unit length, by projection (TRACE App. H, `prep`).
+
+    Args:
+        source: JSON or `.npz` file, or a folder of such, see `records.map_file`.
+        projection: Projection of a single vector of which nothing says it.
+        layer: Transformer block, from 0, where the files do not say it.
+
+    Raises:
+        ValueError: There is no map, or its layer is not known.
+    """
+    opened = open_source(source, "file")
+    assert isinstance(opened, MapFiles)
+    return [opened.rrm(known or projection, layer) for known in opened.maps]
+
+
+def _map(
+    array: np.ndarray, module: str, kind: str, variant: str, reduction: str, basis: str = "svd", activations: np.ndarray | None = None
+) -> Rrm:
+    layer, projection, matrix = module.split(".")
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"unknown reduction {reduction!r}; known: {', '.join(REDUCTIONS)}")
+    oriented = array.T if matrix == "A" else array
+    try:
+        u = moments.unit(REDUCTIONS[reduction](oriented))
+    except ValueError as error:
+        raise ValueError(f"{module}/{variant} of {kind}: {error}") from None
+    subspace = _subspace(oriented, basis, activations)
+    return Rrm(u.astype(np.float32), subspace.astype(np.float32), int(layer), projection, matrix, kind, variant, reduction, basis)
+
+
+def _subspace(oriented: np.ndarray, basis: str, activations: np.ndarray | None) -> np.ndarray:
+    if (basis == "cca") != (activations is not None):
+        raise ValueError(f"activations go with basis 'cca' and only with it, got basis {basis!r}")
+    if activations is not None:
+        return subspaces.cca_subspace(oriented, activations, min(SUBSPACE_RANK, subspaces.rank_of(oriented)))
+    if basis == "svd":
+        return subspaces.subspace(oriented, min(SUBSPACE_RANK, subspaces.rank_of(oriented)))
+    if basis != "columns":
+        raise ValueError(f"unknown basis {basis!r}; known: svd, cca, columns")
+    lengths = np.linalg.norm(oriented, axis=0)
+    return oriented / np.where(lengths == 0, 1, lengths)
+
+
+def make_maps(source: Path, settings: RrmSettings, out: dict[str, Path], manifest: Path) -> None:
+    """Write the map of each projection; the maps that the ablations compare; and how alike those are."""
+    opened = open_source(source)
+    if isinstance(opened, MapFiles):
+        chosen = compared = [opened.rrm(projection, settings.layer) for projection in PROJECTIONS]
+        chance = None
+    else:
+        variant = _configured(opened, settings)
+        chosen, compared, chance = _in_one_pass(opened, settings, variant)
+    for rrm in chosen:
+        rrm.write(out[rrm.projection])
+    write_maps(out["modules"], compared)
+    write_manifest(out["similarity"], "rrm", **similarity(compared), chance=chance)
+    write_manifest(
+        manifest, "rrm", settings=settings.model_dump(), source=str(source), kind=opened.kind, steps=getattr(opened, "steps", None)
     )
 
 
-def make_maps(moments_path: Path, settings: RrmSettings, out: dict[str, Path], manifest: Path) -> None:
-    """Write the map of each projection, and the storage it takes (TRACE App. E)."""
-    moments = Moments.read(moments_path)
+def _configured(opened: Footprint, settings: RrmSettings) -> str:
+    """The configured variant of a source that holds moments; elsewhere its default one."""
     variant = f"{settings.placement}_{'corrected' if settings.bias_corrected else 'raw'}"
-    maps = {projection: build_rrm(moments, projection, settings.layer, variant=variant) for projection in PROJECTIONS}
-    for projection, rrm in maps.items():
-        rrm.write(out[projection])
-    write_manifest(manifest, "rrm", settings=settings.model_dump(), steps=moments.steps)
+    return find_variant(opened, variant if opened.kind in ("moments", "optimizer") else None)
 
 
-def storage(model_path: str, maps: dict[str, Path], out: Path) -> None:
-    """Facts for the storage table: dimensions of the configured model, and bytes on disk of its maps."""
-    from tracedlm.models.denoiser import load_denoiser
+def _in_one_pass(opened: Footprint, settings: RrmSettings, variant: str) -> tuple[list[Rrm], list[Rrm], float]:
+    """Maps of q, k, v as configured; those of EDIT Table 4 and of every variant; and the cosine of unrelated ones.
 
-    model = load_denoiser(model_path).causal_lm
-    facts = {
-        "layers": model.config.num_hidden_layers,
-        "width": model.config.hidden_size,
-        "model_bytes": sum(weight.numel() * weight.element_size() for weight in model.parameters()),
-        "map_file_bytes": {projection: path.stat().st_size for projection, path in maps.items()},
-    }
-    write_text(out, json.dumps(facts, indent=1) + "\n")
+    A source may be gigabytes: it is read once.
+    """
+    wanted = [(find_module(opened, settings.layer, projection, "B"), variant, settings.reduction) for projection in PROJECTIONS]
+    there = set(opened.modules())
+    layer = wanted[0][0].split(".")[0]
+    compared = [
+        *((f"{layer}.{projection}.{matrix}", variant, reduction) for projection, matrix in TABLE_4 for reduction in REDUCTIONS),
+        *((module, other, "row_energy") for module, _, _ in wanted for other in opened.variants),
+    ]
+    compared = [spec for spec in dict.fromkeys(compared) if spec[0] in there]
+    specs = [*wanted, *compared]
+    arrays = opened.matrices(list(dict.fromkeys(spec[0] for spec in specs)), list(dict.fromkeys(spec[1] for spec in specs)))
+    maps = [_map(arrays[f"{module}/{which}"], module, opened.kind, which, reduction) for module, which, reduction in specs]
+    rank = min(arrays[f"{specs[0][0]}/{variant}"].shape)
+    return maps[: len(wanted)], maps[len(wanted) :], map_comparison.chance_cosine(rank)
+
+
+def similarity(maps: Sequence[Rrm]) -> dict[str, Any]:
+    """How alike maps are, of one study's modules or of several runs and tasks.
+
+    Args:
+        maps: Maps of any modules, runs or tasks.
+
+    Returns:
+        `maps`: what each is; `cosine`, `correlation` of u and the largest principal `angle` of the subspaces in degrees: nested lists
+        [m][m], None where widths differ or a number is undefined.
+    """
+    empty: list[list[float | None]] = [[None] * len(maps) for _ in maps]
+    found = {name: [row.copy() for row in empty] for name in ("cosine", "correlation", "angle")}
+    for i, a in enumerate(maps):
+        for j, b in enumerate(maps):
+            if len(a.u) != len(b.u):
+                continue
+            pair = np.stack([a.u, b.u])
+            values = {"cosine": map_comparison.cosines(pair)[0, 1], "correlation": map_comparison.correlations(pair)[0, 1]}
+            values["angle"] = np.degrees(subspaces.principal_angles(a.subspace.astype(float), b.subspace.astype(float))[0])
+            for name, value in values.items():
+                found[name][i][j] = None if np.isnan(value) else float(value)
+    return {"maps": [facts_of(rrm) for rrm in maps], **found}

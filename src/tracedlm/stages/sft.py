@@ -1,10 +1,9 @@
-"""Rule `sft`: LoRA fine-tuning on worked solutions, with moment logging."""
+"""Rule `sft`: LoRA fine-tuning on worked solutions, with moment logging, on one process or several."""
 
-import hashlib
 import json
-import os
-import random
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +13,67 @@ from tracedlm.config import Sft
 from tracedlm.models.denoiser import load_denoiser
 from tracedlm.models.lora import attach_lora
 from tracedlm.models.moment_recorder import STATE_FILE, MomentRecorder
-from tracedlm.models.training import DiffusionTrainer, Encoded, NoisyBatches, only_item, resumable, training_arguments
-from tracedlm.records.manifest import code_digest, digest_of, write_manifest
+from tracedlm.models.training import DiffusionTrainer, NoisyBatches, lora_state, only_item, resumable, training_arguments
+from tracedlm.records.atomic import replacing_folder
+from tracedlm.records.manifest import code_digest, digest_of, fingerprint, write_manifest
 from tracedlm.records.metrics import GRADIENTS
 from tracedlm.records.parquet import write_table
 from tracedlm.resources import checkpoint_files
-from tracedlm.stages.examples import encode_example
-from tracedlm.tasks import get_task
+from tracedlm.stages.sft_examples import batches, read_examples
+
+WORKER = "tracedlm.stages.sft_worker"
 
 
 def fine_tune(
-    model: dict[str, str], settings: Sft, files: dict[str, Path], seed: int, threads: int, scratch: Path, out: dict[str, Path]
+    model: dict[str, Any], settings: Sft, files: dict[str, Path], seed: int, threads: int, scratch: Path, out: dict[str, Path]
 ) -> None:
     """Fine-tune, or resume an interrupted run of the same settings, and publish adapter, moments, gradient log and manifest.
 
     Args:
-        model: Path, precision and device of the base checkpoint.
+        model: Path and device of the base checkpoint (`config.Model`).
         settings: See `config.Sft`.
         files: Train file of each dataset.
-        seed: Seed of LoRA's initialisation, order and noise.
-        threads: CPU threads.
+        seed: Seed of LoRA's initialisation, order, noise and dropout.
+        threads: CPU threads, shared by the processes.
         scratch: Resumable checkpoints live in here, under a digest of everything that decides them; removed when all is published.
         out: `adapter` (folder), `moments`, `gradients`, `manifest`.
+
+    Raises:
+        ValueError: An example, a setting or the checkpoint is unusable, or there are fewer accelerators than processes.
     """
+    if settings.processes == 1:
+        train(model, settings, files, seed, threads, scratch, out)
+        return
+    on_cpu = model["device"] == "cpu" or not torch.accelerator.is_available()
+    if on_cpu and settings.shard:
+        raise ValueError("sft.shard: on a CPU accelerate copies the weights to every process; set it to false")
+    if not on_cpu and torch.accelerator.device_count() < settings.processes:
+        raise ValueError(f"sft.processes = {settings.processes}: this machine has {torch.accelerator.device_count()} accelerators")
+    scratch.mkdir(parents=True, exist_ok=True)
+    job, mistake = scratch / "job.json", scratch / "mistake.txt"
+    mistake.unlink(missing_ok=True)
+    arguments = {"model": model, "settings": settings.model_dump(), "files": files, "seed": seed, "scratch": scratch, "out": out}
+    job.write_text(json.dumps({**arguments, "threads": max(1, threads // settings.processes)}, default=str))
+    run = subprocess.run(launch(settings.processes, job), stdout=sys.stdout, stderr=sys.stderr, check=False)
+    if mistake.exists():
+        raise ValueError(mistake.read_text())
+    if run.returncode:
+        raise RuntimeError(f"training on {settings.processes} processes ended with code {run.returncode}; their messages are above")
+
+
+def launch(processes: int, job: Path) -> list[str]:
+    """Command line of several training processes on this machine.
+
+    It is what `accelerate launch --multi_gpu` runs underneath, but works on CPUs too. For several machines, start the worker with
+    `accelerate launch` and the job file yourself.
+    """
+    return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m", WORKER, str(job)]
+
+
+def train(
+    model: dict[str, Any], settings: Sft, files: dict[str, Path], seed: int, threads: int, scratch: Path, out: dict[str, Path]
+) -> None:
+    """What each process of a run does; see `fine_tune`. The first process publishes."""
     torch.set_num_threads(threads)
     facts = {
         "model": model,
@@ -45,73 +82,73 @@ def fine_tune(
         "data": {name: digest_of(path) for name, path in files.items()},
     }
     weights = [(file, Path(file).stat().st_mtime_ns, Path(file).stat().st_size) for file in checkpoint_files(model["path"])]
-    work = scratch / hashlib.sha256(json.dumps([facts, weights, code_digest("sft")], sort_keys=True).encode()).hexdigest()[:16]
-    denoiser = load_denoiser(model["path"], device=model["device"], dtype=model["dtype"])
-    examples = _examples(denoiser.tokenizer, files, settings.canvas)
-    order = [
-        index
-        for epoch in range(settings.steps * settings.batch_size // len(examples) + 1)
-        for index in _shuffled(len(examples), seed, epoch)
-    ]
-
-    def draw(step: int) -> list[Encoded]:
-        return [examples[index] for index in order[step * settings.batch_size : (step + 1) * settings.batch_size]]
-
+    work = scratch / fingerprint(**facts, weights=weights, code=code_digest("sft"))
+    # Shards are cut from the CPU's copy, so that a model needs to fit no single accelerator.
+    device = "cpu" if settings.shard else model["device"]
+    denoiser = load_denoiser(
+        model["path"], device=device, dtype=settings.precision, allow_remote_code=model.get("allow_remote_code", False)
+    )
+    examples = read_examples(denoiser.tokenizer, files, settings, seed)
+    draw, steps = batches(examples.encoded, settings, denoiser.tokenizer.pad_token_id, seed)
+    parts = settings.batch_size // (settings.micro_batch or settings.batch_size // settings.processes)
     torch.manual_seed(seed)
     adapted = attach_lora(denoiser.model, settings.rank, settings.alpha, settings.dropout)
+    if not settings.fp32_moments:
+        for weight in filter(lambda weight: weight.requires_grad, adapted.parameters()):
+            weight.data = weight.data.to(torch.bfloat16)
     recorder = MomentRecorder()
     trainer = DiffusionTrainer(
         model=adapted,
-        args=training_arguments(
-            work,
-            seed,
-            learning_rate=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            max_grad_norm=settings.clip,
-            lr_scheduler_type="constant",
-            optim="adamw_torch",
-            logging_steps=1,
-            save_steps=settings.checkpoint_every,
-        ),
-        train_dataset=NoisyBatches(draw, settings.steps, denoiser.mask_id, denoiser.tokenizer.pad_token_id, seed),
+        args=training_arguments(work, seed, **_arguments(settings, model["device"], parts)),
+        train_dataset=NoisyBatches(draw, steps, denoiser.mask_id, denoiser.tokenizer.pad_token_id, seed, parts=parts),
         data_collator=only_item,
         callbacks=[recorder],
     )
-    trainer.train(resume_from_checkpoint=resumable(work, STATE_FILE))
-    _publish(adapted, recorder, trainer.state.log_history, out)
-    write_manifest(out["manifest"], "sft", **facts, examples=len(examples), steps=recorder.steps)
-    shutil.rmtree(scratch)
+    with trainer.args.main_process_first(local=False):  # it removes half-written checkpoints, the others must not see them
+        resume = resumable(work, STATE_FILE)
+    trainer.train(resume_from_checkpoint=resume)
+    counts = {"examples": len(examples.encoded), "left_out": examples.left_out, "cut": examples.cut, "corrupted": examples.corrupted}
+    _publish(trainer, adapted, recorder, {**facts, **counts, "steps": steps}, out)
+    if trainer.is_world_process_zero():
+        shutil.rmtree(scratch)
 
 
-def _examples(tokenizer: Any, files: dict[str, Path], canvas: int) -> list[Encoded]:
-    """Every training problem with its worked solution; those that do not fit the canvas are left out."""
-    encoded = [
-        encode_example(tokenizer, task, problem, canvas)
-        for name in files
-        for task in [get_task(name)]
-        for problem in task.read(files[name])
-    ]
-    fitting = [example for example in encoded if example is not None]
-    if not fitting:
-        raise ValueError(f"sft.canvas: no worked solution of {', '.join(files)} fits {canvas} tokens")
-    return fitting
+def _publish(trainer: DiffusionTrainer, adapted: Any, recorder: MomentRecorder, facts: dict[str, Any], out: dict[str, Path]) -> None:
+    """Write the results, from the first process; every process takes part in gathering what is sharded.
 
-
-def _shuffled(n: int, seed: int, epoch: int) -> list[int]:
-    order = list(range(n))
-    random.Random(f"{seed}/{epoch}").shuffle(order)
-    return order
-
-
-def _publish(model: Any, recorder: MomentRecorder, history: list[dict[str, Any]], out: dict[str, Path]) -> None:
-    staged = out["adapter"].with_name(f".adapter.{os.getpid()}.part")
-    model.save_pretrained(staged)
-    shutil.rmtree(out["adapter"], ignore_errors=True)
-    Path(staged).replace(out["adapter"])
-    recorder.moments().write(out["moments"])
-    log = {entry["step"]: entry for entry in history if "loss" in entry}
+    Each file and the adapter's folder appear whole. A kill in between leaves no manifest, which is one of the rule's declared outputs:
+    Snakemake then runs the rule again, which resumes from the last checkpoint, and all are written anew from one run.
+    """
+    moments, gradients, adapter = recorder.moments(), recorder.gradients, lora_state(adapted)
+    if not trainer.is_world_process_zero():
+        return
+    out["manifest"].unlink(missing_ok=True)
+    with replacing_folder(out["adapter"]) as staged:
+        adapted.save_pretrained(staged, state_dict=adapter, save_embedding_layers=False)
+    moments.write(out["moments"])
+    log = {entry["step"]: entry for entry in trainer.state.log_history if "loss" in entry}
     rows = [
         {"step": step, "module": module, "rms": rms, "loss": float(log[step]["loss"]), "lr": float(log[step]["learning_rate"])}
-        for step, module, rms in recorder.gradients
+        for step, module, rms in gradients
     ]
     write_table(out["gradients"], rows, GRADIENTS)
+    write_manifest(out["manifest"], "sft", **facts)
+
+
+def _arguments(settings: Sft, device: str, parts: int) -> dict[str, Any]:
+    """Trainer's arguments for our settings."""
+    recompute = {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": False}}
+    return {
+        "learning_rate": settings.learning_rate,
+        "weight_decay": settings.weight_decay,
+        "max_grad_norm": settings.clip,
+        "lr_scheduler_type": "constant",
+        "optim": settings.optimizer,
+        "logging_steps": 1,
+        "save_steps": settings.checkpoint_every,
+        "gradient_accumulation_steps": parts // settings.processes,
+        "bf16": settings.precision == "bfloat16" and settings.fp32_moments,
+        "use_cpu": device == "cpu" or not torch.accelerator.is_available(),
+        "fsdp": settings.shard or None,
+        **(recompute if settings.gradient_checkpointing else {}),
+    }

@@ -3,15 +3,13 @@
 File format of the papers' test set: JSON lines with `input` ("30,100,93") and `output` ("23").
 """
 
-import json
 import random
 from itertools import permutations
-from pathlib import Path
 from typing import NamedTuple, final
 
-from tracedlm.tasks.arithmetic import ArithmeticRefused, evaluate, integers
-from tracedlm.tasks.extract import answer_block, last_boxed
-from tracedlm.tasks.task import Problem, Score, Scorer, Task
+from tracedlm.tasks.arithmetic import ArithmeticRefused, digit_runs, evaluate, integers, python_value
+from tracedlm.tasks.extract import answer_block, d1_boxed, last_boxed
+from tracedlm.tasks.task import GeneratedTask, Problem, Score, Scorer
 
 LARGEST_PRODUCT = 200
 """The worked solutions multiply only up to here: larger products almost never lead to a target of at most 100."""
@@ -21,29 +19,22 @@ ROOM_FOR_ANSWER = 30
 
 
 @final
-class Countdown(Task):
+class Countdown(GeneratedTask):
     """Three numbers in 1..100, one target in 1..100; the distribution of the papers' 256 test puzzles."""
 
     name = "countdown"
     fields = ("input", "output")
 
-    def read(self, path: Path) -> list[Problem]:
-        problems = []
-        for row, line in enumerate(path.read_text().splitlines(), start=1):
-            try:
-                problem = {field: str(json.loads(line)[field]) for field in self.fields}
-                numbers, target = _parse(problem)
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(
-                    f'{path}, row {row}: {line[:60]!r} is not a Countdown problem ({error}); expected {{"input": "3,5,7", "output": "8"}}'
-                ) from error
-            if not numbers or target < 0:
-                raise ValueError(f"{path}, row {row}: needs at least one number and a target >= 0, got {line[:60]!r}")
-            problems.append(problem)
-        return problems
-
-    def write(self, problems: list[Problem], path: Path) -> None:
-        path.write_text("".join(json.dumps(problem) + "\n" for problem in problems))
+    def check(self, problem: Problem) -> None:
+        try:
+            numbers, target = _parse(problem)
+        except ValueError:
+            raise ValueError(
+                f"fields 'input' and 'output': {problem['input']!r} and {problem['output']!r} are no numbers; "
+                'expected {"input": "3,5,7", "output": "8"}'
+            ) from None
+        if not numbers or target < 0:
+            raise ValueError(f"field 'output': the target {target} is negative; expected a number from 0")
 
     def draw(self, rng: random.Random) -> Problem:
         # The numbers are drawn first and kept, as in the papers' file: redrawing them with the expression favours small ones.
@@ -85,18 +76,15 @@ class Countdown(Task):
         lines = "".join(row.text for row in kept)
         return f"<reasoning>\n{lines}{hit.check}</reasoning>\n<answer>\n\\boxed{{{hit.answer}}}\n</answer>"
 
-    def score(self, problem: Problem, text: str, scorer: Scorer = "strict") -> Score:
+    def mark(self, problem: Problem, text: str, scorer: Scorer) -> Score:
         numbers, target = _parse(problem)
-        answer = last_boxed(text) or answer_block(text)
-        if answer is None and scorer == "d1":
-            answer = text
-        if not answer:
+        found = (_d1_expression, python_value, digit_runs) if scorer == "d1" else (_strict_expression, evaluate, integers)
+        expression_in, value_of, numbers_in = found
+        expression = expression_in(text)
+        if not expression:
             return Score(None, 0.0, False)
-        for latex, plain in ((r"\div", "/"), (r"\times", "*"), (r"\cdot", "*")):
-            answer = answer.replace(latex, plain)
-        expression = answer.split("=")[0].strip()
         try:
-            right = sorted(integers(expression)) == sorted(numbers) and abs(evaluate(expression) - target) < 1e-5
+            right = abs(value_of(expression) - target) < 1e-5 and sorted(numbers_in(expression)) == sorted(numbers)
         except ArithmeticRefused:
             right = False
         return Score(expression[:200], float(right), right)
@@ -161,3 +149,34 @@ def _any_solution(numbers: tuple[int, int, int], target: int) -> Row:
                 if _apply(z, second, partial) == target:
                     return Row(f"{x}{first}{y}={partial}\n", f"{z}{second}{partial}={target}\n", f"{z}{second}({x}{first}{y})")
     raise ValueError(f"no expression of {numbers} makes {target}")
+
+
+OPERATORS = ((r"\div", "/"), (r"\times", "*"), (r"\cdot", "*"))
+
+
+def _strict_expression(text: str) -> str | None:
+    """What stands in the last box or in `<answer>`, up to an equals sign."""
+    answer = last_boxed(text) or answer_block(text)
+    return answer and _plain(answer).split("=")[0].strip()
+
+
+def _d1_expression(text: str) -> str:
+    """The published extraction: the last box, else `<answer>`, else the whole text; of `expr = number`, the expression."""
+    answer = d1_boxed(text) if r"\boxed" in text else None
+    if answer is None:
+        answer = answer_block(text)
+    answer = _plain(text if answer is None else answer)
+    at = 0
+    while (equals := answer.find("=", at)) >= 0:
+        expression = answer[at:equals]
+        start = len(expression.rstrip("0123456789+-*/() "))
+        if start < len(expression) and answer[equals + 1 : equals + 2] in tuple("0123456789. "):
+            return expression[start:].strip()
+        at = equals + 1
+    return answer
+
+
+def _plain(answer: str) -> str:
+    for latex, plain in OPERATORS:
+        answer = answer.replace(latex, plain)
+    return answer

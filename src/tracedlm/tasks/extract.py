@@ -1,5 +1,7 @@
 """Finding the answer in a response. Plain string searches only: linear time on any text."""
 
+from collections.abc import Iterator
+
 
 def last_boxed(text: str) -> str | None:
     r"""Content of the last balanced `\boxed{..}`, or None.
@@ -10,12 +12,48 @@ def last_boxed(text: str) -> str | None:
     start = text.rfind(r"\boxed{")
     if start < 0:
         return None
-    depth, begin = 0, start + len(r"\boxed{")
-    for position in range(begin - 1, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[position], 0)
-        if depth == 0:
-            return text[begin:position]
-    return None
+    end = _closing(text, start)
+    return None if end is None else text[start + len(r"\boxed{") : end]
+
+
+def d1_boxed(text: str) -> str | None:
+    r"""What d1's evaluation of MATH and Countdown takes for the last box; None where that box is never closed.
+
+    `\boxed` followed by a space goes before all others and runs to the next dollar sign. A text without any box is taken whole.
+
+    >>> d1_boxed(r"\boxed{1} or $\boxed 2$"), d1_boxed("7"), d1_boxed(r"\boxed{7")
+    ('2', '7', None)
+    """
+    if r"\boxed " in text:
+        return text.rpartition(r"\boxed ")[2].split("$", 1)[0]
+    start = text.rfind(r"\boxed" if r"\boxed" in text else r"\fbox")
+    if start < 0:
+        return text
+    end = _closing(text, start)
+    if end is None:
+        return None
+    piece = text[start : end + 1]
+    return piece[len(r"\boxed{") : -1] if piece.startswith(r"\boxed{") else piece
+
+
+def boxes_of_a_line(text: str) -> Iterator[str]:
+    r"""What stands between each `\boxed{` and the next closing brace on the same line: d1's reading of GSM8K.
+
+    >>> list(boxes_of_a_line(r"\boxed{...} \boxed{\frac{1}{2}}"))
+    ['...', '\\frac{1']
+    """
+    at = 0
+    while (at := text.find(r"\boxed{", at)) >= 0:
+        at += len(r"\boxed{")
+        end = text.find("}", at)
+        if end < 0:
+            return
+        line_end = text.find("\n", at, end)
+        if line_end < 0:
+            yield text[at:end]
+            at = end + 1
+        else:
+            at = line_end
 
 
 def answer_block(text: str, ends: tuple[str, ...] = ("</answer>",)) -> str | None:
@@ -30,3 +68,16 @@ def answer_block(text: str, ends: tuple[str, ...] = ("</answer>",)) -> str | Non
     start += len("<answer>")
     stops = [at for end in ends if (at := text.find(end, start)) >= 0]
     return text[start : min(stops)].strip() if stops else None
+
+
+def _closing(text: str, start: int) -> int | None:
+    """Where the first brace opened from `start` on is closed."""
+    depth = 0
+    for position in range(start, len(text)):
+        if text[position] == "{":
+            depth += 1
+        elif text[position] == "}":
+            depth -= 1
+            if depth == 0:
+                return position
+    return None

@@ -1,3 +1,12 @@
 """Names of the tasks, apart from the tasks themselves so that reading a config loads nothing else."""
 
-TASK_NAMES = ("countdown", "sudoku")
+GENERATED = ("algebra", "countdown", "sudoku", "wordmath")
+"""Problems are drawn; a test file is optional."""
+
+TRAINING_ONLY = ("s1k",)
+"""For fine-tuning: nothing scores them."""
+
+TASK_NAMES = tuple(sorted((*GENERATED, *TRAINING_ONLY, "gpqa", "gsm8k", "math500")))
+
+GRADED = ("algebra", "wordmath")
+"""Generated tasks whose difficulty is a setting."""

@@ -5,15 +5,13 @@ papers' puzzles have more than one solution, so that no solver can be expected t
 ones: `strict` accepts every valid completion as solved, `d1` compares with the printed solution only.
 """
 
-import csv
 import random
 import re
 from functools import cache
-from pathlib import Path
 from typing import final
 
 from tracedlm.tasks.extract import answer_block
-from tracedlm.tasks.task import Problem, Score, Scorer, Task
+from tracedlm.tasks.task import GeneratedTask, Problem, Score, Scorer
 
 BLANKS = 8
 DIGITS = "1234"
@@ -28,33 +26,19 @@ CHECKED = {"row": ROWS, "col": COLUMNS, "box": BOXES}
 
 
 @final
-class Sudoku(Task):
+class Sudoku(GeneratedTask):
     """A uniformly drawn full grid with eight uniformly drawn blanks, as in the papers' 500 test puzzles."""
 
     name = "sudoku"
     fields = ("Puzzle", "Solution")
+    form = "csv"
 
-    def read(self, path: Path) -> list[Problem]:
-        problems = []
-        with path.open(newline="") as file:
-            reader = csv.DictReader(file)
-            if missing := set(self.fields) - set(reader.fieldnames or ()):
-                raise ValueError(f"{path}: column {sorted(missing)[0]!r} is missing; expected the header Puzzle,Solution")
-            for row, line in enumerate(reader, start=2):
-                problem = {field: line[field] or "" for field in self.fields}
-                puzzle, solution = problem["Puzzle"], problem["Solution"]
-                if not re.fullmatch("[0-4]{16}", puzzle):
-                    raise ValueError(f"{path}, row {row}: Puzzle {puzzle!r} is not 16 digits of 0-4")
-                if solution not in solutions(puzzle):
-                    raise ValueError(f"{path}, row {row}: Solution {solution!r} does not solve {puzzle!r}")
-                problems.append(problem)
-        return problems
-
-    def write(self, problems: list[Problem], path: Path) -> None:
-        with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self.fields, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(problems)
+    def check(self, problem: Problem) -> None:
+        puzzle, solution = problem["Puzzle"], problem["Solution"]
+        if not re.fullmatch("[0-4]{16}", puzzle):
+            raise ValueError(f"field 'Puzzle': {puzzle!r} is not 16 digits of 0-4")
+        if solution not in solutions(puzzle):
+            raise ValueError(f"field 'Solution': {solution!r} does not solve {puzzle!r}")
 
     def draw(self, rng: random.Random) -> Problem:
         solution = rng.choice(all_grids())
@@ -86,7 +70,7 @@ class Sudoku(Task):
             lines += [f"{name}{','.join(''.join(solution[cell] for cell in unit) for unit in units)}\n" for name, units in CHECKED.items()]
         return f"<reasoning>\n{''.join(lines)}</reasoning>\n<answer>\n{solution}\n</answer>"
 
-    def score(self, problem: Problem, text: str, scorer: Scorer = "strict") -> Score:
+    def mark(self, problem: Problem, text: str, scorer: Scorer) -> Score:
         puzzle, solution = problem["Puzzle"], problem["Solution"]
         answer = _d1_answer(text) if scorer == "d1" else _strict_answer(text)
         if answer is None:
@@ -135,20 +119,32 @@ def _strict_answer(text: str) -> str | None:
 
 
 def _d1_answer(text: str) -> str | None:
-    """The published extraction: five places are tried in turn, then padded with 0 or cut to 16 characters."""
-    block = answer_block(text, ("</answer>", *END_TOKENS)) or ""
-    found = ""
-    if "```" in block:
-        found = "".join(character for character in block.split("```")[1] if character.isdigit())
-    if not found:
-        found = block
-    if not found and "</answer>" in text:
-        found = text.split("</answer>", 1)[1]
-        for end in END_TOKENS:
-            found = found.split(end, 1)[0]
-        found = found.strip()
-    if not found:
-        match = re.search(r"\b(\d{16})\s*</answer>", text) or re.search(r"\b(\d{16})\b", text)
-        found = match.group(1) if match else ""
-    found = "".join(found.split())
+    """The published extraction: the first of five places that holds anything, padded with 0 or cut to 16 characters."""
+    free = re.search(r"\b(\d{16})\b", text)
+    places = (_fenced(text), answer_block(text, ("</answer>", *END_TOKENS)), _after_answer(text), _before_answer(text), free and free[1])
+    found = "".join(next((place for place in places if place and not place.isspace()), "").split())
     return found.ljust(16, "0")[:16] if found else None
+
+
+def _fenced(text: str) -> str | None:
+    """Digits and white space, and nothing else, between two fences somewhere after `<answer>`."""
+    at = text.find("<answer>")
+    while at >= 0 and (at := text.find("```", at)) >= 0:
+        digits = re.compile(r"[\d\s]*").match(text, at + 3)
+        if digits and digits[0] and text.startswith("```", digits.end()):
+            return digits[0]
+        at += 1
+    return None
+
+
+def _after_answer(text: str) -> str | None:
+    """What follows the first `</answer>`, up to an end token."""
+    after = text.partition("</answer>")[2]
+    return min((after.split(end, 1)[0] for end in END_TOKENS), key=len)
+
+
+def _before_answer(text: str) -> str | None:
+    """The sixteen digits right before the first `</answer>` that follows sixteen digits."""
+    *before, _ = text.split("</answer>")
+    lasts = (part.rstrip()[-16:] for part in before)
+    return next((last for last in lasts if re.fullmatch(r"\d{16}", last)), None)

@@ -2,8 +2,82 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+
+from tracedlm.theory.contraction import required_forward_margin
+
+
+@dataclass(frozen=True)
+class PacCalibration:
+    """What held-out samples let (delta, Omega) promise: at a new sample's stop the argmax is the one that continuing would give.
+
+    alpha: largest contraction rate of the n_alpha samples that have one, in [0, inf]; NaN where none has.
+    quantile: margin that a new stop reaches with probability >= 1 - beta; NaN where n stops are too few.
+    paper_quantile: the papers' quantile, which a new stop reaches with probability beta; NaN without stops.
+    required: margin that (delta, Omega) and alpha ask for; NaN where alpha is no contraction.
+    largest_delta: largest delta that would hold at this Omega, nats; NaN where none can.
+    holds: required < quantile: the promise is made. paper_holds: required <= paper_quantile, as printed.
+    failure: probability that the promise fails, at most: beta + 1 / (n_alpha + 1).
+    n, n_alpha, excluded: stops; samples with a contraction rate; samples without a stop.
+    reason: why nothing is promised; "" where something is.
+    """
+
+    alpha: float
+    quantile: float
+    paper_quantile: float
+    required: float
+    largest_delta: float
+    holds: bool
+    paper_holds: bool
+    failure: float
+    n: int
+    n_alpha: int
+    excluded: int
+    reason: str
+
+
+def pac_calibration(margins: np.ndarray, alphas: np.ndarray, delta: float, omega: int, beta: float) -> PacCalibration:
+    """Calibrate the no-flip promise on held-out samples (corrects TRACE Cor. B.2 and Eq. 20, EDIT Cor. 6 and Eq. 24).
+
+    Samples must be exchangeable with the new one, and (delta, Omega) chosen before their margins were looked at. The quantile costs
+    beta; a maximum over n_alpha samples is exceeded by a new one with probability 1 / (n_alpha + 1).
+
+    Args:
+        margins: [n] top-2 margin at each sample's stop; NaN where it never stopped.
+        alphas: [n] contraction rate of each sample (`contraction.contraction_rate`); NaN where undefined.
+        delta: KL threshold, nats.
+        omega: Window length, steps.
+        beta: In (0, 1).
+
+    Raises:
+        ValueError: beta is out of range.
+
+    >>> pac = pac_calibration(np.array([0.4, 0.1, 0.3, 0.2]), np.array([0.5, 0.2, 0.1, 0.5]), 2e-6, 3, 0.4)
+    >>> pac.quantile, pac.alpha, round(pac.required, 9), pac.holds, pac.failure
+    (0.2, 0.5, 0.01, True, 0.6000000000000001)
+    """
+    margins, alphas = np.asarray(margins, dtype=float), np.asarray(alphas, dtype=float)
+    stopped, known = margins[~np.isnan(margins)], alphas[~np.isnan(alphas)]
+    quantile, paper = beta_quantile(stopped, beta), paper_quantile(stopped, beta)
+    alpha = float(known.max()) if known.size else math.nan
+    contracts = alpha < 1
+    required = required_forward_margin(delta, omega, alpha) if contracts else math.nan
+    largest = 2 * (quantile / 2 / (omega + 1 / (1 - alpha))) ** 2 if contracts else math.nan
+    reasons = {
+        "no sample has a contraction rate": not known.size,
+        f"no contraction: alpha_hat = {alpha:.3g} is not below 1": known.size > 0 and not contracts,
+        "no sample stops": not stopped.size,
+        f"{stopped.size} stops are too few for beta = {beta:g}": stopped.size > 0 and math.isnan(quantile),
+        f"the margin asked for, {required:.3g}, is not below the quantile {quantile:.3g}": required >= quantile,
+    }
+    return PacCalibration(
+        alpha, quantile, paper, required, largest,
+        holds=required < quantile, paper_holds=required <= paper, failure=beta + 1 / (known.size + 1),
+        n=stopped.size, n_alpha=known.size, excluded=margins.size - stopped.size,
+        reason="; ".join(reason for reason, applies in reasons.items() if applies),
+    )  # fmt: skip
 
 
 def beta_quantile(margins: Sequence[float] | np.ndarray, beta: float) -> float:

@@ -7,7 +7,7 @@ from array_api_compat import array_namespace
 Array = Any
 
 NEAR = 1e-2
-"""Below this log-ratio `kl_from_log` uses the series of r - 1 + exp(-r); its remainder there is 4e-14 of the term."""
+"""Below this log-ratio `kl_from_ratio` uses the series of r - 1 + exp(-r); its remainder there is 4e-14 of the term."""
 
 
 def entropy(p: Array, axis: int = -1) -> Array:
@@ -62,9 +62,6 @@ def kl(p: Array, q: Array, axis: int = -1, smoothing: float = 0.0, support: Arra
 def kl_from_log(log_p: Array, log_q: Array, axis: int = -1) -> Array:
     """KL(p || q) from log-probabilities; entries that are -inf in both are outside the support.
 
-    With r = log p - log q each term is p (r - 1 + exp(-r)) >= 0. The sum is stationary in the normalisers, so an
-    error e in either of them costs e^2, not e: this is what keeps 1e-9 nats accurate.
-
     Args:
         log_p: Log-probabilities in nats, float64.
         log_q: Log-probabilities of the same shape.
@@ -78,13 +75,33 @@ def kl_from_log(log_p: Array, log_q: Array, axis: int = -1) -> Array:
     (0.143841, 0.143841)
     """
     xp = _xp(log_p)
-    outside = (log_p == -xp.inf) | (log_q == -xp.inf)  # one side is zero: the term is q, or inf where p > 0 = q
-    r = xp.where(outside, 0.0, log_p) - xp.where(outside, 0.0, log_q)
-    p, q = xp.exp(log_p), xp.exp(log_q)
-    series = p * r * r / 2 * (1 - r / 3 * (1 - r / 4 * (1 - r / 5 * (1 - r / 6))))
-    term = xp.where(xp.abs(r) < NEAR, series, p * r - p + q)
-    zero_sided = xp.where((log_q == -xp.inf) & (log_p > -xp.inf), xp.inf, q)
-    return xp.sum(xp.where(outside, zero_sided, term), axis=axis)
+    log_p, log_q = xp.moveaxis(log_p, axis, -1), xp.moveaxis(log_q, axis, -1)
+    return kl_from_ratio(xp.exp(log_p), xp.exp(log_q), log_p - xp.where(log_p == -xp.inf, 0.0, log_q))
+
+
+def kl_from_ratio(p: Array, q: Array, log_ratio: Array) -> Array:
+    """KL(p || q) over the last axis as the sum of p (r - 1 + exp(-r)), r = log(p / q): no term is negative, so none cancels.
+
+    The sum is stationary in the normalisers, so an error e in either of them costs e^2, not e: this is what keeps 1e-9 nats accurate.
+
+    Args:
+        p: Probabilities, float64, summing to 1 over the last axis.
+        q: Probabilities of the same shape.
+        log_ratio: r in nats; not read where p is 0, so that 0 log 0 = 0; inf where p > 0 = q.
+
+    Returns:
+        Nats, in [0, inf]; NaN where an entry is NaN.
+
+    >>> import numpy as np
+    >>> round(float(kl_from_ratio(np.array([1.0, 0.0]), np.array([0.5, 0.5]), np.array([np.log(2.0), -np.inf]))), 6)
+    0.693147
+    """
+    xp, r = _xp(p), log_ratio
+    near = xp.abs(r) < NEAR
+    if bool(xp.all(near)):
+        return xp.vecdot(_excess(r), p)
+    far = xp.where(near | (p == 0), 0.0, r)
+    return xp.sum(xp.where(near, p * _excess(xp.where(near, r, 0.0)), p * far - p + q), axis=-1)
 
 
 def total_variation(p: Array, q: Array, axis: int = -1) -> Array:
@@ -137,12 +154,18 @@ def _xp(array: Array) -> Any:
 
 
 def _float64(array: Array) -> Array:
-    return _xp(array).astype(array, _xp(array).float64)
+    xp = _xp(array)
+    return xp.astype(array, xp.float64, copy=False)
 
 
 def _log(p: Array, at_zero: float) -> Array:
     xp = _xp(p)
     return xp.where(p == 0, at_zero, xp.log(xp.where(p == 0, 1.0, p)))
+
+
+def _excess(r: Array) -> Array:
+    """Series of r - 1 + exp(-r)."""
+    return (((((1 / 720) * r - 1 / 120) * r + 1 / 24) * r - 1 / 6) * r + 0.5) * r * r
 
 
 def _smooth(p: Array, inside: Array, amount: float, axis: int) -> Array:

@@ -1,9 +1,10 @@
 """Reasoning Representation Maps: from AdamW's moments to a direction in activation space."""
 
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 from array_api_compat import array_namespace, is_numpy_array
 
 Array = Any
@@ -48,6 +49,35 @@ def update(
         first, second = first / (1 - betas[0] ** step), second / (1 - betas[1] ** step)
     xp = array_namespace(first, second)
     return first / xp.sqrt(second + eps) if placement == "inside" else first / (xp.sqrt(second) + eps)
+
+
+def updates(first: Array, second: Array, eps: float, step: int, betas: tuple[float, float]) -> Iterator[tuple[str, Array]]:
+    """The four variants of `update` at once, sharing what they have in common, for use after every optimiser step.
+
+    Correction is a scale and another eps: with s = sqrt(1 - beta2^k), M^ / (sqrt(V^) + eps) = M s / (1 - beta1^k) / (sqrt(V) + eps s),
+    and likewise inside the root with eps s^2.
+
+    Args:
+        first: First moments M_k, any shape.
+        second: Second moments V_k >= 0, same shape.
+        eps: > 0.
+        step: Optimiser step k >= 1.
+        betas: (beta1, beta2) of the optimiser.
+
+    Yields:
+        (variant, U_k): `outside_raw`, `outside_corrected`, `inside_raw`, `inside_corrected`; each is made when it is asked for.
+
+    >>> [(name, u.round(6).tolist()) for name, u in updates(np.array([0.1]), np.array([0.001]), 1e-12, 1, (0.9, 0.999))]
+    [('outside_raw', [3.162278]), ('outside_corrected', [1.0]), ('inside_raw', [3.162278]), ('inside_corrected', [1.0])]
+    """
+    xp = array_namespace(first, second)
+    spread = math.sqrt(1 - betas[1] ** step)
+    corrected = first * (spread / (1 - betas[0] ** step))
+    root = xp.sqrt(second)
+    yield "outside_raw", first / (root + eps)
+    yield "outside_corrected", corrected / (root + eps * spread)
+    yield "inside_raw", first / xp.sqrt(second + eps)
+    yield "inside_corrected", corrected / xp.sqrt(second + eps * spread**2)
 
 
 def row_energy(mean_update: Array) -> Array:
@@ -123,53 +153,6 @@ def unit(vector: Array) -> Array:
     return vector / xp.sqrt(xp.sum(vector * vector))
 
 
-def subspace(mean_update: Array, k: int) -> Array:
-    """Subspace map: the k leading left singular vectors of Ubar (EDIT App. D, E).
-
-    Singular vectors are defined up to sign; here the largest entry of each (the first, in a tie) is positive.
-
-    Args:
-        mean_update: [d, r].
-        k: 1..min(d, r); EDIT uses 2, 3, 4.
-
-    Returns:
-        [d, k], columns orthonormal.
-
-    Raises:
-        ValueError: Ubar has fewer than k non-zero singular values: the subspace would be arbitrary.
-
-    >>> subspace(np.array([[0.0, 1.0], [-2.0, 0.0], [0.0, 0.0]]), 1).ravel().tolist()
-    [0.0, 1.0, 0.0]
-    """
-    xp = array_namespace(mean_update)
-    left, singular, _ = xp.linalg.svd(mean_update, full_matrices=False)
-    tolerance = float(singular[0]) * xp.finfo(singular.dtype).eps * max(mean_update.shape)
-    rank = int(xp.sum(xp.astype(singular > tolerance, xp.int64)))
-    if not 1 <= k <= rank:
-        raise ValueError(f"a subspace of dimension {k} needs 1 <= k <= rank, and the mean update has rank {rank}")
-    columns = left[:, :k]
-    largest = xp.argmax(xp.abs(columns), axis=0)
-    rows = xp.cumulative_sum(xp.ones_like(columns, dtype=xp.int64), axis=0) - 1
-    at_largest = xp.sum(xp.where(rows == largest, columns, 0.0), axis=0)
-    return columns * xp.sign(at_largest)
-
-
-def principal_angles(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Angles between two subspace maps, the agreement statistic of TRACE App. D.
-
-    Args:
-        first: [d, k] orthonormal columns.
-        second: [d, k] orthonormal columns.
-
-    Returns:
-        [k] radians in [0, pi/2], largest first; 0 for the same subspace.
-
-    >>> principal_angles(np.eye(3)[:, :2], np.eye(3)[:, 1:]).round(6).tolist()
-    [1.570796, 0.0]
-    """
-    return scipy.linalg.subspace_angles(first, second)
-
-
 class RunningMean:
     """Mean of a stream of arrays in one array of memory: Ubar = (1/K) sum U_k (TRACE Eq. 3).
 
@@ -204,6 +187,38 @@ class RunningMean:
         if self.total is None:
             raise ValueError("the mean of no arrays is undefined: nothing was added")
         return self.total / self.count
+
+
+class SquaredDeltas:
+    """Accumulated squared movement of a matrix over snapshots, S = sum (B_k - B_k-1)^2 (TRACE App. H, weights mode).
+
+    Its root keeps the unit of the weights, and the row energy of the root is the l2 length of all that a row moved: with the snapshots
+    0 and B it is the row l2 of B, TRACE's map of a single adapter.
+
+    >>> deltas = SquaredDeltas()
+    >>> for weights in ([0.0, 0.0], [3.0, 1.0], [3.0, 0.0]): deltas.add(np.array(weights))
+    >>> deltas.value.tolist()
+    [9.0, 2.0]
+    """
+
+    def __init__(self) -> None:
+        self.last: np.ndarray | None = None
+        self.total: np.ndarray | None = None
+
+    def add(self, weights: np.ndarray) -> None:
+        """Include the next snapshot, in the order of training."""
+        weights = weights.astype(np.float64)
+        if self.last is not None:
+            squared = (weights - self.last) ** 2
+            self.total = squared if self.total is None else self.total + squared
+        self.last = weights
+
+    @property
+    def value(self) -> np.ndarray:
+        """S so far, float64; ValueError before the second snapshot."""
+        if self.total is None:
+            raise ValueError("movement needs at least two snapshots")
+        return self.total
 
 
 def storage_bytes(modules: int, width: int, bytes_per_entry: int) -> int:

@@ -47,6 +47,25 @@ def subspace_similarity(activation: Array, U: Array, cosine: bool = True) -> Arr
     return xp.sqrt(xp.sum(coordinates * coordinates, axis=0))
 
 
+def column_similarities(activation: Array, columns: Array) -> Array:
+    """Cosine of each token's activation with each column of a matrix: what EDIT's released code reads (method.md section 2).
+
+    Args:
+        activation: [..., d] any floating type; computed in float32 or better.
+        columns: [d, r], of any scale.
+
+    Returns:
+        [..., r] in [-1, 1] up to rounding; NaN where an activation or a column is zero.
+
+    >>> import numpy as np
+    >>> column_similarities(np.array([3.0, 4.0]), np.array([[2.0, 0.0], [0.0, 1.0]])).tolist()
+    [0.6, 0.8]
+    """
+    f, unit = _unit(activation), _unit(columns.T)
+    xp = array_namespace(f)
+    return xp.stack([xp.sum(f * unit[j], axis=-1) for j in range(columns.shape[-1])], axis=-1)
+
+
 def alignment(similarity: Array, visible: Array, tau: float = 1.0) -> Array:
     """The RAD: P(s) = exp(Sim_s / tau) / sum over visible i of exp(Sim_i / tau) (TRACE Eq. 6).
 

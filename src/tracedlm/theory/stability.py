@@ -98,7 +98,7 @@ def change_ratios(divergence: Array) -> Array:
         divergence: [..., steps] TV (the default of TRACE) or KL between consecutive steps.
 
     Returns:
-        [..., steps - 1] >= 0; NaN where D_r is 0 or either is undefined.
+        [..., steps - 1] >= 0; NaN where D_r is 0 or infinite, or either is undefined.
 
     >>> import numpy as np
     >>> change_ratios(np.array([np.nan, 0.25, 0.5, 0.0, 0.1])).tolist()
@@ -106,7 +106,7 @@ def change_ratios(divergence: Array) -> Array:
     """
     xp = array_namespace(divergence)
     before = divergence[..., :-1]
-    return divergence[..., 1:] / xp.where(before == 0, xp.nan, before)
+    return divergence[..., 1:] / xp.where((before == 0) | (before == xp.inf), xp.nan, before)
 
 
 def lscr(divergence_window: Array) -> Array:

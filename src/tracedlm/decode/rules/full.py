@@ -1,20 +1,14 @@
-"""`full`: every scheduled step. The baseline all others are compared with."""
+"""`full`: every step of the plan. What all other rules are compared with."""
 
 from typing import final
 
-import torch
-
 from tracedlm.decode.rules.rule import ExitRule
-from tracedlm.decode.step import Step
+from tracedlm.decode.settings import NoSettings
 
 
 @final
-class Full(ExitRule):
-    """Never stops; forwards that commit nothing are made all the same, as LLaDA's sampler does."""
+class Full(ExitRule[NoSettings]):
+    """Never stops, and runs scheduled steps that commit nothing too, as the published samplers do."""
 
     name = "full"
     skips_noop = False
-
-    def stops(self, step: Step) -> torch.Tensor:
-        """No row."""
-        return torch.zeros_like(step.block_r, dtype=torch.bool)

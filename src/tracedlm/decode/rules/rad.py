@@ -1,49 +1,67 @@
-"""`rad`: TRACE Algorithm 1 / EDIT Algorithm 1, stop when the alignment distribution has been stable for some steps."""
+"""`rad`, `subspace`, `subspace_norm`: stop when the alignment distribution has been stable for some steps (TRACE and EDIT, Algorithm 1)."""
 
-from typing import final
+from typing import TypeVar, final
 
 import torch
 
 from tracedlm.decode.plan import Plan
 from tracedlm.decode.rules.rule import ExitRule
+from tracedlm.decode.settings import RadSettings, SubspaceNormSettings, SubspaceSettings
 from tracedlm.decode.step import Step
 from tracedlm.theory.stability import step_statistics
 
+S = TypeVar("S", bound=RadSettings)
 
-@final
-class Rad(ExitRule):
+
+class AlignmentRule(ExitRule[S]):
     """Stops a block once the matched-support KL of the RAD was below `delta` for `omega` consecutive steps.
 
     The counter starts anew in each block. A step whose matched support has fewer than two tokens has no KL and breaks the run.
     """
 
-    name = "rad"
-    needs_map = True
+    def __init__(self, plan: Plan, slots: int, settings: S) -> None:
+        """A block's first step has nothing to compare with, so `omega` must be below the steps of some block it holds for."""
+        super().__init__(plan, slots, settings)
+        later_delta, later_omega = settings.later_delta or settings.delta, settings.later_omega or settings.omega
+        self.delta_b = torch.tensor([settings.delta] + [later_delta] * (plan.blocks - 1), dtype=torch.float64)
+        self.omega_b = torch.tensor([settings.omega] + [later_omega] * (plan.blocks - 1))
+        steps = [int((plan.counts(block) > 0).sum()) for block in range(plan.blocks)]
+        if all(omega >= most for omega, most in zip(self.omega_b.tolist(), steps, strict=True)):
+            raise ValueError(
+                f"{self.name}: omega {settings.omega} can never fire in blocks of {steps[0]} steps; it must be below {steps[0]}"
+            )
 
-    def __init__(self, plan: Plan, slots: int, delta: float = 0.05, omega: int = 6, tau: float = 1.0) -> None:
-        """`delta`: KL threshold in nats; `omega`: consecutive steps; `tau`: readout temperature."""
-        super().__init__(plan, slots)
-        if not delta > 0 or omega < 1:
-            raise ValueError(f"rad: needs delta > 0 and omega >= 1, got delta {delta} and omega {omega}")
-        self.delta, self.omega, self.tau = delta, omega, tau
-        self.run_s = torch.zeros(slots, dtype=torch.long)
-        self.similarity_sg = torch.zeros(slots, plan.gen_length)
-        self.visible_sg = torch.zeros(slots, plan.gen_length, dtype=torch.bool)
-
-    def open(self, slot: int, sample: int, block: int) -> None:
-        """Forget the run; the first step of a block has nothing to compare with."""
-        self.run_s[slot] = 0
-        self.visible_sg[slot] = False
+    def similarity(self, step: Step) -> torch.Tensor:
+        """What the RAD is made of: [r, g]."""
+        (reading_rg,) = step.readings.values()
+        return reading_rg
 
     def stops(self, step: Step) -> torch.Tensor:
         """Rows whose run of stable steps has reached omega."""
-        (similarity_rg,) = step.similarity_rg.values()
-        if self.similarity_sg.device != similarity_rg.device:
-            self.similarity_sg, self.visible_sg = self.similarity_sg.to(similarity_rg.device), self.visible_sg.to(similarity_rg.device)
-            self.run_s = self.run_s.to(similarity_rg.device)
-        slots = step.slot_r
-        pair = torch.stack([self.similarity_sg[slots], similarity_rg], dim=1), torch.stack([self.visible_sg[slots], step.visible_rg], dim=1)
-        stable_r = step_statistics(*pair, tau=self.tau).kl[:, 1] < self.delta
-        self.run_s[slots] = torch.where(stable_r, self.run_s[slots] + 1, 0)
-        self.similarity_sg[slots], self.visible_sg[slots] = similarity_rg.float(), step.visible_rg
-        return self.run_s[slots] >= self.omega
+        similarity_rg = self.similarity(step)
+        similarities = torch.stack([self.swap("similarity", step, similarity_rg), similarity_rg], dim=1)
+        visible = torch.stack([self.swap("visible", step, step.visible_rg), step.visible_rg], dim=1)
+        kl_r = step_statistics(similarities, visible, tau=self.settings.tau).kl[:, 1]
+        self.delta_b, self.omega_b = self.delta_b.to(kl_r.device), self.omega_b.to(kl_r.device)
+        return self.run_length("run", step, kl_r < self.delta_b[step.block_r]) >= self.omega_b[step.block_r]
+
+
+@final
+class Rad(AlignmentRule[RadSettings]):
+    """The RAD of the cosine with the map (TRACE Eq. 6)."""
+
+    name = "rad"
+
+
+@final
+class Subspace(AlignmentRule[SubspaceSettings]):
+    """The RAD of the cosine with the map's subspace (EDIT Eq. 31)."""
+
+    name = "subspace"
+
+
+@final
+class SubspaceNorm(AlignmentRule[SubspaceNormSettings]):
+    """The RAD of the length of the projection on the map's subspace (EDIT Eq. 31)."""
+
+    name = "subspace_norm"

@@ -7,33 +7,36 @@ import torch
 
 from tracedlm.decode.plan import Plan
 from tracedlm.decode.rules.rule import ExitRule
+from tracedlm.decode.settings import RandomSettings
 from tracedlm.decode.step import Step
 from tracedlm.theory.schedule import effective_steps
 
 
 @final
-class RandomExit(ExitRule):
+class RandomExit(ExitRule[RandomSettings]):
     """Stops each block after a random number of forwards with a given mean; a function of (seed, sample, block) alone."""
 
     name = "random"
 
-    def __init__(self, plan: Plan, slots: int, steps: float, seed: int = 0) -> None:
-        """`steps`: mean forwards per sample, from one per block to all that commit something."""
-        super().__init__(plan, slots)
-        self.longest = effective_steps(plan.counts())
-        if not plan.blocks <= steps <= plan.blocks * self.longest:
+    def __init__(self, plan: Plan, slots: int, settings: RandomSettings) -> None:
+        """The mean goes from one forward per block to all that commit something."""
+        super().__init__(plan, slots, settings)
+        self.longest = [effective_steps(plan.counts(block)) for block in range(plan.blocks)]
+        self.share = (settings.forwards - plan.blocks) / max(1, sum(self.longest) - plan.blocks)
+        if not 0 <= self.share <= 1:
             raise ValueError(
-                f"random: steps {steps:g} is outside {plan.blocks}..{plan.blocks * self.longest} (one per block, and all of them)"
+                f"random: forwards {settings.forwards:g} is outside {plan.blocks}..{sum(self.longest)} (one per block, and all of them)"
             )
-        self.mean, self.seed = steps / plan.blocks, seed
         self.stop_at = torch.zeros(slots, dtype=torch.long)
 
     def open(self, slot: int, sample: int, block: int) -> None:
-        """Draw this block's stop: uniform on the widest interval around the mean inside 1..longest, rounded at random."""
-        rng = np.random.default_rng((self.seed, sample, block))
-        reach = min(self.mean - 1, self.longest - self.mean)
-        self.stop_at[slot] = int(np.floor(rng.uniform(self.mean - reach, self.mean + reach) + rng.uniform()))
+        """Draw this block's stop: uniform on the widest interval around its mean inside 1..longest, rounded at random."""
+        rng = np.random.default_rng((self.settings.stop_seed, sample, block))
+        mean = 1 + self.share * (self.longest[block] - 1)
+        reach = min(mean - 1, self.longest[block] - mean)
+        self.stop_at[slot] = int(np.floor(rng.uniform(mean - reach, mean + reach) + rng.uniform()))
 
     def stops(self, step: Step) -> torch.Tensor:
         """Rows whose drawn step has come."""
-        return step.block_step_r >= self.stop_at.to(step.block_r.device)[step.slot_r]
+        self.stop_at = self.stop_at.to(step.slot_r.device)
+        return step.block_step_r >= self.stop_at[step.slot_r]

@@ -1,41 +1,72 @@
 """The interface of exit rules."""
 
-from abc import ABC, abstractmethod
-from typing import ClassVar
+from abc import ABC
+from typing import ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 import torch
 
 from tracedlm.decode.plan import Plan
+from tracedlm.decode.settings import RuleSettings, StopSettings
 from tracedlm.decode.step import Step
 
+S = TypeVar("S", bound=RuleSettings)
 
-class ExitRule(ABC):
-    """Decides, after each forward, which rows stop working on their block; the rest of the block is then filled at once.
+
+class ExitRule(ABC, Generic[S]):
+    """Decides, after each forward, what is committed and which rows stop working on their block.
 
     A rule is made for one decoding run. State is kept per *slot*, a row of the engine's batch: `open` says that a slot
-    has a new sample in a new block, so whatever was remembered there is void.
+    starts on a block, so whatever was remembered there is void.
 
     Attributes:
-        name: Name in configs, files and tables.
-        needs_map: Whether the rule reads `Step.similarity_rg`.
+        name: Name in configs, files and tables; its settings are `decode.settings.SETTINGS[name]`.
+        scope: What a stop fills and what the rule sees: the active block, or the whole canvas.
         skips_noop: Whether forwards that cannot change the output are left out.
+        commits_itself: Whether `commits` departs from the schedule; the block then ends when it is full.
     """
 
     name: ClassVar[str]
-    needs_map: ClassVar[bool] = False
+    scope: ClassVar[Literal["block", "canvas"]] = "block"
     skips_noop: ClassVar[bool] = True
+    commits_itself: ClassVar[bool] = False
 
-    def __init__(self, plan: Plan, slots: int) -> None:
-        self.plan, self.slots = plan, slots
+    def __init__(self, plan: Plan, slots: int, settings: S) -> None:
+        self.plan, self.slots, self.settings = plan, slots, settings
+        self.memory: dict[str, torch.Tensor] = {}
 
     def counts(self, sample: int, block: int) -> np.ndarray:
         """Tokens to commit in each step of this block; the plan's own unless the rule has a schedule of its own."""
-        return self.plan.counts()
+        return self.plan.counts(block)
 
-    def open(self, slot: int, sample: int, block: int) -> None:  # noqa: B027  (most rules remember nothing)
-        """A slot starts on a block."""
+    def polish(self, block: int) -> int:
+        """Further forwards that fill this block after a stop; 0 fills it at once."""
+        return self.settings.polish if isinstance(self.settings, StopSettings) else 0
 
-    @abstractmethod
+    def open(self, slot: int, sample: int, block: int) -> None:
+        """A slot starts on a block: what was remembered there becomes zero."""
+        for value in self.memory.values():
+            value[slot] = 0
+
+    def commits(self, step: Step) -> torch.Tensor:
+        """Positions to commit now, among `step.eligible_rk`: bool [r, k]."""
+        return step.scheduled_rk
+
     def stops(self, step: Step) -> torch.Tensor:
-        """Which rows stop now: bool [rows]."""
+        """Which rows stop now: bool [r]."""
+        return torch.zeros_like(step.slot_r, dtype=torch.bool)
+
+    def swap(self, name: str, step: Step, value: torch.Tensor) -> torch.Tensor:
+        """Remember a value [r, ...] for the next step and return the last one; zero at a block's first step."""
+        if name not in self.memory:
+            self.memory[name] = value.new_zeros((self.slots, *value.shape[1:]))
+        before = self.memory[name][step.slot_r]
+        self.memory[name][step.slot_r] = value
+        return before
+
+    def run_length(self, name: str, step: Step, holds: torch.Tensor) -> torch.Tensor:
+        """For how many consecutive steps, this one included, a condition [r, ...] has held."""
+        held = self.swap(name, step, torch.zeros_like(holds, dtype=torch.long))
+        run = torch.where(holds, held + 1, 0)
+        self.memory[name][step.slot_r] = run
+        return run

@@ -2,18 +2,12 @@
 
 from typing import final
 
-import torch
-
 from tracedlm.decode.rules.rule import ExitRule
-from tracedlm.decode.step import Step
+from tracedlm.decode.settings import NoSettings
 
 
 @final
-class SkipNoop(ExitRule):
+class SkipNoop(ExitRule[NoSettings]):
     """Never stops; the engine leaves out steps that commit nothing. Same tokens as `full`, fewer forwards where the schedule has gaps."""
 
     name = "skip_noop"
-
-    def stops(self, step: Step) -> torch.Tensor:
-        """No row."""
-        return torch.zeros_like(step.block_r, dtype=torch.bool)

@@ -1,0 +1,130 @@
+"""A whole study: its sections, how they must fit together, and one clear message for each mistake."""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from tracedlm.config.analysis import Ablation, Certify, PseudoGradient, ReadoutSettings, Rescore, Rrm
+from tracedlm.config.decoding import Decode, Exits, FlipAudit, Risk, Trace
+from tracedlm.config.section import Positive, Readout, Section
+from tracedlm.config.training import Card, Dataset, Model, Noise, Pretrain, Sft
+from tracedlm.decode.settings import settings_of
+from tracedlm.tasks.names import GRADED, TASK_NAMES, TRAINING_ONLY
+from tracedlm.theory.schedule import total_steps
+
+
+class Resources(Section):
+    """What a job may use."""
+
+    threads: Positive = Field(default=1, description="Threads of a rule that runs a model")
+
+
+class Study(Section):
+    """A whole study: everything that decides its results."""
+
+    study: str = Field(description="Name; results go to results/<study>", pattern=r"^[A-Za-z0-9_-]+$")
+    seed: int = Field(default=0, ge=0, description="Seed of every random choice")
+    datasets: tuple[str, ...] = Field(min_length=1, description="Datasets to run, from the catalogue")
+    seq_lens: tuple[Positive, ...] = Field(min_length=1, description="Canvas lengths, tokens")
+    readouts: tuple[Readout, ...] = Field(default=("q", "k", "v", "qkv_mean", "qkv_max"), description="Readouts to certify")
+    catalogue: dict[str, Dataset] = Field(description="Data of each dataset that may be named in `datasets`")
+    model: Model = Field(default=Model(), description="The denoiser")
+    sft: Sft = Field(default=Sft(), description="Fine-tuning")
+    rrm: Rrm = Field(default=Rrm(), description="Map")
+    decode: Decode = Field(default=Decode(), description="Decoding")
+    trace: Trace = Field(default=Trace(), description="Trace collection")
+    readout: ReadoutSettings = Field(default=ReadoutSettings(), description="Readouts")
+    certify: Certify = Field(default=Certify(), description="Certificates")
+    exits: Exits = Field(default=Exits(), description="Exit rules")
+    risk: Risk = Field(default=Risk(), description="Risk-controlled exit")
+    flip_audit: FlipAudit = Field(default=FlipAudit(), description="Flip audit")
+    ablation: Ablation = Field(default=Ablation(), description="Comparison of maps")
+    noise: Noise = Field(default=Noise(), description="Noisy training")
+    pseudo_gradient: PseudoGradient = Field(default=PseudoGradient(), description="Pseudo-gradients")
+    pretrain: Pretrain = Field(default=Pretrain(), description="Base model")
+    card: Card = Field(default=Card(), description="Model card")
+    rescore: Rescore = Field(default=Rescore(), description="Others' generations")
+    resources: Resources = Field(default=Resources(), description="Resources")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Study":
+        for key, name in [("datasets", name) for name in self.datasets] + [("sft.datasets", name) for name in self.sft.datasets]:
+            if name not in self.catalogue:
+                raise ValueError(
+                    f"{key}: {name!r} is not in the catalogue; known: {', '.join(sorted(self.catalogue))}{_hint(name, self.catalogue)}"
+                )
+        for name, entry in self.catalogue.items():
+            if name not in TASK_NAMES:
+                raise ValueError(f"catalogue: unknown dataset {name!r}; known: {', '.join(TASK_NAMES)}{_hint(name, TASK_NAMES)}")
+            if entry.difficulty is not None and name not in GRADED:
+                raise ValueError(f"catalogue.{name}.difficulty: {name} has none; {' and '.join(GRADED)} have")
+            if name in TRAINING_ONLY and name in self.datasets:
+                raise ValueError(f"datasets: {name} is for fine-tuning only, nothing scores it; name it in sft.datasets")
+        for length in self.seq_lens:
+            if length % self.decode.block_length:
+                raise ValueError(f"seq_lens: {length} is not divisible into blocks of decode.block_length = {self.decode.block_length}")
+            steps = total_steps(length, self.decode.tokens_per_step)
+            if steps % (length // self.decode.block_length):
+                raise ValueError(
+                    f"seq_lens: {length} tokens at decode.tokens_per_step = {self.decode.tokens_per_step} give "
+                    f"{steps} steps, which do not divide over {length // self.decode.block_length} blocks"
+                )
+        for name in self.risk.rules:
+            for settings in self.risk.candidates(name, self.exits.settings(name), steps=min(self.seq_lens)):
+                settings_of(name, **settings)
+        touched = self.trace.remask_tokens * self.trace.refine_steps
+        if self.trace.refine_policy == "remask" and touched + 2 > min(self.seq_lens):
+            raise ValueError(
+                f"trace.remask_tokens * trace.refine_steps = {touched} leaves fewer than two of {min(self.seq_lens)} tokens visible "
+                "throughout the refine phase; lower one of them"
+            )
+        if self.certify.window == "refine" and (self.trace.refine_policy == "none" or not self.trace.refine_steps):
+            raise ValueError("certify.window: refine needs refine steps; set certify.window: tail or trace.refine_steps > 0")
+        return self
+
+
+def load_study(raw: dict[str, Any]) -> Study:
+    """Validate a merged config.
+
+    Raises:
+        ValueError: One line per problem: the key, the value, what was expected, and the nearest known key.
+    """
+    try:
+        return Study.model_validate(raw)
+    except ValidationError as error:
+        raise ValueError("config:\n" + "\n".join(f"  {_explain(problem)}" for problem in error.errors())) from None
+
+
+def load_yaml(path: str | Path) -> Study:
+    """Read and validate a config file."""
+    import yaml
+
+    return load_study(yaml.safe_load(Path(path).read_text()))
+
+
+def _explain(problem: Any) -> str:
+    location = [str(part) for part in problem["loc"]]
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(problem["loc"][:-1])
+        return f"{'.'.join(location)}: unknown key{_hint(location[-1], known)} Known keys here: {', '.join(known)}."
+    message = problem["msg"].removeprefix("Value error, ")
+    shown = "" if isinstance(problem["input"], dict) else f" (got {problem['input']!r})"
+    return f"{'.'.join(location) + ': ' if location else ''}{message}{shown}"
+
+
+def _known_keys(location: tuple[Any, ...]) -> list[str]:
+    """Keys of the section at a location of the config."""
+    section: Any = Study
+    for part in location:
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            section = section.model_fields[part].annotation
+        elif get_origin(section) is dict:
+            section = get_args(section)[-1]
+    return sorted(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
+
+
+def _hint(name: str, known: Any) -> str:
+    nearest = get_close_matches(name, list(known), n=1)
+    return f". Did you mean {nearest[0]!r}?" if nearest else "."

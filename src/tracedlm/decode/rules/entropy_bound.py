@@ -1,0 +1,27 @@
+"""`entropy_bound`: commit low-entropy tokens while a bound on their joint entropy holds (EB-Sampler)."""
+
+from typing import final
+
+import torch
+
+from tracedlm.decode.commit import rank
+from tracedlm.decode.rules.rule import ExitRule
+from tracedlm.decode.settings import EntropyBoundSettings
+from tracedlm.decode.step import Step
+
+
+@final
+class EntropyBound(ExitRule[EntropyBoundSettings]):
+    """Commits the most tokens, lowest entropy first, whose entropies sum to at most gamma without the largest; at least one."""
+
+    name = "entropy_bound"
+    commits_itself = True
+
+    def commits(self, step: Step) -> torch.Tensor:
+        """Those tokens."""
+        entropy = step.entropy_rk.masked_fill(~step.eligible_rk, torch.inf)
+        place = rank(-step.entropy_rk, step.eligible_rk)
+        ordered = torch.empty_like(entropy).scatter_(1, place, entropy)
+        # In ascending order the largest entropy of the first n is the n-th: the sum without it is the sum before it.
+        others = torch.nn.functional.pad(ordered.cumsum(1)[:, :-1], (1, 0))
+        return step.eligible_rk & (others <= self.settings.gamma).gather(1, place)

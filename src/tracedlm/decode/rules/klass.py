@@ -1,0 +1,27 @@
+"""`klass`: commit the tokens whose prediction has stopped moving and is confident."""
+
+from typing import final
+
+import torch
+
+from tracedlm.decode.rules.rule import ExitRule
+from tracedlm.decode.settings import KlassSettings
+from tracedlm.decode.step import Step
+from tracedlm.theory.divergence import kl_from_log
+
+
+@final
+class Klass(ExitRule[KlassSettings]):
+    """Commits every masked token with KL(p_t || p_t-1) small for some steps and a high probability; else what the schedule says."""
+
+    name = "klass"
+    commits_itself = True
+
+    def commits(self, step: Step) -> torch.Tensor:
+        """The stable and confident tokens, or the schedule's."""
+        own = self.settings
+        divergence = kl_from_log(step.log_probs_rkv, self.swap("log_probs", step, step.log_probs_rkv))
+        stable_rk = (divergence < own.kl) & (step.block_step_r > 1)[:, None]
+        still_rk = self.run_length("run", step, stable_rk) >= own.history
+        ready_rk = step.eligible_rk & still_rk & (step.log_confidence_rk.exp() > own.confidence)
+        return torch.where(ready_rk.any(1, keepdim=True), ready_rk, step.scheduled_rk)

@@ -1,0 +1,25 @@
+"""`stable_confident`: stop when the most likely text stands still and is certain (the criterion of transformers' DiffusionGemma)."""
+
+from typing import final
+
+import torch
+
+from tracedlm.decode.rules.rule import ExitRule
+from tracedlm.decode.settings import StableConfidentSettings
+from tracedlm.decode.step import Step
+
+
+@final
+class StableConfident(ExitRule[StableConfidentSettings]):
+    """Stops a block when its most likely text has not changed for some steps and its masks' mean entropy is small."""
+
+    name = "stable_confident"
+
+    def stops(self, step: Step) -> torch.Tensor:
+        """Rows whose text stands still and is certain."""
+        text_rk = torch.where(step.eligible_rk, step.logits_rkv.argmax(-1), step.tokens_rk)
+        same_rk = (self.swap("text", step, text_rk) == text_rk) | ~step.in_block_rk
+        same_r = same_rk.all(1) & (step.block_step_r > 1)
+        still_r = self.run_length("run", step, same_r) >= self.settings.steps
+        entropy_r = (step.entropy_rk * step.eligible_rk).sum(1) / step.eligible_rk.sum(1)
+        return still_r & (entropy_r < self.settings.entropy)

@@ -1,0 +1,115 @@
+"""Reading a checkpoint: from a folder or hub id to a model and its tokenizer, each weight held once."""
+
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from transformers.utils.hub import cached_file
+
+from tracedlm.models.families import FAMILIES, Family, family_of
+from tracedlm.models.llada import ROTATED_IN_FP32, rotate_in_fp32
+
+UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError, StrictDataclassError)
+"""What transformers, peft, safetensors and the hub client raise for files that are missing, broken or of another kind."""
+
+CLASSES = ("AutoModelForCausalLM", "AutoModelForMaskedLM", "AutoModel")
+"""Under which a checkpoint's own code may be registered, the likelier first."""
+
+
+def read_checkpoint(path: str, dtype: torch.dtype, device: torch.device, allow_remote_code: bool) -> tuple[Any, Any]:
+    """Model and tokenizer of a checkpoint.
+
+    Weights go from the memory-mapped files to `device` one by one: a sharded checkpoint is never in memory twice.
+
+    Args:
+        path: Folder or hub id.
+        dtype: Precision of the weights.
+        device: Where they go.
+        allow_remote_code: Run the code that a checkpoint of an unknown architecture brings along.
+
+    Raises:
+        ValueError: One line: a file is missing or broken, a weight is missing, left over or of another shape, the
+            architecture is not supported, or a causal model was not converted.
+    """
+    with _reading(path, "no folder of this name, and on the hub"):
+        file = cached_file(path, "config.json")
+    with _reading(path, "config.json"):
+        if file is None:
+            raise ValueError("it is missing")
+        raw = dict(json.loads(Path(file).read_text()))
+        family = family_of(raw)
+        config = family.read(raw) if family is not None else None
+    if family is not None:
+        return _native(path, family, config, dtype, device)
+    if not allow_remote_code or "auto_map" not in raw:
+        remedy = "; allow_remote_code: true runs the code it brings along, if you trust its authors" if "auto_map" in raw else ""
+        raise ValueError(f"{path}: model_type {raw.get('model_type')!r} is not supported{remedy}; supported: {', '.join(FAMILIES)}")
+    return _with_its_own_code(path, raw["auto_map"], dtype, device)
+
+
+def _native(path: str, family: Family, config: Any, dtype: torch.dtype, device: torch.device) -> tuple[Any, Any]:
+    config.is_causal = False
+    in_fp32 = family.rotated_in_fp32 and dtype != torch.float32
+    with _reading(path, "the tokenizer", (Exception,)):  # tokenizers raises nothing more specific
+        tokenizer = getattr(transformers, family.tokenizer).from_pretrained(path, trust_remote_code=False)
+    with _reading(path, "the weights"):
+        model, report = getattr(transformers, family.model).from_pretrained(
+            path,
+            config=config,
+            dtype=dtype,
+            device_map=str(device),
+            key_mapping=family.key_mapping,
+            use_safetensors=True,
+            attn_implementation=ROTATED_IN_FP32 if in_fp32 else None,
+            ignore_mismatched_sizes=True,  # refused below, with the shapes
+            output_loading_info=True,
+        )
+        _check_complete(report)
+    model._weight_conversions = None  # else saving would write official tensor names beside a config of transformers' own
+    if in_fp32:
+        rotate_in_fp32(model)
+    return model, tokenizer
+
+
+def _with_its_own_code(path: str, auto_map: dict[str, str], dtype: torch.dtype, device: torch.device) -> tuple[Any, Any]:
+    """A model of another architecture; it must take `input_ids` and `attention_mask`, and look both ways by itself."""
+    warnings.warn(f"{path}: running the code that this checkpoint brings along (allow_remote_code)", stacklevel=4)
+    with _reading(path, "the checkpoint with its own code"):
+        name = next((name for name in CLASSES if name in auto_map), CLASSES[-1])
+        model = getattr(transformers, name).from_pretrained(
+            path, dtype=dtype, device_map=str(device), use_safetensors=True, trust_remote_code=True
+        )
+        return model, transformers.AutoTokenizer.from_pretrained(path, trust_remote_code=True)
+
+
+def _check_complete(report: dict[str, Any]) -> None:
+    """Refuse weights that are not exactly the model's: transformers would draw the missing ones at random, and drop the others."""
+    mismatched, missing, unexpected = (sorted(report[f"{kind}_keys"]) for kind in ("mismatched", "missing", "unexpected"))
+    if mismatched:
+        name, found, expected = mismatched[0]
+        raise ValueError(f"{name} has shape {list(found)}, the config asks for {list(expected)}")
+    if missing:
+        raise ValueError(f"they lack {missing[0]}")
+    if unexpected:
+        raise ValueError(f"they hold {unexpected[0]}, which this architecture does not have")
+
+
+@contextmanager
+def _reading(path: str, what: str, errors: tuple[type[Exception], ...] = UNREADABLE) -> Iterator[None]:
+    """Say in one line which part of which checkpoint cannot be read, and why."""
+    try:
+        yield
+    except errors as error:
+        raise ValueError(f"{path}: no usable checkpoint: {what}: {short(error)}") from error
+
+
+def short(error: Exception) -> str:
+    """The beginning of a message, on one line."""
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,169 @@
+"""AdamW's moments in the optimiser checkpoints of somebody else's training. The only reader of `.pt` files; it runs no code they hold."""
+
+import zipfile
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tracedlm.records.footprint import by_layer
+from tracedlm.records.lora_names import short_name
+from tracedlm.records.moments import VARIANTS
+from tracedlm.records.parameter_names import name_map_beside, order_from_adapter, read_name_map, to_modules
+from tracedlm.theory import moments
+from tracedlm.theory.moments import RunningMean
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One parameter's state in one dump; `step` is None where the dump does not say."""
+
+    first: torch.Tensor
+    second: torch.Tensor
+    eps: float
+    betas: tuple[float, float]
+    step: int | None
+
+    def update(self, variant: str) -> np.ndarray:
+        """U_k in one of `VARIANTS`, float64."""
+        placement, correction = variant.split("_")
+        first, second = (moment.double().numpy() for moment in (self.first, self.second))
+        corrected = {"step": self.step, "betas": self.betas} if correction == "corrected" else {}
+        return moments.update(first, second, self.eps, placement, **corrected)
+
+
+class OptimizerDumps:
+    """Mean over checkpoints of the updates U_k that their moments stand for (TRACE App. H, optimiser mode). A `Footprint`.
+
+    Two layouts are read. A Trainer's `optimizer.pt` numbers its parameters. Their names come from `names`; or from a JSON file with
+    `name` in its own name, beside the dump or in the folder above; or from the optimiser, where it was given named parameters; or from
+    the adapter beside the dump (`records.parameter_names.order_from_adapter`). EDIT's dumps name them: parameter -> exp_avg,
+    exp_avg_sq, step, epsilon. There is one file a process, and processes are averaged within a checkpoint, as its released code does.
+    Bias-corrected variants exist where the dumps state their step.
+
+    Args:
+        files: Dumps of each checkpoint, one file a process.
+        names: JSON file of parameter names, see `records.parameter_names.read_name_map`.
+        eps: AdamW's epsilon where a dump does not say it.
+        betas: Its decay rates where a dump does not say them; only bias correction needs them.
+    """
+
+    kind = "optimizer"
+
+    def __init__(
+        self,
+        files: Sequence[Sequence[Path]],
+        names: Path | None = None,
+        eps: float = 1e-8,
+        betas: tuple[float, float] = (0.9, 0.999),
+    ) -> None:
+        self.files, self.names, self.eps, self.betas, self.steps = files, names, eps, betas, len(files)
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """All four, or the two raw ones where the steps are not known."""
+        known = all(self._steps_known.values())
+        return tuple(variant for variant in VARIANTS if known or variant.endswith("raw"))
+
+    def modules(self) -> list[str]:
+        """Module names, by layer."""
+        return by_layer(self._steps_known)
+
+    def matrices(self, modules: Sequence[str], variants: Sequence[str]) -> dict[str, np.ndarray]:
+        """Mean updates of some modules; one dump is open at a time, and of it only these modules are read.
+
+        Raises:
+            ValueError: A dump is unreadable, lacks a module that others have, or holds it in another shape.
+        """
+        means: dict[str, RunningMean] = defaultdict(RunningMean)
+        for processes in self.files:
+            within: dict[str, RunningMean] = defaultdict(RunningMean)
+            for path in processes:
+                entries = self._entries(path)
+                for module in (module for module in modules if module in entries):
+                    for variant in variants:
+                        _add(within[f"{module}/{variant}"], entries[module].update(variant), f"{path}: {module}")
+            for module in modules:
+                if f"{module}/{variants[0]}" not in within:
+                    raise ValueError(
+                        f"{processes[0]}: no moments of {module}, which other checkpoints hold; leave this one out of the folder"
+                    )
+            for name, mean in within.items():
+                _add(means[name], mean.value, f"{processes[0]}: {name.split('/')[0]}")
+        return {name: mean.value for name, mean in means.items()}
+
+    @cached_property
+    def _steps_known(self) -> dict[str, bool]:
+        """Modules of the first checkpoint, all processes together, and whether it states their step."""
+        return {module: entry.step is not None for path in self.files[0] for module, entry in self._entries(path).items()}
+
+    def _entries(self, path: Path) -> dict[str, Entry]:
+        content = load_pickled(path)
+        if isinstance(content, dict) and isinstance(content.get("state"), dict) and isinstance(content.get("param_groups"), list):
+            found = self._of_trainer(content, path)
+        else:
+            named = content if isinstance(content, dict) else {}
+            found = {module: (state, {}) for name, state in named.items() if (module := short_name(str(name))) and isinstance(state, dict)}
+        if not found:
+            raise ValueError(
+                f"{path}: no moments of a LoRA matrix on q, k or v; expected a Trainer's optimizer.pt, or a dict of parameter name -> "
+                "{exp_avg, exp_avg_sq, step, epsilon}"
+            )
+        return {module: self._entry(state, group, f"{path}: {module}") for module, (state, group) in found.items()}
+
+    def _of_trainer(self, content: dict[str, Any], path: Path) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+        """Module -> (state, its group) of a Trainer's optimizer.pt."""
+        states, groups = content["state"], content["param_groups"]
+        named = {number: name for group in groups for number, name in zip(group["params"], group.get("param_names", ()), strict=False)}
+        file = self.names or name_map_beside(path)
+        if file is not None or named:
+            modules = to_modules(read_name_map(file) if file is not None else named)
+        else:
+            shapes = {number: tuple(state["exp_avg"].shape) for number, state in states.items() if "exp_avg" in state}
+            modules = order_from_adapter(path, [group["params"] for group in groups], shapes)
+        group_of = {number: group for group in groups for number in group["params"]}
+        return {module: (states[number], group_of[number]) for number, module in modules.items() if number in states}
+
+    def _entry(self, state: dict[str, Any], group: dict[str, Any], where: str) -> Entry:
+        if not all(isinstance(state.get(key), torch.Tensor) for key in ("exp_avg", "exp_avg_sq")):
+            raise ValueError(
+                f"{where} has {', '.join(map(str, state)) or 'no state'}; expected exp_avg and exp_avg_sq, as AdamW in full precision keeps"
+            )
+        if state["exp_avg"].shape != state["exp_avg_sq"].shape or state["exp_avg"].ndim != 2:
+            shapes = " and ".join(str(tuple(state[key].shape)) for key in ("exp_avg", "exp_avg_sq"))
+            raise ValueError(f"{where}: moments of shapes {shapes}; expected one matrix shape")
+        eps = float(state.get("epsilon", state.get("eps", group.get("eps", self.eps))))
+        beta1, beta2 = group.get("betas", self.betas)
+        step = state.get("step")
+        return Entry(state["exp_avg"], state["exp_avg_sq"], eps, (float(beta1), float(beta2)), None if step is None else int(step))
+
+
+def load_pickled(path: Path) -> Any:
+    """Content of a `torch.save` file that holds tensors and plain values; any other object is refused and not made.
+
+    Raises:
+        ValueError: The file is missing or unreadable, or holds something else.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: optimiser dump not found; correct the path") from None
+    except Exception as error:  # torch raises UnpicklingError, EOFError, RuntimeError, ...; all mean a file that will not be used
+        raise ValueError(
+            f"{path}: not a dump of tensors and plain values ({type(error).__name__}); nothing in it was run. "
+            "Save the optimiser's state_dict with torch.save, without other objects"
+        ) from error
+
+
+def _add(mean: RunningMean, update: np.ndarray, where: str) -> None:
+    if mean.total is not None and mean.total.shape != update.shape:
+        raise ValueError(
+            f"{where} is {update.shape}, in another dump {mean.total.shape}: of another run, or parts of a sharded optimiser; "
+            "gather those before saving"
+        )
+    mean.add(update)

@@ -1,0 +1,112 @@
+"""Exit cards, `risk/<dataset>-<seq_len>-<rule>.json`: a setting of an exit rule, the guarantee it carries, what it was made with."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tracedlm.records.atomic import write_text
+from tracedlm.records.manifest import fingerprint
+from tracedlm.records.metrics import read_json
+from tracedlm.records.rrm import Rrm
+
+FORMAT = "tracedlm exit card 1"
+
+
+@dataclass(frozen=True)
+class ExitCard:
+    """What `generate(..., exit=card)` needs, and what a reader needs to trust it.
+
+    Attributes:
+        rule: Exit rule.
+        settings: All its settings; None where none is valid: decode in full.
+        label: Rule and settings, to be shown; None likewise.
+        reason: Why there is none; "" otherwise.
+        guarantee: What is promised of new samples like those it was made from, in words.
+        epsilon, eta, method: Risk allowed, probability with which it may be exceeded, and how it was controlled (`theory.risk`).
+        loss: What counts as a loss of one sample: `answer_flip` or `lost_answer`, against full decoding.
+        n: Validation samples.
+        dataset: Task whose problems those were.
+        decoding: Arguments of `generate` that it holds for: gen_length, block_length, steps, schedule and others.
+        model, adapter, map: Digests of the checkpoint's files (its name, if it is not on disk), of the adapter's, and of the map.
+        tried: The settings tried, in their order: settings, risk, p_value (null with `crc`), valid, forwards.
+        full_forwards: Mean forwards of full decoding on validation.
+        test: Realised on test: n, losses, risk with its exact 95 % interval low and high, forwards, full_forwards; None without settings.
+        code: Digest of the code that made it.
+    """
+
+    rule: str
+    settings: dict[str, Any] | None
+    label: str | None
+    reason: str
+    guarantee: str
+    epsilon: float
+    eta: float
+    method: str
+    loss: str
+    n: int
+    dataset: str
+    decoding: dict[str, Any]
+    model: str
+    adapter: str
+    map: str
+    tried: list[dict[str, Any]]
+    full_forwards: float
+    test: dict[str, Any] | None
+    code: str
+
+    def write(self, path: str | Path) -> None:
+        """Write to JSON."""
+        write_text(path, json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: str | Path) -> "ExitCard":
+        """Read and check.
+
+        Raises:
+            ValueError: The file is missing, unreadable or not a card.
+        """
+        record = read_json(path, tuple(cls.__annotations__))
+        if record.get("format") != FORMAT:
+            raise ValueError(f"{path}: not an exit card (format {record.get('format')!r}, expected {FORMAT!r}); rule risk writes one")
+        record["decoding"] = {name: tuple(value) if isinstance(value, list) else value for name, value in record["decoding"].items()}
+        return cls(**{name: record[name] for name in cls.__annotations__})
+
+    def check_adapter(self, folder: str | Path | None) -> None:
+        """Refuse another adapter than the card's.
+
+        Raises:
+            ValueError: It is another one, or none.
+        """
+        found = None if folder is None else adapter_digest(folder)
+        if found != self.adapter:
+            raise ValueError(
+                f"this exit card was made with another adapter ({self.adapter}, got {found or 'none'}); pass the one beside the card"
+            )
+
+
+def files_digest(files: Iterable[str | Path]) -> str:
+    """Digest of files' names and contents, of any size."""
+    digests = {}
+    for file in map(Path, files):
+        with file.open("rb") as content:
+            digests[file.name] = hashlib.file_digest(content, "sha256").hexdigest()
+    return fingerprint(**digests)
+
+
+def adapter_digest(folder: str | Path) -> str:
+    """Digest of an adapter's settings and weights."""
+    return files_digest(sorted(file for file in Path(folder).glob("*") if file.suffix in (".json", ".safetensors")))
+
+
+def map_digest(*maps: Rrm) -> str:
+    """Digest of what a rule reads: the maps' vectors and subspaces, and the modules they belong to."""
+    digest = hashlib.sha256()
+    for rrm in maps:
+        digest.update(repr((rrm.layer, rrm.projection, rrm.matrix, rrm.subspace.shape)).encode())
+        digest.update(np.ascontiguousarray(rrm.u).tobytes() + np.ascontiguousarray(rrm.subspace).tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,73 @@
+"""Which of an optimiser's numbered parameters is which LoRA matrix: from a name map, or from the adapter saved beside the dump."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from tracedlm.records.adapter import ADAPTER_FILE, Adapter
+from tracedlm.records.lora_names import short_name
+
+REMEDY = "pass names=FILE, a JSON list of parameter names in the optimiser's order (or kind='snapshots' for a map from the adapters)"
+
+
+def name_map_beside(dump: Path) -> Path | None:
+    """A JSON file with `name` in its own name, in the dump's folder or the one above; None where there is none."""
+    found = [file for folder in (dump.parent, dump.parent.parent) for file in sorted(folder.glob("*name*.json"))]
+    return found[0] if found else None
+
+
+def read_name_map(path: Path) -> dict[int, str]:
+    """Number -> parameter name, from a JSON list in the optimiser's order, `{name: number}` or `{number: name}`.
+
+    Raises:
+        ValueError: The file is missing or something else.
+    """
+    try:
+        raw = json.loads(path.read_text())
+        pairs = list(enumerate(raw) if isinstance(raw, list) else raw.items())
+        if isinstance(raw, dict) and all(isinstance(value, int) for value in raw.values()):
+            pairs = [(number, name) for name, number in pairs]
+        return {int(number): str(name) for number, name in pairs}
+    except FileNotFoundError:
+        raise ValueError(f"{path}: name map not found; correct names=...") from None
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"{path}: not a name map ({error}); expected a JSON list of parameter names, {{name: number}} or {{number: name}}"
+        ) from error
+
+
+def order_from_adapter(dump: Path, groups: Sequence[Sequence[int]], shapes: dict[int, tuple[int, ...]]) -> dict[int, str]:
+    """Number -> module from the adapter beside a Trainer's dump, where that leaves no choice.
+
+    A Trainer numbers trainable parameters in the order of the model's definition; every model we read defines q, k, v in this order
+    in each block, and PEFT LoRA's A before its B. So the order is known if nothing but these was trained, and every shape must fit.
+
+    Args:
+        dump: The `optimizer.pt`.
+        groups: Parameter numbers of each group of the optimiser.
+        shapes: Shape of each parameter that has moments.
+
+    Raises:
+        ValueError: There is no adapter, or it leaves a choice; the message asks for the name map.
+    """
+    if not (dump.parent / ADAPTER_FILE).exists():
+        raise ValueError(f"{dump}: numbers its parameters, and neither a *name*.json nor {ADAPTER_FILE} beside it names them; {REMEDY}")
+    adapter = Adapter(dump.parent)
+    order = sorted(adapter.modules(), key=lambda name: (int(name.split(".")[0]), "qkv".index(name.split(".")[1]), name[-1]))
+    filled = [numbers for numbers in groups if numbers]
+    if adapter.others or len(filled) != 1 or len(filled[0]) != len(order):
+        raise ValueError(
+            f"{dump}: {sum(map(len, filled))} parameters in {len(filled)} groups do not follow from the adapter's {len(order)} matrices of "
+            f"q, k and v and {len(adapter.others)} others; {REMEDY}"
+        )
+    for number, module in zip(filled[0], order, strict=True):
+        if number in shapes and shapes[number] != adapter.shape(module):
+            raise ValueError(
+                f"{dump}: parameter {number} has shape {shapes[number]}, the adapter's {module} {adapter.shape(module)}; {REMEDY}"
+            )
+    return dict(zip(filled[0], order, strict=True))
+
+
+def to_modules(names: dict[int, str]) -> dict[int, str]:
+    """Number -> module name, of the parameters that are LoRA matrices of q, k or v."""
+    return {number: module for number, name in names.items() if (module := short_name(name)) is not None}

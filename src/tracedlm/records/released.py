@@ -1,0 +1,147 @@
+"""What other projects release: generations and early-exit steps in EDIT's and d1's layout, and EDIT's settings.
+
+A folder of one set-up holds, for each device k, `<set-up>_<k>_generations.json` (texts, questions, gold answers) and, in EDIT's,
+`<set-up>_early_exit_steps_device-<k>.csv`: one row a sample, `Block_i` = forwards spent in block i, the last row their means.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+SETUP = ("gen_length", "diffusion_steps", "block_length")
+ITEM = ("question", "generations", "ground_truth")
+
+
+@dataclass(frozen=True)
+class Released:
+    """Generations of one set-up, device after device.
+
+    Attributes:
+        gen_length: Tokens of the canvas.
+        steps: Forwards of the full schedule, all blocks together.
+        block_length: Tokens of a block, as the file says; EDIT's settings may say otherwise of all but the first.
+        items: One mapping a sample: `question`, `generations` (the response), `ground_truth`.
+        block_steps: int [n, blocks] forwards spent in each block; None where the folder has no step files.
+    """
+
+    gen_length: int
+    steps: int
+    block_length: int
+    items: list[dict[str, Any]]
+    block_steps: np.ndarray | None
+
+
+class Block(NamedTuple):
+    """A block of EDIT's schedule: tokens, steps, and the centre and width of the Gaussian as fractions of the block."""
+
+    tokens: int
+    steps: int
+    center: float
+    width: float
+
+
+def read_released(folder: str | Path) -> Released:
+    """Read a folder of one set-up.
+
+    Raises:
+        ValueError: There are no generations in the folder, a file is unreadable or of another form, the files belong to several
+            set-ups, or a device has as many rows of steps as it has no generations.
+    """
+    folder = Path(folder)
+    files = sorted(folder.glob("*_generations.json"), key=_device)
+    if not files:
+        below = sorted({str(path.parent) for path in folder.rglob("*_generations.json")}) if folder.is_dir() else []
+        hint = f"; there are in {', '.join(below[:6])}" if below else f"; {folder} does not exist" if not folder.exists() else ""
+        raise ValueError(f"{folder}: no file named *_generations.json{hint}")
+    records = [_read_json(path, (*SETUP, "generations")) for path in files]
+    setups = {tuple(record[key] for key in SETUP) for record in records}
+    if len(setups) > 1:
+        raise ValueError(f"{folder}: generations of {len(setups)} set-ups ({', '.join(SETUP)} = {sorted(setups)}); one folder for each")
+    items = [_checked(item, path, n) for path, record in zip(files, records, strict=True) for n, item in enumerate(record["generations"])]
+    counts = {_device(path): len(record["generations"]) for path, record in zip(files, records, strict=True)}
+    gen_length, steps, block_length = setups.pop()
+    return Released(gen_length, steps, block_length, items, _read_steps(folder, counts))
+
+
+def read_settings(path: str | Path, gen_length: int, steps: int) -> list[Block]:
+    """Blocks of one of EDIT's released settings files, on a canvas of `gen_length` tokens and a budget of `steps` forwards.
+
+    The first block has its own length and that length's share of the steps; the others share the rest evenly.
+
+    Raises:
+        ValueError: The file is unreadable or lacks a key, or its blocks do not fit the canvas.
+    """
+    record = _read_json(Path(path), ("first_block_length", "num_blocks", "token_schedule"))
+    first, blocks, schedule = record["first_block_length"], record["num_blocks"], record["token_schedule"]
+    if len(schedule) != blocks or gen_length % first or not 0 < first <= gen_length:
+        raise ValueError(f"{path}: {len(schedule)} settings for {blocks} blocks, the first of {first} tokens; the canvas has {gen_length}")
+    first_steps = steps // (gen_length // first)
+    lengths = [first] + [(gen_length - first) // (blocks - 1)] * (blocks - 1)
+    budgets = [first_steps] + [(steps - first_steps) // (blocks - 1)] * (blocks - 1)
+    if sum(lengths) != gen_length:
+        raise ValueError(f"{path}: blocks of {lengths} tokens do not add up to {gen_length}")
+    return [
+        Block(length, budget, 1 / entry["center"], 1 / entry["std"])
+        for length, budget, entry in zip(lengths, budgets, schedule, strict=True)
+    ]
+
+
+def _read_steps(folder: Path, counts: dict[int, int]) -> np.ndarray | None:
+    """Forwards per sample and block, in the order of the devices; None without step files."""
+    files = {_device(path): path for path in folder.glob("*_early_exit_steps_device-*.csv")}
+    if not files:
+        return None
+    if files.keys() != counts.keys():
+        raise ValueError(f"{folder}: generations of devices {sorted(counts)}, but steps of devices {sorted(files)}")
+    tables = []
+    for device, n in sorted(counts.items()):
+        with files[device].open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if str(row.get("")).startswith("Sample_")]
+        if len(rows) != n:
+            raise ValueError(f"{files[device]}: steps of {len(rows)} samples, but that device has {n} generations")
+        tables.append([_forwards(row, files[device]) for row in rows])
+    if len(widths := {len(row) for table in tables for row in table}) > 1:
+        raise ValueError(f"{folder}: step files with {sorted(widths)} blocks; one folder for each set-up")
+    return np.array([row for table in tables for row in table], dtype=int)
+
+
+def _forwards(row: dict[str, str], path: Path) -> list[int]:
+    blocks = [(name, value) for name, value in row.items() if name and name.startswith("Block_")]
+    try:
+        values = [float(value) for _, value in blocks]
+    except (TypeError, ValueError):
+        raise ValueError(f"{path}, row {row['']}: a block's forwards are no number") from None
+    if not blocks or any(value != int(value) or value < 0 for value in values):
+        raise ValueError(f"{path}, row {row['']}: expected whole numbers of forwards in Block_1, Block_2, .., got {dict(blocks)}")
+    return [int(value) for value in values]
+
+
+def _checked(item: Any, path: Path, n: int) -> dict[str, Any]:
+    if not isinstance(item, dict) or any(key not in item for key in ITEM) or not isinstance(item["generations"], str):
+        raise ValueError(f"{path}, generation {n + 1}: expected the fields {', '.join(ITEM)}")
+    return item
+
+
+def _read_json(path: Path, keys: Iterable[str]) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: not readable as JSON ({error})") from error
+    missing = [key for key in keys if not isinstance(record, dict) or key not in record]
+    if missing:
+        raise ValueError(f"{path}: lacks {', '.join(missing)}; expected a file as EDIT releases it")
+    return record
+
+
+def _device(path: Path) -> int:
+    """Number of the device in a file's name."""
+    match = re.search(r"_(\d+)_generations\.json$|_device-(\d+)\.csv$", path.name)
+    if match is None:
+        raise ValueError(f"{path}: the name does not end in _<device>_generations.json")
+    return int(match[1] or match[2])

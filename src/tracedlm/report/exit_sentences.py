@@ -1,0 +1,152 @@
+"""What the tables of exits show, in sentences: savings, verdicts at equal cost, curves, settings carried over, time. Negatives included."""
+
+from typing import Any
+
+from tracedlm.report.equal_cost import BASELINES, UNRESOLVED
+from tracedlm.report.exit_tables import PAPERS, first_of_rule
+from tracedlm.report.layout import Row, number
+
+Tables = dict[str, list[Row]]
+
+ALTERNATIVES = {
+    "truncate": "simply taking fewer fixed steps (truncate, at the same mean forwards)",
+    "random": "stopping at random steps (random, at the same mean forwards)",
+}
+CARRIED = {"difference": "points", "forwards_difference": "signed"}
+VERBS = {"better": "is better than", "worse": "is worse than", UNRESOLVED: "shows no difference to"}
+
+
+def place(row: Row) -> str:
+    """A row's set."""
+    return f"{row['dataset']} at {row['seq_len']} tokens"
+
+
+def listed(items: list[str]) -> str:
+    """Items with commas and a final `and`."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def saving(tables: Tables) -> str:
+    """Forwards saved by the papers' rules, and the accuracy this costs."""
+    parts = []
+    sets = {place(row): [other for other in tables["efficiency"] if place(other) == place(row)] for row in tables["efficiency"]}
+    for where, rows in sets.items():
+        full = rows[0]
+        said = [
+            f"full decoding solves {number(full['accuracy_full'], 'percent')} % of {full['n']} problems in {full['full_steps']} forwards"
+        ]
+        said += [_stop(row) for row in rows if row["forwards"] is not None]
+        parts.append(f"On {where}, {'; '.join(said)}.")
+    unsolved = [where for where, rows in sets.items() if not rows[0]["accuracy_full"]]
+    if unsolved:
+        parts.append(f"Where full decoding solves none ({listed(unsolved)}), accuracy cannot tell exit rules apart.")
+    return " ".join(parts)
+
+
+def _stop(row: Row) -> str:
+    gap, low, high = (number(row[key], "points") for key in ("difference", "difference_low", "difference_high"))
+    return (
+        f"{row['rule']} stops after {number(row['forwards'], 'one')} ({number(row['reduction'], 'percent')} % fewer) and solves "
+        f"{number(row['accuracy_rule'], 'percent')} %, a difference of {gap} points (95 % interval {low} to {high})"
+    )
+
+
+def verdicts(tables: Tables) -> str:
+    """The papers' rules one by one against the baselines at equal forwards; the other rules in sum."""
+    rows = [row for row in tables["equal_cost"] if first_of_rule(row)]
+    sentences = [
+        sentence
+        for rule in PAPERS
+        for baseline in BASELINES
+        for sentence in _verdicts_of(rule, baseline, [row for row in rows if row["rule"] == rule])
+    ]
+    others = [row for row in rows if row["rule"] not in PAPERS]
+    sentences += [_summed(baseline, others) for baseline in BASELINES]
+    made = sum(row[f"{baseline}_verdict"] is not None for row in rows for baseline in BASELINES)
+    if made:
+        sentences.append(
+            f"None of these {made} comparisons is corrected for their number: where nothing differs, up to one in twenty is resolved "
+            "by chance."
+        )
+    return " ".join(filter(None, sentences))
+
+
+def _verdicts_of(rule: str, baseline: str, rows: list[Row]) -> list[str]:
+    groups = {verdict: [row for row in rows if row[f"{baseline}_verdict"] == verdict] for verdict in VERBS}
+    said = [
+        f"The exit rule {rule} {VERBS[verdict]} {ALTERNATIVES[baseline]} on "
+        f"{listed([f'{place(row)} ({_against(row, baseline)})' for row in found])}."
+        for verdict, found in groups.items()
+        if found
+    ]
+    unmatched = [place(row) for row in rows if row[f"{baseline}_verdict"] is None]
+    return said + ([f"No run of {baseline} is as expensive as {rule} on {listed(unmatched)}."] if unmatched else [])
+
+
+def _against(row: Any, baseline: str) -> str:
+    gap, low, high = (number(row[f"{baseline}_{key}"], "points") for key in ("difference", "low", "high"))
+    return f"{gap} points, {low} to {high}, McNemar p = {number(row[f'{baseline}_p'], 'p')}".replace("= <", "< ")
+
+
+def _summed(baseline: str, rows: list[Row]) -> str:
+    compared = [row for row in rows if row[f"{baseline}_verdict"] is not None]
+    if not compared:
+        return ""
+    parts = []
+    for verdict in ("better", "worse"):
+        found = [f"{row['rule']} on {place(row)}" for row in compared if row[f"{baseline}_verdict"] == verdict]
+        parts.append(f"{len(found)} {'is' if len(found) == 1 else 'are'} {verdict}" + (f" ({listed(found)})" if found else ""))
+    which = f"{len(compared)} comparisons of the other rules with {baseline} at equal forwards"
+    return f"Of {which}, {listed(parts)}; the rest show no difference."
+
+
+def curves(tables: Tables) -> str:
+    """Whose area under the accuracy-parallelism curve differs from truncate's."""
+    rows: list[Any] = [row for row in tables["parallelism"] if row["difference"] is not None and row["rule"] not in BASELINES]
+    if not rows:
+        return ""
+    above = [f"{row['rule']} on {place(row)}" for row in rows if row["difference_low"] > 0]
+    below = [f"{row['rule']} on {place(row)}" for row in rows if row["difference_high"] < 0]
+    found = [f"larger than truncate's for {listed(above)}"] if above else []
+    found += [f"smaller for {listed(below)}" if above else f"smaller than truncate's for {listed(below)}"] if below else []
+    found += [f"not told apart from truncate's for {rest} of {len(rows)}"] if (rest := len(rows) - len(above) - len(below)) else []
+    return f"Over the tokens per forward that a rule shares with truncate, the area under its accuracy curve is {listed(found)}."
+
+
+def carried(tables: Tables) -> str:
+    """How decided the choices on validation were, and what is lost where they are carried to another dataset."""
+    chosen: list[Any] = [row for row in tables["hyperparameters"] if row["parameter"] == "as good"]
+    sentences = []
+    for rule in dict.fromkeys(row["rule"] for row in chosen):
+        sets = [row for row in chosen if row["rule"] == rule]
+        ties = [row["value"] for row in sets if row["value"] > 1]
+        if ties:
+            many = _spread(ties, "count")
+            sentences.append(
+                f"Validation does not tell the best settings of {rule} apart on {len(ties)} of {len(sets)} sets ({many} are as good)."
+            )
+    rows: list[Any] = [row for row in tables["transfer"] if row["difference"] is not None]
+    if rows:
+        resolved = sum(row["verdict"] != UNRESOLVED for row in rows)
+        points, forwards = (_spread([row[of] for row in rows], kind) for of, kind in CARRIED.items())
+        sentences.append(
+            f"With the settings chosen on another dataset, accuracy changes by {points} points and forwards by {forwards} against a "
+            f"dataset's own choice; {resolved} of {len(rows)} changes of accuracy are resolved."
+        )
+    return " ".join(sentences)
+
+
+def times(tables: Tables) -> str:
+    """Forwards saved beside time saved, for the papers' rules."""
+    rows: list[Any] = [row for row in tables["latency"] if row["run"] == 1 and row["rule"] in PAPERS and row["time_saved"] is not None]
+    saved = []
+    for rule in dict.fromkeys(row["rule"] for row in rows):
+        forwards, time = (_spread([row[of] for row in rows if row["rule"] == rule], "percent") for of in ("forwards_saved", "time_saved"))
+        saved.append(f"{rule} saves {forwards} % of the forwards and {time} % of the time")
+    return f"Measured on this machine, {listed(saved)}." if saved else ""
+
+
+def _spread(values: list[float], kind: str) -> str:
+    """Smallest to largest."""
+    low, high = number(min(values), kind), number(max(values), kind)
+    return low if low == high else f"{low} to {high}"

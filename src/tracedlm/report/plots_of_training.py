@@ -1,0 +1,57 @@
+"""Pseudo-gradients of decoding beside the gradients of fine-tuning (EDIT Figures 1 and 7 to 11)."""
+
+from typing import Any
+
+import pyarrow as pa
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from tracedlm.report.layout import Row
+
+ACROSS = 4
+"""Blocks side by side; more go below."""
+
+CURVE, BAND, SETTLED = "#2b5d8a", "#f1d9a8", "#e8b400"
+
+
+def pseudo_gradient_rows(table: pa.Table, summary: dict[str, Any]) -> list[Row]:
+    """One row per sample, block and step: the pseudo-gradient of the summary's module, the band, and where the block settled."""
+    band, steps = summary["bands"][summary["module"]], summary["steps"]
+    settled = {(row["sample_id"], row["block"]): row["step"] for row in steps if row["module"] == summary["module"]}
+    fixed: Row = {"sft_mean": band["mean"], "band_low": band["low"], "band_high": band["high"]}
+    rows = [row for row in table.to_pylist() if row["module"] == summary["module"]]
+    return [
+        {**row, **fixed, "convergence_step": settled[row["sample_id"], row["block"]]}
+        for row in sorted(rows, key=lambda row: (row["block"], row["sample_id"], row["block_step"]))
+    ]
+
+
+def draw_pseudo_gradients(rows: list[Any]) -> Figure:
+    """One panel per block: a curve per sample, the band of fine-tuning, a triangle where a curve has entered it for good."""
+    blocks = list(dict.fromkeys(row["block"] for row in rows))
+    down, across = -(-len(blocks) // ACROSS), min(ACROSS, len(blocks))
+    figure = Figure(figsize=(1.2 + 2.4 * across, 0.8 + 2.4 * down), layout="constrained")
+    grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
+    for unused in grid.flat[len(blocks) :]:
+        unused.set_axis_off()
+    for axes, block in zip(grid.flat, blocks, strict=False):
+        own = [row for row in rows if row["block"] == block]
+        axes.set_yscale("log")
+        axes.axhspan(max(own[0]["band_low"], 1e-300), own[0]["band_high"], color=BAND, alpha=0.6, linewidth=0, label="band of fine-tuning")
+        axes.axhline(own[0]["sft_mean"], color="#7a6a3a", linestyle="--", linewidth=1, label="mean of fine-tuning")
+        for sample in dict.fromkeys(row["sample_id"] for row in own):
+            curve = [row for row in own if row["sample_id"] == sample]
+            axes.plot([row["block_step"] for row in curve], [row["rms"] or None for row in curve], color=CURVE, alpha=0.7, linewidth=1.1)
+            at = [row for row in curve if row["block_step"] == row["convergence_step"]]
+            axes.plot([row["block_step"] for row in at], [row["rms"] for row in at], "v", color=SETTLED, markeredgecolor="black", zorder=4)
+        axes.set_title(f"block {block + 1}")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    seen = [value for row in rows for value in (row["rms"], row["sft_mean"]) if value > 0]
+    grid[0, 0].set_ylim(min(seen) / 3, max([*seen, rows[0]["band_high"]]) * 3)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("RMS of the gradient")
+    for axes in grid[-1]:
+        axes.set_xlabel("step in the block")
+    handles = dict(zip(*reversed(grid[0, 0].get_legend_handles_labels()), strict=True))
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
+    return figure

@@ -1,0 +1,82 @@
+"""A set of prompts and a model, loaded once, on which any exit rule can be run: what the rules that compare exits share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from tracedlm.config import Decode, Exits
+from tracedlm.decode.plan import Plan
+from tracedlm.decode.settings import SETTINGS, ReadingKind, settings_of
+from tracedlm.decode.slot import Decoded
+from tracedlm.decode.step import Step
+from tracedlm.generation import decode_stream, encode, response_text
+from tracedlm.models.denoiser import load_denoiser
+from tracedlm.records.rrm import Rrm
+from tracedlm.stages.rrm import build_rrms
+from tracedlm.stages.trace import sample_row
+from tracedlm.tasks import get_task
+from tracedlm.theory.schedule import total_steps
+
+
+class Bench:
+    """One split of one dataset at one canvas length, ready to decode.
+
+    Attributes:
+        plan: The full decoding that rules cut short.
+        prompts, problems: In the order of the split.
+    """
+
+    def __init__(
+        self,
+        model: dict[str, Any],
+        adapter: Path,
+        maps: dict[str, Path],
+        activation: str,
+        dataset: str,
+        data_file: Path,
+        split: str,
+        seq_len: int,
+        decode: Decode,
+        exits: Exits,
+    ) -> None:
+        """`maps`: `q`, the map that rules read, and `moments`, from which `rank_softmax` reads every module."""
+        # The released rule reads LoRA's own output, which a merged model no longer has; one model for all rules keeps flips comparable.
+        ranks = any(SETTINGS[name].reading == "columns" for name in exits.rules)
+        merge = activation == "projection" and not ranks
+        self.denoiser = load_denoiser(**model, adapter=adapter, merge=merge)
+        self.task, self.activation = get_task(dataset), activation
+        self.how: dict[str, Any] = {"batch_size": decode.batch_size, "reuse": decode.reuse}
+        self.take(data_file, split)
+        blocks = exits.block_length or decode.block_length
+        self.plan = Plan(seq_len, blocks, total_steps(seq_len, decode.tokens_per_step), decode.schedule)
+        self.rrm = Rrm.read(maps["q"])
+        self.columns = build_rrms(maps["moments"], matrix="B", basis="columns") if ranks else []
+
+    def take(self, data_file: Path, split: str, samples: int | None = None) -> None:
+        """Turn to a split, or to the head of it."""
+        self.split, self.problems = split, self.task.read(data_file)[:samples]
+        self.prompts = encode(self.denoiser, [self.task.prompt(problem) for problem in self.problems])
+
+    def observed(self, reading: ReadingKind | None) -> dict[str, Any]:
+        """What a rule with this reading is given to observe: map or maps, and activation. Without one, what `rad` would read."""
+        if reading == "columns":
+            return {"rrm": self.columns, "activation": "lora_delta"}
+        return {"rrm": self.rrm, "activation": self.activation}
+
+    def run(self, name: str, settings: dict[str, Any], record: Callable[[Step], None] | None = None) -> list[Decoded]:
+        """Decode every prompt with a rule; samples in order. A recorder also sees what is read where the rule reads nothing."""
+        checked = settings_of(name, **settings)
+        observed = self.observed(checked.reading) if checked.reading or record else {}
+        stream = decode_stream(self.denoiser, self.prompts, self.plan, name, **self.how, **observed, record=record, **settings)
+        title = f"{self.task.name} {self.plan.gen_length} {checked.label(name)}"
+        return sorted(tqdm(stream, total=len(self.prompts), desc=title, unit="sample"), key=lambda one: one.sample)
+
+    def rows(self, done: list[Decoded]) -> list[dict[str, Any]]:
+        """A row of the table `samples` for each sample."""
+        return [sample_row(self.denoiser, self.task, self.problems[one.sample], self.prompts[one.sample], one, self.split) for one in done]
+
+    def answers(self, done: list[Decoded]) -> list[str | None]:
+        """The extracted answer of each sample."""
+        return [self.task.score(self.problems[one.sample], response_text(self.denoiser, one)).answer for one in done]

@@ -1,0 +1,37 @@
+"""A folder is replaced whole: the old one until the new one is complete, and no leftovers."""
+
+import pytest
+
+from tracedlm.records.atomic import replacing_folder
+
+
+def names(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_a_folder_is_replaced_whole(tmp_path):
+    target = tmp_path / "adapter"
+    for number in (1, 2):
+        with replacing_folder(target) as new:
+            (new / f"weights-{number}").write_text(str(number))
+            assert not target.exists() or names(target) == ["weights-1"]
+    assert names(tmp_path) == ["adapter", "adapter/weights-2"]
+
+
+def test_a_failure_keeps_the_old_folder(tmp_path):
+    target = tmp_path / "adapter"
+    target.mkdir()
+    (target / "weights").touch()
+    with pytest.raises(KeyError), replacing_folder(target) as new:
+        (new / "half").touch()
+        raise KeyError
+    assert names(tmp_path) == ["adapter", "adapter/weights"]
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path):
+    for left in (".adapter.new.part", ".adapter.old.part"):
+        (tmp_path / left).mkdir()
+        (tmp_path / left / "half").touch()
+    with replacing_folder(tmp_path / "adapter") as new:
+        (new / "weights").touch()
+    assert names(tmp_path) == ["adapter", "adapter/weights"]

@@ -1,0 +1,256 @@
+"""Fine-tuning as the workflow runs it: what it publishes, and that no way of running it changes what is learnt."""
+
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate.state import AcceleratorState, DistributedType, GradientState, PartialState
+from safetensors.numpy import load_file
+from torch.distributed.tensor import DTensor
+from transformers import TrainerCallback
+
+from tracedlm.config import Sft
+from tracedlm.models import training
+from tracedlm.models.denoiser import load_denoiser
+from tracedlm.models.moment_recorder import MomentRecorder
+from tracedlm.records.metrics import GRADIENTS
+from tracedlm.records.moments import Moments
+from tracedlm.records.parquet import read_table
+from tracedlm.stages import sft, sft_worker
+from tracedlm.tasks import get_task
+
+SETTINGS = {
+    "rank": 2,
+    "alpha": 4,
+    "steps": 5,
+    "batch_size": 4,
+    "canvas": 192,
+    "checkpoint_every": 2,
+    "micro_batch": 2,
+    "learning_rate": 1e-3,
+}
+
+forked = pytest.mark.skipif(torch.accelerator.is_available(), reason="an accelerator cannot be used in a forked process")
+
+
+class Run:
+    """Arguments of one run in a folder of its own, and what came out of it."""
+
+    def __init__(self, checkpoint, files, folder):
+        self.out = {name: folder / name for name in ("adapter", "moments", "gradients", "manifest")}
+        self.scratch = folder / "work"
+        self.fixed = {"path": str(checkpoint), "device": "cpu"}, files
+
+    def train(self, **settings):
+        model, files = self.fixed
+        sft.train(model, Sft(**SETTINGS | settings), files, 0, 1, self.scratch, self.out)
+        return self
+
+    def results(self):
+        log = read_table(self.out["gradients"], GRADIENTS, "the gradient log").to_pylist()
+        return Moments.read(self.out["moments"]), load_file(self.out["adapter"] / "adapter_model.safetensors"), log
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder, task = tmp_path_factory.mktemp("data"), get_task("sudoku")
+    task.write(task.sample("train", 12, 0), folder / "train.txt")
+    return {"sudoku": folder / "train.txt"}
+
+
+@pytest.fixture
+def a_run(checkpoint, files, tmp_path):
+    return lambda name="run": Run(checkpoint, files, tmp_path / name)
+
+
+@pytest.fixture(scope="module")
+def whole(checkpoint, files, tmp_path_factory):
+    """An uninterrupted run."""
+    return Run(checkpoint, files, tmp_path_factory.mktemp("whole")).train()
+
+
+def same_bits(one, other):
+    (m, adapter, log), (n, adapter_, log_) = one.results(), other.results()
+    assert (m.steps, m.eps, m.betas) == (n.steps, n.eps, n.betas) and log == log_
+    for ours, theirs in ((m.mean_updates, n.mean_updates), (adapter, adapter_)):
+        assert ours.keys() == theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in ours)
+
+
+def close(one, other, tolerance):
+    """Equal up to rounding, which AdamW magnifies where a gradient is near zero: so by cosine, module by module."""
+    (m, adapter, log), (n, adapter_, log_) = one.results(), other.results()
+    for ours, theirs in ((m.mean_updates, n.mean_updates), (adapter, adapter_)):
+        for name, a in ours.items():
+            a, b = a.ravel().astype(float), theirs[name].ravel().astype(float)
+            assert a @ b / (np.linalg.norm(a) * np.linalg.norm(b)) == pytest.approx(1, abs=tolerance), name
+    np.testing.assert_allclose([row["rms"] for row in log], [row["rms"] for row in log_], rtol=tolerance)
+    np.testing.assert_allclose([row["loss"] for row in log], [row["loss"] for row in log_], rtol=tolerance)
+
+
+def test_a_run_publishes_adapter_moments_gradients_and_last_a_manifest(whole, checkpoint):
+    moments, adapter, log = whole.results()
+    assert moments.steps == 5 and len(moments.modules()) == 12 and len(log) == 5 * 12
+    assert any(np.abs(weight).max() > 0 for name, weight in adapter.items() if "lora_B" in name)
+    load_denoiser(checkpoint, whole.out["adapter"], device="cpu")
+    record = json.loads(whole.out["manifest"].read_text())
+    assert (record["stage"], record["steps"], record["examples"], record["corrupted"]) == ("sft", 5, 12, 0)
+    assert {path.name for path in whole.out["adapter"].parent.iterdir()} == set(whole.out)
+    others = [path for path in whole.out.values() if path != whole.out["manifest"]]
+    assert all(path.stat().st_mtime_ns <= whole.out["manifest"].stat().st_mtime_ns for path in others)
+
+
+class Killed(TrainerCallback):
+    """SIGKILL, from which no process can clean up."""
+
+    def __init__(self, where, step):
+        self.where, self.step = where, step
+
+    def _at(self, where, state):
+        if where == self.where and state.global_step == self.step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def on_substep_end(self, args, state, control, **_):
+        self._at("between forwards", state)
+
+    def on_save(self, args, state, control, **_):
+        self._at("while saving", state)
+
+
+def in_a_fork(target, *arguments):
+    process = multiprocessing.get_context("fork").Process(target=target, args=arguments)
+    process.start()
+    return process
+
+
+@forked
+@pytest.mark.parametrize(("where", "step", "kept"), [("between forwards", 3, [2]), ("while saving", 4, [2, 4])])
+def test_a_run_killed_at_any_step_and_started_again_gives_the_same_bits(whole, a_run, where, step, kept, monkeypatch):
+    run = a_run()
+
+    class Dying(training.DiffusionTrainer):
+        def __init__(self, *args, callbacks, **more):
+            # In front of the recorder, so that a checkpoint it dies in lacks the recorder's state.
+            super().__init__(*args, callbacks=[Killed(where, step), *callbacks], **more)
+
+    def die():
+        monkeypatch.setattr(sft, "DiffusionTrainer", Dying)
+        run.train()
+
+    process = in_a_fork(die)
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert not any(path.exists() for path in run.out.values())
+    (work,) = run.scratch.iterdir()
+    assert sorted(path.name for path in work.glob("checkpoint-*")) == [f"checkpoint-{number}" for number in kept]
+    same_bits(run.train(), whole)
+    assert not run.scratch.exists()
+
+
+def test_how_a_batch_is_split_into_forwards_changes_nothing_but_rounding(a_run):
+    settings = {"dropout": 0, "steps": 2}
+    close(a_run("whole").train(**settings, micro_batch=None), a_run("split").train(**settings, micro_batch=1), 1e-4)
+
+
+@forked
+@pytest.mark.parametrize("shard", [False, True], ids=["DDP", "FSDP2"])
+def test_two_processes_learn_what_one_does(a_run, shard, monkeypatch):
+    """Sharded states are gathered: the published files have the shapes and, up to rounding, the values of one process."""
+    settings = {"dropout": 0, "micro_batch": 1, "shard": shard, "processes": 2, "steps": 2}
+    run, port = a_run("two"), str(free_port())
+
+    class Watched(MomentRecorder):
+        def on_optimizer_step(self, *args, optimizer, **more):
+            assert all(isinstance(state["exp_avg"], DTensor) == shard for state in optimizer.state.values())
+            super().on_optimizer_step(*args, optimizer=optimizer, **more)
+
+    def rank(number):
+        os.environ.update(RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+        for state in (AcceleratorState, GradientState, PartialState):
+            state._shared_state.clear()
+        if shard:
+            monkeypatch.setattr(PartialState, "__init__", as_accelerators(PartialState.__init__))
+        monkeypatch.setattr(sft, "MomentRecorder", Watched)
+        run.train(**settings)
+
+    processes = [in_a_fork(rank, number) for number in range(2)]
+    for process in processes:
+        process.join(90)
+    assert [process.exitcode for process in processes] == [0, 0]
+    close(run, a_run("one").train(dropout=0, micro_batch=1, steps=2), 1e-3)
+
+
+def as_accelerators(init):
+    """accelerate shards on accelerators only; the tensors, their collectives and our code are the same on a CPU."""
+
+    def begin(self, *args, **more):
+        init(self, *args, **more)
+        if self._shared_state["distributed_type"] == DistributedType.MULTI_CPU:
+            self._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+
+    return begin
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_several_processes_are_launched_and_their_mistakes_are_reported(whole, a_run, monkeypatch):
+    run, started = a_run(), []
+
+    def launched(command, **_):
+        started.append(command)
+        return type("Done", (), {"returncode": sft_worker.main(Path(command[-1]))})
+
+    (model, files), settings = run.fixed, Sft(**SETTINGS, processes=2)
+    monkeypatch.setattr(sft.subprocess, "run", launched)
+    monkeypatch.setattr(sft_worker, "train", lambda *arguments: run.__setattr__("got", arguments))
+    sft.fine_tune(model, settings, files, 7, 4, run.scratch, run.out)
+    assert started[0][:4] == [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    assert started[0][4:7] == ["--nproc_per_node=2", "-m", "tracedlm.stages.sft_worker"]
+    assert run.got == (model, settings, files, 7, 2, run.scratch, run.out)
+    monkeypatch.setattr(sft_worker, "train", lambda *_: (_ for _ in ()).throw(ValueError("sft.canvas: too short")))
+    with pytest.raises(ValueError, match=r"sft\.canvas: too short"):
+        sft.fine_tune(model, settings, files, 7, 4, run.scratch, run.out)
+    monkeypatch.setattr(sft.subprocess, "run", lambda *_, **__: type("Done", (), {"returncode": -9}))
+    with pytest.raises(RuntimeError, match="2 processes ended with code -9"):
+        sft.fine_tune(model, settings, files, 7, 4, run.scratch, run.out)
+
+
+def test_more_processes_than_accelerators_are_refused(a_run, monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 1)
+    run = a_run()
+    model, files = {**run.fixed[0], "device": "auto"}, run.fixed[1]
+    with pytest.raises(ValueError, match=r"sft\.processes = 2: this machine has 1 accelerators"):
+        sft.fine_tune(model, Sft(**SETTINGS, processes=2), files, 0, 1, run.scratch, run.out)
+
+
+def test_sharding_on_a_cpu_is_refused(a_run):
+    run = a_run()
+    with pytest.raises(ValueError, match=r"sft\.shard: on a CPU accelerate copies the weights"):
+        sft.fine_tune(run.fixed[0], Sft(**SETTINGS, processes=2, shard=True), run.fixed[1], 0, 1, run.scratch, run.out)
+
+
+@pytest.mark.parametrize(("fp32_moments", "kept"), [(True, torch.float32), (False, torch.bfloat16)])
+def test_bfloat16_keeps_moments_in_float32_unless_told_not_to(a_run, fp32_moments, kept, monkeypatch):
+    seen = set()
+
+    class Watched(MomentRecorder):
+        def on_optimizer_step(self, args, state, control, model, optimizer, **more):
+            seen.update((weight.dtype, weight.requires_grad) for name, weight in model.named_parameters() if weight.ndim == 2)
+            seen.update((tensor.dtype, None) for state_of in optimizer.state.values() for tensor in (state_of["exp_avg"],))
+            super().on_optimizer_step(args, state, control, optimizer=optimizer, **more)
+
+    monkeypatch.setattr(sft, "MomentRecorder", Watched)
+    run = a_run().train(precision="bfloat16", fp32_moments=fp32_moments, steps=2, gradient_checkpointing=True)
+    assert seen == {(torch.bfloat16, False), (kept, True), (kept, None)}
+    assert all(update.dtype == np.float32 for update in Moments.read(run.out["moments"]).mean_updates.values())

@@ -1,0 +1,14 @@
+"""Rule `freezing`."""
+
+from pathlib import Path
+
+from tracedlm.config import Decode, Exits, FlipAudit
+from tracedlm.stages.job_log import logged
+
+with logged(snakemake.log[0]):
+    from tracedlm.stages.freezing import certify_freezing
+
+    p, i, w = snakemake.params, snakemake.input, snakemake.wildcards
+    where = (Path(i.adapter), {"q": Path(i.q), "moments": Path(i.moments)}, p.activation, w.dataset, Path(i.data), int(w.seq_len))
+    settings = (Decode(**p.decode), Exits(**p.exits), FlipAudit(**p.audit), p.tau)
+    certify_freezing(p.model, *where, *settings, p.seed, snakemake.threads, Path(snakemake.output[0]))
