@@ -125,7 +125,7 @@ def test_a_finished_study_has_nothing_left_to_do(study):
     ("section", "values", "stale", "fresh"),
     [
         ("certify", {"deltas": [1e-6, 1e-5]}, {"select", "certify"}, {"data", "sft", "rrm", "trace", "readout", "exits"}),
-        ("readout", {"tau": 0.5}, {"readout", "select", "certify", "exits"}, {"data", "sft", "rrm", "trace"}),
+        ("readout", {"tau": 0.5}, {"readout", "select", "certify"}, {"data", "sft", "rrm", "trace", "exits"}),
         ("exits", {"budgets": [0.25]}, {"exits"}, {"data", "sft", "rrm", "trace", "readout", "select", "certify"}),
         ("trace", {"refine_steps": 7}, {"trace", "readout", "select", "certify"}, {"data", "sft", "rrm", "exits"}),
         ("pretrain", {"steps": 10}, set(), {"data", "sft", "rrm", "trace", "readout", "select", "certify", "exits"}),
@@ -146,7 +146,9 @@ def test_running_a_job_again_gives_the_same_bytes(study):
     trace, certify = study / RESULTS / "traces/sudoku/64/test", study / RESULTS / "certify/sudoku/64/q"
     tables = {path.relative_to(trace): pq.read_table(path) for path in trace.rglob("*.parquet")}
     files = {**contents(certify, "*"), **{Path("readout"): (study / RESULTS / "readouts/sudoku/64/test/q.parquet").read_bytes()}}
-    snakemake(study, str(RESULTS / "certify/sudoku/64/q/summary.json"), "--forcerun", str(RESULTS / "traces/sudoku/64/test/manifest.json"))
+    snakemake(
+        study, str(RESULTS / "certify/sudoku/64/q/summary.json"), "--forcerun", str(RESULTS / "traces/sudoku/64/test/manifests/0.json")
+    )
     assert len(tables) == 3
     for path, before in tables.items():
         after = pq.read_table(trace / path)
@@ -183,5 +185,10 @@ def test_every_result_has_a_log_a_benchmark_and_a_manifest(study):
     made = study / RESULTS
     assert {path.name for path in (made / "logs").iterdir()} >= {"sft.log", "rrm.log", "select.log", "trace", "certify", "exits"}
     assert (made / "benchmarks/sft.jsonl").exists() and (made / "benchmarks/certify/sudoku-64.jsonl").exists()
-    for manifest in ("sft/manifest.json", "rrm/manifest.json", "traces/sudoku/64/test/manifest.json", "exits/countdown/64/manifest.json"):
+    for manifest in (
+        "sft/manifest.json",
+        "rrm/manifest.json",
+        "traces/sudoku/64/test/manifests/0.json",
+        "exits/countdown/64/manifest.json",
+    ):
         assert json.loads((made / manifest).read_text())["code"]
