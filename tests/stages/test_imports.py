@@ -18,6 +18,7 @@ ANALYSIS = [
     "stages.rrm",
     "stages.readout",
     "stages.certify",
+    "stages.convergence",
     "stages.select",
     "stages.job_log",
     "config",
