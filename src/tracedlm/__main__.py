@@ -1,4 +1,4 @@
-"""Commands, thin over the public functions: `python -m tracedlm generate|certify|rescore|rrm --help`."""
+"""Commands, thin over the public functions: `python -m tracedlm generate|certify|rescore|rrm|validate --help`."""
 
 import argparse
 import json
@@ -16,6 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _certify(commands.add_parser("certify", help="certify the samples of a readout table"))
     _rescore(commands.add_parser("rescore", help="mark released generations again and count their steps", **RESCORE_HELP))
     _rrm(commands.add_parser("rrm", help="make maps from what training left, or take over finished ones"))
+    _validate(commands.add_parser("validate", help="check that a trace set is whole and consistent"))
     options = parser.parse_args(arguments)
     try:
         options.run(options)
@@ -188,6 +189,20 @@ def _run_rrm(options: argparse.Namespace) -> None:
         path = options.folder / f"{rrm.projection if options.prep else rrm.module}.safetensors"
         rrm.write(path)
         print(path)
+
+
+def _validate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, help="trace set, e.g. results/tiny/traces/countdown/128/test")
+    parser.set_defaults(run=_run_validate)
+
+
+def _run_validate(options: argparse.Namespace) -> None:
+    from tracedlm.stages.trace_check import check_traces
+
+    problems = list(check_traces(options.folder))
+    if problems:
+        raise ValueError(f"{options.folder}: {len(problems)} problems\n" + "\n".join(f"  {problem}" for problem in problems))
+    print(f"{options.folder}: whole and consistent")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from conftest import write_adapter, write_checkpoint
+from tracedlm.__main__ import main
 from tracedlm.config import Decode, Trace
 from tracedlm.models.denoiser import load_denoiser
 from tracedlm.records import trace as tables
@@ -152,6 +153,12 @@ def blind(rows):
 def test_what_is_wrong_with_a_trace_set_is_named(whole, tmp_path, name, change, message):
     problems = list(check_traces(altered(whole, tmp_path, name, change)))
     assert problems and any(re.search(message, problem) for problem in problems), problems
+
+
+def test_the_command_says_whether_all_is_well(whole, tmp_path, capsys):
+    assert main(["validate", str(whole)]) == 0 and "whole and consistent" in capsys.readouterr().out
+    assert main(["validate", str(altered(whole, tmp_path, "steps", without_last_step))]) == 2
+    assert "sample 2: steps have gaps" in capsys.readouterr().err
 
 
 def test_a_folder_without_traces_is_refused(tmp_path):
