@@ -1,8 +1,6 @@
 """Fine-tuning as the workflow runs it: what it publishes, and that no way of running it changes what is learnt."""
 
 import json
-import multiprocessing
-import os
 import signal
 import socket
 import sys
@@ -11,13 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState, DistributedType, GradientState, PartialState
 from safetensors.numpy import load_file
-from torch.distributed.tensor import DTensor
-from transformers import TrainerCallback
 
+from sft_processes import exit_codes, start, train_as, train_until
 from tracedlm.config import Sft
-from tracedlm.models import training
 from tracedlm.models.denoiser import load_denoiser
 from tracedlm.models.moment_recorder import MomentRecorder
 from tracedlm.records.metrics import GRADIENTS
@@ -37,8 +32,6 @@ SETTINGS = {
     "learning_rate": 1e-3,
 }
 
-forked = pytest.mark.skipif(torch.accelerator.is_available(), reason="an accelerator cannot be used in a forked process")
-
 
 class Run:
     """Arguments of one run in a folder of its own, and what came out of it."""
@@ -48,9 +41,12 @@ class Run:
         self.scratch = folder / "work"
         self.fixed = {"path": str(checkpoint), "device": "cpu"}, files
 
-    def train(self, **settings):
+    def arguments(self, **settings):
         model, files = self.fixed
-        sft.train(model, Sft(**SETTINGS | settings), files, 0, 1, self.scratch, self.out)
+        return model, Sft(**SETTINGS | settings), files, 0, 1, self.scratch, self.out
+
+    def train(self, **settings):
+        sft.train(*self.arguments(**settings))
         return self
 
     def results(self):
@@ -106,46 +102,12 @@ def test_a_run_publishes_adapter_moments_gradients_and_last_a_manifest(whole, ch
     assert all(path.stat().st_mtime_ns <= whole.out["manifest"].stat().st_mtime_ns for path in others)
 
 
-class Killed(TrainerCallback):
-    """SIGKILL, from which no process can clean up."""
-
-    def __init__(self, where, step):
-        self.where, self.step = where, step
-
-    def _at(self, where, state):
-        if where == self.where and state.global_step == self.step:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def on_substep_end(self, args, state, control, **_):
-        self._at("between forwards", state)
-
-    def on_save(self, args, state, control, **_):
-        self._at("while saving", state)
-
-
-def in_a_fork(target, *arguments):
-    process = multiprocessing.get_context("fork").Process(target=target, args=arguments)
-    process.start()
-    return process
-
-
-@forked
 @pytest.mark.parametrize(("where", "step", "kept"), [("between forwards", 3, [2]), ("while saving", 4, [2, 4])])
-def test_a_run_killed_at_any_step_and_started_again_gives_the_same_bits(whole, a_run, where, step, kept, monkeypatch):
+def test_a_run_killed_at_any_step_and_started_again_gives_the_same_bits(whole, a_run, where, step, kept):
     run = a_run()
 
-    class Dying(training.DiffusionTrainer):
-        def __init__(self, *args, callbacks, **more):
-            # In front of the recorder, so that a checkpoint it dies in lacks the recorder's state.
-            super().__init__(*args, callbacks=[Killed(where, step), *callbacks], **more)
-
-    def die():
-        monkeypatch.setattr(sft, "DiffusionTrainer", Dying)
-        run.train()
-
-    process = in_a_fork(die)
-    process.join(60)
-    assert process.exitcode == -signal.SIGKILL
+    process = start(train_until, where, step, run.arguments())
+    assert exit_codes(process) == [-signal.SIGKILL]
     assert not any(path.exists() for path in run.out.values())
     (work,) = run.scratch.iterdir()
     assert sorted(path.name for path in work.glob("checkpoint-*")) == [f"checkpoint-{number}" for number in kept]
@@ -158,43 +120,15 @@ def test_how_a_batch_is_split_into_forwards_changes_nothing_but_rounding(a_run):
     close(a_run("whole").train(**settings, micro_batch=None), a_run("split").train(**settings, micro_batch=1), 1e-4)
 
 
-@forked
 @pytest.mark.parametrize("shard", [False, True], ids=["DDP", "FSDP2"])
-def test_two_processes_learn_what_one_does(a_run, shard, monkeypatch):
+def test_two_processes_learn_what_one_does(a_run, shard):
     """Sharded states are gathered: the published files have the shapes and, up to rounding, the values of one process."""
     settings = {"dropout": 0, "micro_batch": 1, "shard": shard, "processes": 2, "steps": 2}
     run, port = a_run("two"), str(free_port())
 
-    class Watched(MomentRecorder):
-        def on_optimizer_step(self, *args, optimizer, **more):
-            assert all(isinstance(state["exp_avg"], DTensor) == shard for state in optimizer.state.values())
-            super().on_optimizer_step(*args, optimizer=optimizer, **more)
-
-    def rank(number):
-        os.environ.update(RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
-        for state in (AcceleratorState, GradientState, PartialState):
-            state._shared_state.clear()
-        if shard:
-            monkeypatch.setattr(PartialState, "__init__", as_accelerators(PartialState.__init__))
-        monkeypatch.setattr(sft, "MomentRecorder", Watched)
-        run.train(**settings)
-
-    processes = [in_a_fork(rank, number) for number in range(2)]
-    for process in processes:
-        process.join(90)
-    assert [process.exitcode for process in processes] == [0, 0]
+    processes = [start(train_as, rank, port, shard, run.arguments(**settings)) for rank in range(2)]
+    assert exit_codes(*processes) == [0, 0]
     close(run, a_run("one").train(dropout=0, micro_batch=1, steps=2), 1e-3)
-
-
-def as_accelerators(init):
-    """accelerate shards on accelerators only; the tensors, their collectives and our code are the same on a CPU."""
-
-    def begin(self, *args, **more):
-        init(self, *args, **more)
-        if self._shared_state["distributed_type"] == DistributedType.MULTI_CPU:
-            self._shared_state["distributed_type"] = DistributedType.MULTI_GPU
-
-    return begin
 
 
 def free_port():

@@ -113,13 +113,13 @@ class Pretrain(Section):
     """How the shipped base model is trained; only `snakemake base_model` reads this."""
 
     start: str | None = Field(
-        default=None, description="Checkpoint to train further, with its tokenizer; the sizes below then do not apply"
+        default=None, description="Checkpoint to train further, with the tokenizer of these tasks; the sizes of the blocks are then its own"
     )
     hidden: Positive = Field(default=192, description="Model width")
     layers: Positive = Field(default=6, description="Transformer blocks")
     heads: Positive = Field(default=4, description="Attention heads")
     feed_forward: Positive = Field(default=416, description="Width of the feed-forward layers")
-    vocabulary: Positive = Field(default=320, description="Tokens of the tokenizer")
+    vocabulary: Positive = Field(default=512, description="Tokens of the tokenizer")
     steps: Positive = Field(default=7400, description="Optimiser steps")
     warmup: Share = Field(default=0.02, description="Share of steps in which the learning rate rises")
     decay: Share = Field(default=0.6, description="Share of steps, the last ones, in which the learning rate falls to zero")

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 LONGEST = 1024
@@ -29,3 +30,23 @@ def new_model(tokenizer: Any, hidden: int, feed_forward: int, layers: int, heads
         pad_token_id=tokenizer.pad_token_id,
     )
     return LlamaForCausalLM._from_config(config, attn_implementation=ATTENTION)
+
+
+@torch.no_grad()
+def retokenized(model: Any, old: Any, new: Any) -> Any:
+    """The model with another tokenizer: a token's embedding starts as the mean of the old embeddings of its pieces.
+
+    Args:
+        model: A causal language model with tied embeddings; changed in place.
+        old: Its tokenizer.
+        new: The tokenizer it shall have. Its special tokens, and those that both know, keep their embeddings.
+    """
+    pieces = [old(new.decode([token]), add_special_tokens=False)["input_ids"] for token in range(len(new))]
+    for token in range(len(new)):
+        name = new.convert_ids_to_tokens(token)
+        pieces[token] = [known] if (known := old.get_vocab().get(name)) is not None else pieces[token]
+    before = model.get_input_embeddings().weight.clone()
+    model.resize_token_embeddings(len(new), mean_resizing=False)
+    model.get_input_embeddings().weight.copy_(torch.stack([before[ids].mean(0) for ids in pieces]))
+    model.config.update({f"{kind}_token_id": getattr(new, f"{kind}_token_id") for kind in ("mask", "bos", "eos", "pad")})
+    return model

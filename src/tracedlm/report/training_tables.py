@@ -90,7 +90,7 @@ NOISE = Spec(
         Column("run", text("run"), numeric=False, merge=True),
         Column("corrupted, %", shows("share", "percent"), merge=True),
         *(_cosine(name) for name in PROJECTIONS),
-        Column("angle q, °", _angle),
+        Column("angle q, deg", _angle),
         *(Column(column.head, column.show, column.numeric) for column in SET),
         Column("D_t, nats", shows("kl", "small")),
         Column("forwards rad", shows("forwards", "one")),

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tracedlm.config import Pretrain
-from tracedlm.models.architecture import ATTENTION, new_model
+from tracedlm.models.architecture import ATTENTION, new_model, retokenized
 from tracedlm.models.denoiser import load_denoiser
 from tracedlm.models.optimizer import MuonWithAdamW
 from tracedlm.models.tokenizer import train_tokenizer
@@ -65,12 +65,12 @@ def pretrain(settings: Pretrain, datasets: list[str], seed: int, threads: int, w
 
 
 def _start(settings: Pretrain, tasks: list[GeneratedTask], seed: int) -> tuple[Any, Any]:
-    """Tokenizer and model to train: new ones, or a checkpoint's."""
+    """A tokenizer of these tasks, and the model to train: a new one, or a checkpoint's."""
+    tokenizer: Any = train_tokenizer(_corpus(tasks, seed), settings.vocabulary)
     if settings.start is not None:
         denoiser = load_denoiser(settings.start, dtype="float32", device="cpu")
         denoiser.model.set_attn_implementation(ATTENTION)
-        return denoiser.tokenizer, denoiser.model.requires_grad_(True).train()
-    tokenizer: Any = train_tokenizer(_corpus(tasks, seed), settings.vocabulary)
+        return tokenizer, retokenized(denoiser.model, denoiser.tokenizer, tokenizer).requires_grad_(True).train()
     torch.manual_seed(seed)
     return tokenizer, new_model(tokenizer, settings.hidden, settings.feed_forward, settings.layers, settings.heads)
 

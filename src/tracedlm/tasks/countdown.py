@@ -11,9 +11,6 @@ from tracedlm.tasks.arithmetic import ArithmeticRefused, digit_runs, evaluate, i
 from tracedlm.tasks.extract import answer_block, d1_boxed, last_boxed
 from tracedlm.tasks.task import GeneratedTask, Problem, Score, Scorer
 
-LARGEST_PRODUCT = 200
-"""The worked solutions multiply only up to here: larger products almost never lead to a target of at most 100."""
-
 ROOM_FOR_ANSWER = 30
 """Tokens a response needs besides its lines; in these lines a token is a character, or less."""
 
@@ -58,23 +55,18 @@ class Countdown(GeneratedTask):
         return f"Countdown: make {target} from {','.join(map(str, numbers))}."
 
     def solve(self, problem: Problem, length: int) -> str:
-        """Work forwards: what two numbers make, and what each of that makes with the third; then the line that makes the target.
+        """Work forwards: what two numbers make, and what that and the last one make; then the line that makes the target.
 
-        The sum and the difference of the first two numbers come first: if + and - alone reach the target, then from these.
-        Otherwise the row that reaches it follows. Further rows fill the room there is.
+        The sum and the difference of the first two come first; where neither leads to the target, a line that does follows.
+        The other pairs' sums and differences fill the room there is.
         """
         (a, b, c), target = _parse(problem)
-        rows = [row for pair in ((a, b, c), (a, c, b), (b, c, a)) for row in _rows(*pair, target)]
-        hit = next((row for row in rows[:2] if row.answer), None) or next((row for row in rows[2:] if row.answer), None)
-        if hit is None:
-            hit = _any_solution((a, b, c), target)
-        kept = rows[:2] if hit in rows[:2] else [*rows[:2], hit]
-        room = length - ROOM_FOR_ANSWER - len(hit.check) - sum(len(row.text) for row in kept)
-        for row in rows[2:]:
-            if row is not hit and (room := room - len(row.text)) >= 0:
-                kept.append(row)
-        lines = "".join(row.text for row in kept)
-        return f"<reasoning>\n{lines}{hit.check}</reasoning>\n<answer>\n\\boxed{{{hit.answer}}}\n</answer>"
+        rows = [row for pair in ((a, b, c), (a, c, b), (b, c, a)) for row in _rows(*pair)]
+        found = _sum_or_difference(rows[:2], target) or _any_solution((a, b, c), target)
+        lines = [row.text for row in rows[:2]] + [found.line]
+        room = length - ROOM_FOR_ANSWER - len(found.check) - sum(map(len, lines))
+        lines += [row.text for row in rows[2 : 2 + room // len(rows[0].text)]]
+        return f"<reasoning>\n{''.join(lines)}{found.check}</reasoning>\n<answer>\n\\boxed{{{found.answer}}}\n</answer>"
 
     def mark(self, problem: Problem, text: str, scorer: Scorer) -> Score:
         numbers, target = _parse(problem)
@@ -101,53 +93,72 @@ def _apply(a: int, operator: str, b: int) -> int | None:
     return {"+": a + b, "-": a - b, "*": a * b}[operator]
 
 
+def _wide(a: int, operator: str, b: int, result: int) -> str:
+    """A step in which every number takes three characters.
+
+    In steps as wide as their numbers, the place of a later word tells what will be chosen before anything is calculated,
+    and a denoiser, which writes down first what is most certain, commits itself to the likeliest choice (docs/log.md).
+    """
+    return f"{a:3}{operator}{b:3}={result:3}"
+
+
 class Row(NamedTuple):
-    """A line of reasoning; where it reaches the target, the step that does and the answer."""
+    """What two numbers make, and what that and the last one make."""
 
-    text: str
-    check: str = ""
-    answer: str = ""
+    x: int
+    operator: str
+    y: int
+    value: int
+    last: int
 
+    @property
+    def text(self) -> str:
+        r"""A line; all are equally long.
 
-def _rows(x: int, y: int, last: int, target: int) -> list[Row]:
-    """One row for each value that x and y make; it goes on with what that value makes with the last number."""
-    rows = []
-    for inner, value in _made(x, y):
-        finished = _made(value, last)
-        text = ",".join(f"{step}={result}" for step, result in [(inner, value), *finished]) + "\n"
-        check = next((step for step, result in finished if result == target), None)
-        if check is None:
-            rows.append(Row(text))
-        else:
-            operator = next(character for character in check if character in "+-*/")
-            answer = f"({inner}){operator}{last}" if value >= last else f"{last}{operator}({inner})"
-            rows.append(Row(text, f"{check}={target}\n", answer))
-    return rows
+        >>> Row(86, "+", 74, 160, 12).text
+        ' 86+ 74=160:+ 12=172,- 12=148\n'
+        """
+        sum_, difference = self.value + self.last, self.value - self.last
+        return f"{_wide(self.x, self.operator, self.y, self.value)}:+{self.last:3}={sum_:3},-{self.last:3}={difference:3}\n"
 
 
-def _made(x: int, y: int) -> list[tuple[str, int]]:
-    """What two numbers make, larger number first: the step as text, and its value."""
+class Solution(NamedTuple):
+    """A line of reasoning that no row gives, or nothing; the step that makes the target; and the answer."""
+
+    line: str
+    check: str
+    answer: str
+
+
+def _rows(x: int, y: int, last: int) -> list[Row]:
     x, y = max(x, y), min(x, y)
-    made = [(f"{x}+{y}", x + y), (f"{x}-{y}", x - y)]
-    if x * y <= LARGEST_PRODUCT:
-        made.append((f"{x}*{y}", x * y))
-    if y > 1 and x % y == 0:
-        made.append((f"{x}/{y}", x // y))
-    return made
+    return [Row(x, "+", y, x + y, last), Row(x, "-", y, x - y, last)]
 
 
-def _any_solution(numbers: tuple[int, int, int], target: int) -> Row:
-    """Some solution, for problems whose products are too large for the rows."""
+def _sum_or_difference(rows: list[Row], target: int) -> Solution | None:
+    for x, operator, y, value, last in rows:
+        inner = f"({x}{operator}{y})"
+        for step, answer in (
+            ((value, "+", last), f"{inner}+{last}"),
+            ((value, "-", last), f"{inner}-{last}"),
+            ((last, "-", value), f"{last}-{inner}"),
+        ):
+            if _apply(*step) == target:
+                return Solution("", f"{_wide(*step, target)}\n", answer)
+    return None
+
+
+def _any_solution(numbers: tuple[int, int, int], target: int) -> Solution:
     for x, y, z in permutations(numbers):
         for first in "*/-+":
             partial = _apply(x, first, y)
             for second in "/*-+":
                 if partial is None:
                     continue
-                if _apply(partial, second, z) == target:
-                    return Row(f"{x}{first}{y}={partial}\n", f"{partial}{second}{z}={target}\n", f"({x}{first}{y}){second}{z}")
-                if _apply(z, second, partial) == target:
-                    return Row(f"{x}{first}{y}={partial}\n", f"{z}{second}{partial}={target}\n", f"{z}{second}({x}{first}{y})")
+                line, inner = f"{_wide(x, first, y, partial)}\n", f"({x}{first}{y})"
+                for step, answer in (((partial, second, z), f"{inner}{second}{z}"), ((z, second, partial), f"{z}{second}{inner}")):
+                    if _apply(*step) == target:
+                        return Solution(line, f"{_wide(*step, target)}\n", answer)
     raise ValueError(f"no expression of {numbers} makes {target}")
 
 
