@@ -38,6 +38,7 @@ include: "workflow/rules/rrm.smk"
 include: "workflow/rules/trace.smk"
 include: "workflow/rules/certify.smk"
 include: "workflow/rules/exits.smk"
+include: "workflow/rules/dynamics.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/base_model.smk"
 
@@ -47,3 +48,6 @@ rule all:
     input:
         rules.tables.output,
         rules.page.output,
+
+
+include: "workflow/rules/targets.smk"

@@ -1,165 +1,214 @@
-"""What decoding costs: against the plain reference loop, with recording, with early exits, over batch sizes and lengths.
+"""What decoding costs: against the published loop, with recording, with early exits, over batch sizes and lengths.
 
-    python benchmarks/decoding.py                       # the shipped model, this machine
-    python benchmarks/decoding.py --shape llada-8b      # random weights at LLaDA-8B's shape, for a GPU: one call, under ten minutes
+    python benchmarks/decoding.py --threads 1              # the shipped model, this machine
+    python benchmarks/decoding.py --threads 1 --tokens 64  # the same on a short canvas, for a busy machine
 
-Every comparison is paired: both sides run in turn, `--repeats` times, in one process; the table gives medians and the range of the ratio.
+Both sides of a comparison run in turn, `--repeats` times, in one process; a row gives the median of the ratios and their range, in
+wall time and in CPU time of the process, which other jobs on the machine disturb less. benchmarks/gpu.py does it at LLaDA-8B's shape.
 """
 
 import argparse
+import json
+import math
+import random
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from tracedlm.decode.engine import Engine
+from tracedlm.decode.phases import Stopwatch, profiling
 from tracedlm.decode.plan import Plan
 from tracedlm.decode.recorder import TraceRecorder
 from tracedlm.decode.rules import make_rule
 from tracedlm.models.denoiser import Denoiser, load_denoiser
+from tracedlm.models.observer import observing
+from tracedlm.records import trace as tables
+from tracedlm.records.parquet import write_table
+from tracedlm.records.rrm import Rrm
 
-LLADA_8B: dict[str, Any] = {
-    "vocab_size": 126464,
-    "hidden_size": 4096,
-    "intermediate_size": 12288,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 32,
-    "max_position_embeddings": 4096,
-    "rope_theta": 500000.0,
-    "rms_norm_eps": 1e-5,
-    "tie_word_embeddings": False,
-    "is_causal": False,
-    "mask_token_id": 126336,
-    "bos_token_id": 126080,
-    "eos_token_id": 126081,
-    "pad_token_id": 126081,
-}
-PROMPT = 200
-"""Tokens of a prompt at LLaDA's shape; the shipped model's are about 40."""
+EARLY = 0.44
+"""Share of the forwards of full decoding that the early exits of `time_saved` take: about what `rad` takes at EDIT's settings."""
+
+
+class Seconds(NamedTuple):
+    """Of one run."""
+
+    wall: float
+    cpu: float
 
 
 def main() -> None:
-    """Print one markdown table."""
+    """Print one Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shape", choices=("base", "llada-8b"), default="base")
+    parser.add_argument("--tokens", type=int, default=128, help="canvas length, a multiple of 32")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--only", nargs="*", help="names of measurements")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    denoiser, prompt_tokens = (load_denoiser("resources/base"), 40) if options.shape == "base" else (_llada_8b(), PROMPT)
-    bench = Bench(denoiser, prompt_tokens, options.repeats)
-    print(f"{options.shape}, {denoiser.device}, {options.threads} threads, {options.repeats} repeats\n")
-    print("| measured | median | range | meaning |\n| --- | --- | --- | --- |")
-    bench.against_reference(batch=1)
-    bench.against_reference(batch=16)
-    bench.recording(batch=16)
-    bench.time_saved(batch=16)
-    bench.roofline(batch=16)
-    for length in (128, 256, 512):
-        bench.seconds(f"full, batch 16, length {length}", 16, length)
-    for batch in (1, 4, 16):
-        bench.seconds(f"full, batch {batch}, length 128", batch, 128)
+    bench = Bench(load_denoiser("resources/base", device="cpu"), 40, options.tokens, options.repeats)
+    print(f"shipped model, {options.threads} threads, canvas {options.tokens}, {options.repeats} repeats\n\n{HEAD}")
+    for name, work in measurements(bench).items():
+        if not options.only or name in options.only:
+            work()
+
+
+def measurements(bench: "Bench") -> dict[str, Callable[[], None]]:
+    """By name, the most wanted first."""
+    return {
+        "reference_1": lambda: bench.against_reference(1),
+        "reference_16": lambda: bench.against_reference(16),
+        "time_saved": lambda: bench.time_saved(16),
+        "recording": lambda: bench.recording(16),
+        "phases": lambda: bench.phases(16),
+        "roofline": lambda: bench.roofline(16),
+        "trace_size": lambda: bench.trace_size(4),
+        **{f"batch_{batch}": lambda batch=batch: bench.scaling(batch, bench.length) for batch in (1, 4, 16)},
+        **{f"length_{times * bench.length}": lambda times=times: bench.scaling(4, times * bench.length) for times in (1, 2, 4)},
+    }
 
 
 class Bench:
-    """Timings of one model."""
+    """Timings of one model whose prompts are random tokens; T = G / 2, blocks of 32 tokens."""
 
-    def __init__(self, denoiser: Denoiser, prompt_tokens: int, repeats: int) -> None:
-        self.denoiser, self.prompt_tokens, self.repeats = denoiser, prompt_tokens, repeats
-        generator = torch.Generator().manual_seed(0)
-        most = denoiser.mask_id
-        self.prompts = torch.randint(
-            300 if most > 400 else 10, most if most > 400 else 300, (64, prompt_tokens), generator=generator
-        ).tolist()
+    def __init__(self, denoiser: Denoiser, prompt_tokens: int, length: int, repeats: int) -> None:
+        self.denoiser, self.prompt_tokens, self.length, self.repeats = denoiser, prompt_tokens, length, repeats
+        usable = [token for token in range(10, min(denoiser.causal_lm.config.vocab_size, 10_000)) if token != denoiser.mask_id]
+        rng = random.Random(0)
+        self.prompts = [rng.choices(usable, k=prompt_tokens) for _ in range(64)]
+        heads = denoiser.causal_lm.config
+        width, last = heads.hidden_size, heads.num_hidden_layers - 1
+        u = np.random.default_rng(0).normal(size=width).astype(np.float32)
+        self.map = Rrm(u / np.linalg.norm(u), np.eye(width, 2, dtype=np.float32), last, "q", "B", "moments", "raw")
 
     def run(
-        self, batch: int, length: int = 128, rule: str = "full", record: bool = False, samples: int | None = None, **settings: float
+        self,
+        batch: int,
+        rule: str = "full",
+        record: TraceRecorder | None = None,
+        samples: int | None = None,
+        length: int = 0,
+        **settings: float,
     ) -> float:
-        """Mean forwards of a decoding run."""
-        plan = Plan(length, 32, length // 2)
-        prompts = (self.prompts * 8)[: samples or batch]
-        tokenizer = self.denoiser.tokenizer
-        pad_id = tokenizer.pad_token_id if tokenizer else LLADA_8B["pad_token_id"]
-        recorder, ids = TraceRecorder() if record else None, {"mask_id": self.denoiser.mask_id, "pad_id": pad_id}
+        """Mean forwards of a decoding run; with a recorder, or a rule that reads a map, the last layer's q is observed."""
+        length = length or self.length
+        plan, device = Plan(length, 32, length // 2), self.denoiser.device
         make = partial(make_rule, rule, plan, **settings)
-        engine = Engine(self.denoiser, prompts, plan, make, **ids, batch_size=batch, device=self.denoiser.device, record=recorder)
-        done = list(engine.run())
-        _synchronise()
+        with ExitStack() as stack:
+            observed = record is not None or rule == "rad"
+            observer = stack.enter_context(observing(self.denoiser, [self.map])) if observed else None
+            ids = {"mask_id": self.denoiser.mask_id, "pad_id": self.denoiser.causal_lm.config.pad_token_id}
+            prompts = self.prompts[: samples or batch]
+            engine = Engine(self.denoiser, prompts, plan, make, **ids, batch_size=batch, device=device, observer=observer, record=record)
+            done = list(engine.run())
         return sum(one.nfe for one in done) / len(done)
 
+    @torch.no_grad()
     def reference(self, batch: int) -> None:
-        """LLaDA's published loop: logits of the whole sequence, float64 softmax over them, commits row by row."""
+        """LLaDA's published loop on one prompt after another: logits of the whole text, float64 softmax over all of them."""
         for prompt in self.prompts[:batch]:
-            _llada(self.denoiser, prompt, 128, 32, 64)
-        _synchronise()
+            _llada(self.denoiser.causal_lm, self.denoiser.mask_id, prompt, self.length, 32, self.length // 2)
 
     def against_reference(self, batch: int) -> None:
         """Reference loop over ours, per sample."""
-        self._compare(
-            f"reference / ours, full, batch {batch}", lambda: self.reference(batch), lambda: self.run(batch),
-            "time per sample; the reference decodes one at a time",
-        )  # fmt: skip
+        ratios = self._pairs(lambda: self.reference(batch), lambda: self.run(batch))
+        _row(f"published loop / ours, full, batch {batch}", ratios, ">= 1" if batch == 1 else ">= 3")
 
     def recording(self, batch: int) -> None:
-        """With a trace recorder over without."""
-        self._compare("recording on / off", lambda: self.run(batch, record=True), lambda: self.run(batch), "observer not included")
+        """With a map observed and a trace recorded, over without."""
+        ratios = self._pairs(lambda: self.run(batch, record=TraceRecorder()), lambda: self.run(batch))
+        _row(f"recording and observing on / off, batch {batch}", ratios, "< 1.1, at 8B < 1.02")
 
     def time_saved(self, batch: int) -> None:
         """Share of time saved over share of forwards saved, when samples stop at different steps."""
-        samples = 4 * batch
-        forwards = self.run(batch, rule="random", samples=samples, forwards=28.0)
-        ratios = []
-        for _ in range(self.repeats):
-            full, early = (
-                _time(lambda more=more: self.run(batch, samples=samples, **more)) for more in ({}, {"rule": "random", "forwards": 28.0})
-            )
-            ratios.append((1 - early / full) / (1 - forwards / 64))
-        _row(f"time saved / forwards saved, `random` at {forwards:.1f} of 64, batch {batch}", ratios, "1: every saved step is saved time")
+        early = {"rule": "random", "forwards": EARLY * self.length / 2}
+        forwards = self.run(batch, samples=2 * batch, **early)
+        pairs = self._pairs(lambda: self.run(batch, samples=2 * batch, **early), lambda: self.run(batch, samples=2 * batch))
+        kept = [Seconds(*((1 - ratio) / (1 - 2 * forwards / self.length) for ratio in pair)) for pair in pairs]
+        _row(f"time saved / forwards saved, random at {forwards:.1f} of {self.length // 2}, batch {batch}", kept, ">= 0.95")
+
+    def phases(self, batch: int) -> None:
+        """Shares of a step of `rad`, and whether they sum to the step."""
+        watch, recorded = Stopwatch(steps=10**9), []
+        with profiling(watch):
+            recorded.append(_timed(lambda: self.run(batch, "rad", delta=1e-12, omega=3)))
+        total = sum(watch.seconds.values())
+        for name, seconds in watch.seconds.items():
+            _row(f"share of a step, rad, batch {batch}: {name}", [Seconds(seconds / total, float("nan"))], "")
+        _row("sum of phases / run", [Seconds(total / recorded[0].wall, float("nan"))], "0.95-1")
 
     def roofline(self, batch: int) -> None:
-        """Achieved floating-point rate of full decoding."""
-        parameters = sum(weight.numel() for weight in self.denoiser.model.parameters())
-        operations = 2 * parameters * (self.prompt_tokens + 128) * 64 * batch
-        rates = [operations / _time(lambda: self.run(batch)) / 1e12 for _ in range(self.repeats)]
-        _row("TFLOP/s of full decoding, 2 x parameters x tokens", rates, "compare with the machine's matrix-product peak")
+        """Time of the products that full decoding cannot do without, at the rate of the model's largest layer alone, over its time."""
+        layer = max(
+            (one for one in self.denoiser.causal_lm.model.modules() if isinstance(one, torch.nn.Linear)), key=lambda one: one.weight.numel()
+        )
+        tokens = batch * (self.prompt_tokens + self.length)
+        x = torch.randn(tokens, layer.in_features, device=self.denoiser.device, dtype=layer.weight.dtype)
+        body = sum(weight.numel() for name, weight in self.denoiser.causal_lm.model.named_parameters() if "embed" not in name)
 
-    def seconds(self, name: str, batch: int, length: int) -> None:
+        @torch.inference_mode()
+        def alone() -> None:
+            for _ in range(20):
+                layer(x)
+
+        ratios, rates = [], []
+        for _ in range(self.repeats):
+            peak, whole = _timed(alone), _timed(lambda: self.run(batch))
+            least = body / (20 * layer.weight.numel()) * self.length / 2
+            ratios.append(Seconds(peak.wall * least / whole.wall, peak.cpu * least / whole.cpu))
+            work = 2 * body * tokens * self.length / 2 / 1e12
+            rates.append(Seconds(work / whole.wall, work / whole.cpu))
+        _row(f"least time / time, full, batch {batch}", ratios, "at 8B >= 0.67")
+        _row(f"TFLOP/s, 2 x parameters x tokens, full, batch {batch}", rates, "")
+
+    def trace_size(self, batch: int) -> None:
+        """Bytes of a trace as Parquet over those as JSON lines."""
+        recorder = TraceRecorder()
+        self.run(batch, record=recorder)
+        rows = [row for sample in range(batch) for row in recorder.take(sample)[1]]
+        with tempfile.TemporaryDirectory() as folder:
+            write_table(Path(folder) / "readouts.parquet", rows, tables.READOUTS)
+            size = (Path(folder) / "readouts.parquet").stat().st_size
+        lines = sum(len(json.dumps(row, default=np.ndarray.tolist)) + 1 for row in rows)
+        _row(f"bytes of readouts, Parquet / JSON lines ({size} bytes)", [Seconds(size / lines, float("nan"))], "")
+
+    def scaling(self, batch: int, length: int) -> None:
         """Seconds per sample."""
-        _row(f"seconds per sample: {name}", [_time(lambda: self.run(batch, length)) / batch for _ in range(self.repeats)], "")
+        times = [_timed(lambda: self.run(batch, length=length)) for _ in range(self.repeats)]
+        _row(f"seconds per sample, full, batch {batch}, canvas {length}", [Seconds(one.wall / batch, one.cpu / batch) for one in times], "")
 
-    def _compare(self, name: str, one: Callable[[], object], other: Callable[[], object], meaning: str) -> None:
+    def _pairs(self, one: Callable[[], object], other: Callable[[], object]) -> list[Seconds]:
+        """Ratios of one to the other, after a first run of each."""
         one()
         other()
-        _row(name, [_time(one) / _time(other) for _ in range(self.repeats)], meaning)
+        ratios = []
+        for turn in range(self.repeats):
+            found = {work: _timed(work) for work in ((one, other) if turn % 2 else (other, one))}
+            ratios.append(Seconds(found[one].wall / found[other].wall, found[one].cpu / found[other].cpu))
+        return ratios
 
 
-def _llada(denoiser: Denoiser, prompt: list[int], length: int, block: int, steps: int) -> torch.Tensor:
-    tokens = torch.tensor([prompt + [denoiser.mask_id] * length], device=denoiser.device)
-    attention = torch.ones_like(tokens)
+def _llada(model: torch.nn.Module, mask_id: int, prompt: list[int], length: int, block: int, steps: int) -> torch.Tensor:
+    device = next(model.parameters()).device
+    tokens = torch.tensor([prompt + [mask_id] * length], device=device)
     for first in range(len(prompt), len(prompt) + length, block):
         for count in [length // steps] * (steps * block // length):
-            logits = denoiser(tokens, attention)
+            logits = model(input_ids=tokens).logits
             best = logits.argmax(-1)
             confidence = logits.double().softmax(-1).gather(-1, best[..., None])[..., 0]
             confidence[:, first + block :] = -torch.inf
-            confidence = confidence.masked_fill(tokens != denoiser.mask_id, -torch.inf)
+            confidence = confidence.masked_fill(tokens != mask_id, -torch.inf)
             chosen = confidence[0].topk(count).indices
             tokens[0, chosen] = best[0, chosen]
     return tokens
-
-
-def _llada_8b() -> Denoiser:
-    config = LlamaConfig(**LLADA_8B)
-    with torch.device(torch.accelerator.current_accelerator() or "cpu"):
-        torch.set_default_dtype(torch.bfloat16)
-        model = LlamaForCausalLM(config)
-        torch.set_default_dtype(torch.float32)
-    return Denoiser(model, None, LLADA_8B["mask_token_id"])
 
 
 def _synchronise() -> None:
@@ -167,16 +216,21 @@ def _synchronise() -> None:
         torch.accelerator.synchronize()
 
 
-def _time(work: Callable[[], object]) -> float:
+def _timed(work: Callable[[], object]) -> Seconds:
     _synchronise()
-    started = time.perf_counter()
+    wall, cpu = time.perf_counter(), time.process_time()
     work()
     _synchronise()
-    return time.perf_counter() - started
+    return Seconds(time.perf_counter() - wall, time.process_time() - cpu)
 
 
-def _row(name: str, values: list[float], meaning: str) -> None:
-    print(f"| {name} | {statistics.median(values):.4g} | {min(values):.4g}-{max(values):.4g} | {meaning} |", flush=True)
+HEAD = "| measured | wall | CPU | target |\n| --- | --- | --- | --- |"
+
+
+def _row(name: str, values: list[Seconds], target: str) -> None:
+    sides = zip(*values, strict=True)
+    cells = ("" if math.isnan(side[0]) else f"{statistics.median(side):.4g} ({min(side):.3g}-{max(side):.3g})" for side in sides)
+    print(f"| {name} | {' | '.join(cells)} | {target} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
 
 Two measurements. *Share*: seconds in the recorder over seconds of the same step, with the device idle at both ends of each.
 *Slowdown*: the same number of steps with and without it, in turns, and the ratio of each pair less one: it also sees what the
-recorder does to others, but carries the machine's noise twice.
+recorder does to others, but carries the machine's noise twice. On a CPU seconds are those of this process on its cores, so that
+other jobs on the machine count as little as possible; on an accelerator they are wall time.
 """
 
 import argparse
@@ -104,7 +105,7 @@ class Training:
     def _now(self, timed: bool = True) -> float:
         if timed and self.device.type != "cpu":
             torch.accelerator.synchronize()
-        return time.perf_counter() if timed else 0.0
+        return (time.process_time if self.device.type == "cpu" else time.perf_counter)() if timed else 0.0
 
     def peak_gigabytes(self) -> float:
         """Most memory held at once: by torch on an accelerator, by the process on a CPU."""

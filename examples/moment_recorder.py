@@ -6,7 +6,7 @@ Here a causal language model of 0.1 M random weights learns to count, for second
 loss; what matters are the four marked lines. LoRA on q, k and v is needed, and AdamW in full precision.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import torch
@@ -45,4 +45,8 @@ def train(out: Path, optim: str = "adamw_torch") -> None:
 
 
 if __name__ == "__main__":
-    train(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description="Records AdamW's moments in a plain Trainer, and makes a map of them.")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder for moments.safetensors, q.safetensors and the Trainer's checkpoints")
+    out = parser.parse_args().out
+    train(out)
+    print(f"{out / 'moments.safetensors'}: mean updates of every LoRA matrix; {out / 'q.safetensors'}: the map of the last block's queries")

@@ -100,6 +100,30 @@ def test_a_value_that_cannot_be_is_named_with_its_key(raw, key, value, message):
         load_study(place(raw, key, value))
 
 
+FOREIGN = {"model.adapter": "anothers/adapter", "rrm.source": "anothers/maps", "pseudo_gradient.samples": 0}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("rrm.source", "moments", r"rrm\.source: with model\.adapter nothing is fine-tuned, .*name where the map comes from"),
+        ("pseudo_gradient.samples", 4, r"pseudo_gradient\.samples: with model\.adapter there are no gradients .*set it to 0"),
+        ("noise.shares", [0.5], r"noise\.shares: with model\.adapter .*leave it empty"),
+    ],
+)
+def test_what_needs_fine_tuning_is_named_where_anothers_adapter_takes_its_place(raw, key, value, message):
+    for known, given in FOREIGN.items():
+        place(raw, known, given)
+    assert load_study(raw).model.adapter == "anothers/adapter"
+    with pytest.raises(ValueError, match=message):
+        load_study(place(raw, key, value))
+
+
+def test_tasks_to_compare_are_in_the_catalogue(raw):
+    with pytest.raises(ValueError, match=r"ablation\.tasks: 'gsm8k' is not in the catalogue; known: countdown, sudoku"):
+        load_study(place(raw, "ablation.tasks", ["gsm8k"]))
+
+
 def test_a_missing_key_is_named(raw):
     del raw["datasets"]
     with pytest.raises(ValueError, match="datasets: Field required"):

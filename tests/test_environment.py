@@ -55,9 +55,35 @@ def test_every_requirement_has_a_pin_inside_its_range():
         assert need.specifier.contains(pinned[canonicalize_name(need.name)]), f"constraints.txt pins {need.name} outside {need.specifier}"
 
 
-def test_pins_serve_cpu_and_cuda_builds():
-    vendor = [name for name in pins() if name.startswith(("nvidia-", "cuda-", "triton"))]
-    assert not vendor, f"the CUDA build of torch brings these itself; a pin would break the CPU build: {vendor}"
+def test_pins_serve_cpu_cuda_and_xpu_builds():
+    brought = (
+        "nvidia-",
+        "cuda-",
+        "triton",
+        "pytorch-triton",
+        "intel-",
+        "oneccl",
+        "onemkl",
+        "dpcpp",
+        "impi-",
+        "mkl",
+        "tbb",
+        "tcmlib",
+        "umf",
+    )
+    vendor = [name for name in pins() if name.startswith(brought)]
+    assert not vendor, f"a build of torch brings these itself; a pin would break the other builds: {vendor}"
+    pin = Requirement(f"torch=={pins()['torch']}").specifier
+    assert all(pin.contains(f"{pins()['torch']}+{build}") for build in ("cpu", "cu128", "cu130", "xpu"))
+
+
+def test_every_extra_is_pinned_and_each_build_of_torch_documented():
+    header = (ROOT / "constraints.txt").read_text().split("\n\n")[0]
+    named = re.search(r"'\.\[(.+)\]'", header)
+    assert named and set(named[1].split(",")) == set(requirements()) - {""}
+    text = (ROOT / "docs/install.md").read_text()
+    assert all(f"whl/{build}" in text for build in ("cpu", "cu130", "xpu")) and f"torch {pins()['torch']}" in text
+    assert all(f"`{extra}`" in text for extra in set(requirements()) - {""})
 
 
 def test_environment_yml_is_current():

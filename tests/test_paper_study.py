@@ -1,5 +1,8 @@
 """config/paper.yaml says what the papers say, also when it is laid over the default study."""
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,7 +10,8 @@ import yaml
 
 from tracedlm.config import load_study
 
-CONFIG = Path(__file__).resolve().parents[1] / "config"
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = ROOT / "config"
 
 
 def merged(base, changes):
@@ -53,3 +57,44 @@ def test_decoding_is_the_papers(study):
             rad = study.exits.for_set(dataset, length).rad
             assert (rad.delta, rad.omega, rad.tau) == (0.05, 6, 1)
             assert (rad.later_delta or rad.delta, rad.later_omega or rad.omega) == (delta, omega), (dataset, length)
+
+
+def test_templates_are_the_default_and_two_others_with_seeds_that_matter(study):
+    assert study.evaluation.templates == ("default", "brief", "rules")
+    assert study.evaluation.seeds == 3 and study.evaluation.temperature > 0
+
+
+SETS = 5 * 3
+"""Five benchmarks at three canvas lengths."""
+
+JOBS = {
+    "data": 5 + 1,  # and s1K
+    "sft": 1,
+    "rrm": 1,
+    "storage": 1,
+    "trace": 2 * SETS,  # validation and test
+    "readout": (5 + 1) * SETS,  # q, k, v and two aggregates on test, q on validation
+    "select": 1,
+    "certify": SETS,
+    "exits": SETS,
+    "evaluation": SETS,
+    "module_ablation": SETS,
+    "pseudo_gradient": 1,
+    "convergence": 5,
+    "figures": 1,
+    "tables": 1,
+    "page": 1,
+    "explorer": 1,
+    "all": 1,
+}
+
+
+def test_a_dry_run_lists_every_job_of_the_papers_grid(tmp_path):
+    command = [Path(sys.executable).with_name("snakemake"), "--snakefile", ROOT / "Snakefile", "--directory", tmp_path, "--cores", "1"]
+    run = subprocess.run([*command, "--configfile", CONFIG / "paper.yaml", "--dry-run"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    jobs = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", run.stdout, re.MULTILINE)}
+    assert jobs.pop("total") == sum(jobs.values())
+    # What was downloaded before is not fetched again; the dynamics branch is another paper's, whatever study it comes with.
+    grid = {rule: count for rule, count in jobs.items() if rule != "fetch" and not rule.startswith("dynamics")}
+    assert grid == JOBS

@@ -1,9 +1,10 @@
-"""Commands, thin over the public functions: `python -m tracedlm generate|certify|rescore|rrm|validate --help`."""
+"""Commands, thin over the public functions: `python -m tracedlm generate|certify|rescore|rrm|explore|validate|lm-eval --help`."""
 
 import argparse
 import json
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _certify(commands.add_parser("certify", help="certify the samples of a readout table"))
     _rescore(commands.add_parser("rescore", help="mark released generations again and count their steps", **RESCORE_HELP))
     _rrm(commands.add_parser("rrm", help="make maps from what training left, or take over finished ones"))
+    _explore(commands.add_parser("explore", help="write the page in which a finished study's denoising is replayed"))
     _validate(commands.add_parser("validate", help="check that a trace set is whole and consistent"))
+    # No prefix is an option's here: every argument is the harness' own, its --help too.
+    _lm_eval(commands.add_parser("lm-eval", add_help=False, prefix_chars="\0", help="lm-evaluation-harness, with --model tracedlm"))
     options = parser.parse_args(arguments)
     try:
         options.run(options)
@@ -191,6 +195,27 @@ def _run_rrm(options: argparse.Namespace) -> None:
         print(path)
 
 
+def _explore(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("results", type=Path, help="results of a finished study, e.g. results/tiny")
+    parser.add_argument("--config", type=Path, default=Path("config/config.yaml"), help="its config (default: config/config.yaml)")
+    parser.add_argument("--samples", type=int, help="test problems shown, shared by the sets (default: as the config says)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="page to write (default: explorer.html beside the results)")
+    parser.set_defaults(run=_run_explore)
+
+
+def _run_explore(options: argparse.Namespace) -> None:
+    from tracedlm.config import load_yaml
+    from tracedlm.records.manifest import code_digest
+    from tracedlm.report.explorer import write_explorer
+    from tracedlm.stages.explorer import replay_study
+
+    study, out = load_yaml(options.config), options.out or options.results / "explorer.html"
+    named = (study.study, study.model.path, study.datasets, study.seq_lens, study.readouts, study.exits.rules, study.certify)
+    replay = replay_study(options.results, *named, study.readout.tau, options.samples or study.explorer.samples)
+    write_explorer(replay, f"{code_digest('explorer')} {code_digest('report')}", out)
+    print(out)
+
+
 def _validate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="trace set, e.g. results/tiny/traces/countdown/128/test")
     parser.set_defaults(run=_run_validate)
@@ -203,6 +228,22 @@ def _run_validate(options: argparse.Namespace) -> None:
     if problems:
         raise ValueError(f"{options.folder}: {len(problems)} problems\n" + "\n".join(f"  {problem}" for problem in problems))
     print(f"{options.folder}: whole and consistent")
+
+
+def _lm_eval(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("arguments", nargs="*")
+    parser.set_defaults(run=_run_lm_eval)
+
+
+def _run_lm_eval(options: argparse.Namespace) -> None:
+    if find_spec("lm_eval") is None:
+        raise ValueError("lm-evaluation-harness is not installed: pip install -c constraints.txt -e '.[lm-eval]'")
+    from lm_eval.__main__ import cli_evaluate  # pyright: ignore[reportMissingImports]
+
+    import tracedlm.lm_eval_adaptor  # noqa: F401 (registers the model)
+
+    sys.argv = ["lm_eval", *options.arguments]
+    cli_evaluate()
 
 
 if __name__ == "__main__":

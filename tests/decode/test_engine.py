@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 import oracles_decode as twin
 from oracles_decode import decode, prompts_of
 from tracedlm.decode.commit import most_confident
+from tracedlm.decode.engine import Engine
 from tracedlm.decode.plan import Plan
 from tracedlm.decode.recorder import TraceRecorder
 from tracedlm.decode.rules import RULES, make_rule
-from tracedlm.decode.settings import SETTINGS
+from tracedlm.decode.settings import SETTINGS, settings_of
 
 
 def tokens(done):
@@ -192,6 +193,18 @@ def test_empty_prompts_batches_of_none_and_missing_maps_are_refused():
             decode(prompts, Plan(8, 8, 4), batch_size=size)
     with pytest.raises(ValueError, match="needs a map"):
         decode([[1]], Plan(8, 8, 4), "rad", omega=2, observed=False)
+
+
+def test_a_rule_without_a_schedule_has_nothing_to_polish_by():
+    class Polishing(RULES["threshold"]):
+        def polish(self, block):
+            return 2
+
+    plan = Plan(8, 8, 4)
+    with pytest.raises(ValueError, match=r"'threshold' commits tokens without a schedule.*set polish to 0"):
+        Engine(
+            twin.Lookup(), [[1]], plan, lambda slots: Polishing(plan, slots, settings_of("threshold")), mask_id=twin.MASK, pad_id=twin.PAD
+        )
 
 
 def test_every_rule_has_settings():

@@ -78,6 +78,29 @@ def test_confidence_entropy_and_drift_are_those_of_the_masked_block(recorded):
         assert step["predictive_kl"] is None or step["predictive_kl"] >= 0
 
 
+@pytest.mark.parametrize(("rule", "modules"), [("token_freeze", ((0, "q"),)), ("rank_softmax", ((0, "q"), (1, "v")))])
+def test_several_numbers_read_of_a_token_are_as_many_series(rule, modules):
+    model, recorder, prompts = twin.Settling(modules=modules, components=3), TraceRecorder(), prompts_of(5)
+    plan = Plan(16, 8, 16)
+    done = decode(prompts, plan, rule, model=model, record=recorder)
+    assert [done[n].tokens.tolist() for n in range(5)] == [
+        one.tokens.tolist() for _, one in sorted(decode(prompts, plan, rule, model=model).items())
+    ]
+    for sample in done:
+        steps, readouts = recorder.take(sample)
+        text = [*prompts[sample], *[twin.MASK] * 16]
+        for number, step in enumerate(steps, start=1):
+            rows = {(row["layer"], row["projection"]): row for row in readouts if row["step"] == number}
+            assert set(rows) == {(layer, f"{name}[{n}]") for layer, name in modules for n in range(3)}
+            for layer, name in modules:
+                read = np.array(model.reading(text, (layer, name)))[len(prompts[sample]) :]
+                for n in range(3):
+                    row = rows[layer, f"{name}[{n}]"]
+                    np.testing.assert_array_equal(row["similarity"], read[row["position"], n].astype(np.float32))
+            for at, token in zip(step["committed_position"], step["committed_token"], strict=True):
+                text[len(prompts[sample]) + at] = int(token)
+
+
 def run_refine(policy, steps=5, remask_tokens=3):
     recorder, model, prompts = TraceRecorder(), twin.Lookup(), prompts_of(6)
     done = decode(prompts, PLAN, model=model, batch_size=6)

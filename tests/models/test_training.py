@@ -1,10 +1,21 @@
+import os
 import random
 
 import pytest
 import torch
 
+from tracedlm.models import training
 from tracedlm.models.denoiser import load_denoiser
-from tracedlm.models.training import IGNORED, DiffusionTrainer, NoisyBatches, grouped_by_length, only_item, resumable, training_arguments
+from tracedlm.models.training import (
+    IGNORED,
+    DiffusionTrainer,
+    NoisyBatches,
+    grouped_by_length,
+    only_item,
+    reporting,
+    resumable,
+    training_arguments,
+)
 
 MASK, PAD, END = 1, 0, 5
 PROMPTS = [[2, 10, 4], [2, 11, 12, 13, 4], [2, 4]]
@@ -66,6 +77,17 @@ def test_block_noise_is_a_state_of_decoding():
                 assert all(state == "all" for state in states[int(used.argmax()) + 1 :])
 
 
+def test_no_block_of_padding_alone_is_active():
+    """A response of 10 tokens and 22 of padding, blocks of 8: what is trained on lies in the first two."""
+
+    def short(step):
+        return [(prompt, response[:10] + [PAD] * 22) for prompt, response in draw(step)]
+
+    data = NoisyBatches(short, 100, MASK, PAD, 0, block_length=8, block_share=1.0)
+    trained = torch.cat([data[step]["loss_weights"][:, -32:] for step in range(100)]).sum(0)
+    assert (trained[:16] > 0).all() and not trained[16:].any()
+
+
 @pytest.mark.parametrize("more", [{}, BLOCKS])
 def test_an_item_is_a_function_of_seed_and_step_alone(more):
     torch.manual_seed(1)
@@ -125,6 +147,30 @@ def test_groups_of_similar_length_are_whole_batches_and_the_longest_comes_first(
     assert [len(batch) for batch in batches] == [8] * 6 and len({index for batch in batches for index in batch}) == 48
     assert max(lengths) in [lengths[index] for index in batches[0]]
     assert batches == grouped_by_length(lengths, 8, seed=0) != grouped_by_length(lengths, 8, seed=1)
+
+
+def test_a_tracker_that_is_not_installed_is_one_clear_message(monkeypatch, tmp_path):
+    monkeypatch.setattr(training.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"sft.report_to: trackio is not installed; run `pip install trackio`"):
+        reporting(["trackio"], tmp_path / "runs")
+
+
+def test_trackers_write_where_their_own_variables_say_or_beside_the_adapter(monkeypatch, tmp_path):
+    monkeypatch.setattr(training.importlib.util, "find_spec", lambda name: name)
+    for name, value in {"TENSORBOARD_LOGGING_DIR": "/elsewhere", "WANDB_DIR": None, "WANDB_PROJECT": None}.items():
+        monkeypatch.setenv(name, value or "")
+        if value is None:
+            monkeypatch.delenv(name)
+    asked = reporting(["tensorboard", "wandb"], tmp_path / "sft/runs")
+    assert (asked["report_to"], asked["project"]) == (["tensorboard", "wandb"], "tracedlm")
+    assert os.environ["TENSORBOARD_LOGGING_DIR"] == "/elsewhere" and os.environ["WANDB_DIR"] == str(tmp_path / "sft/runs")
+    for name in ("WANDB_DIR", "WANDB_PROJECT"):
+        monkeypatch.delenv(name)
+
+
+def test_by_default_nothing_is_reported(tmp_path):
+    assert training_arguments(tmp_path, 0, **reporting([], tmp_path / "runs")).report_to == []
+    assert not (tmp_path / "runs").exists()
 
 
 def test_half_written_checkpoints_are_not_resumed_from(tmp_path):

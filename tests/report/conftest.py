@@ -1,16 +1,24 @@
 """A synthetic study, written through the real record writers: 12 samples, two datasets, one canvas of 128 tokens."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 
+from tracedlm.config import load_yaml
 from tracedlm.records import trace
 from tracedlm.records.manifest import write_manifest
 from tracedlm.records.metrics import GRADIENTS, GRID, QUARTILES, TEMPERATURE
 from tracedlm.records.parquet import write_table
 from tracedlm.records.pseudo_gradient import PSEUDO_GRADIENTS
+from tracedlm.records.update_magnitude import UPDATE_MAGNITUDE
+from tracedlm.report.costs import make_costs
 from tracedlm.report.evidence import read_evidence
+from tracedlm.report.figures import make_figures
+from tracedlm.report.names import FIGURES, TABLES, TIMED_TABLES, pseudo_gradient_figures
+from tracedlm.report.page import make_page
+from tracedlm.report.tables import make_tables
 from tracedlm.theory.certificate import BOUNDS
 from tracedlm.theory.resampling import clopper_pearson
 
@@ -158,7 +166,7 @@ def write_set(root, dataset: str) -> None:
     write_manifest(exits / "manifest.json", "exits")
     tried = [{"settings": settings, "accuracy": 0.75, "forwards": 24.0, "objective": 0.03125} for settings in CHOSEN.values()]
     tried.append({"settings": CHOSEN["sudoku"] | {"omega": 6}, "accuracy": 0.25, "forwards": 16.0, "objective": 0.015625})
-    (exits / "tuned.json").write_text(json.dumps({"n": 8, "chosen": {"rad": CHOSEN[dataset]}, "tried": {"rad": tried}}))
+    (exits / "tuned.json").write_text(json.dumps({"n": 8, "chosen": {"rad": CHOSEN[dataset]}, "tried": {"rad": tried}, "code": "c"}))
     for readout in READOUTS:
         count = PINSKER[readout] if dataset == "countdown" else 0
         write_manifest(certify / readout / "summary.json", "certify", **summary(count))
@@ -244,6 +252,28 @@ def write_training(root) -> None:
         write_table(folder / f"{LENGTH}.parquet", rows[::-1], PSEUDO_GRADIENTS, {"layer": "1"})
 
 
+TASK_RUNS = ["study", "countdown-0", "countdown-1", "sudoku-0", "sudoku-1"]
+
+
+def write_task_maps(root) -> None:
+    """Maps of runs on single tasks, each a tenth further from the one before; updates of LoRA-B a hundred times those of LoRA-A."""
+    facts = [{"layer": 1, "projection": p, "matrix": "B", "variant": VARIANTS[0]} for _ in TASK_RUNS for p in "qkv"]
+    place = [run for run in range(len(TASK_RUNS)) for _ in "qkv"]
+    alike = [[1 - abs(i - j) / 10 for j in place] for i in place]
+    angle = [[90 * (1 - value) for value in row] for row in alike]
+    known = {"runs": TASK_RUNS, "maps": facts, "cosine": alike, "correlation": alike, "angle": angle, "chance": 0.94}
+    write_manifest(root / "task_maps/similarity.json", "rrm", **known)
+    cells = [
+        {"run": run, "module": f"1.q.{matrix}", "row": i, "column": j, "magnitude": unit * (i + j + 1), "scaled": 255 * (i + j + 1) / 5}
+        for run in ("study", "countdown-0", "sudoku-0")
+        for matrix, unit in (("B", 1e-1), ("A", 1e-3))
+        for i in range(2)
+        for j in range(4)
+    ]
+    for folder, runs in {"rrm": ["study"], "task_maps": ["countdown-0", "sudoku-0"]}.items():
+        write_table(root / f"{folder}/update_magnitude.parquet", [cell for cell in cells if cell["run"] in runs], UPDATE_MAGNITUDE)
+
+
 def readout_rows() -> list[dict]:
     """Four denoising steps in two blocks, then a refine step; the first step sees nothing, KL is 0 at the last."""
     rng, rows = np.random.default_rng(0), []
@@ -279,6 +309,9 @@ def study(tmp_path_factory):
     (root / "rrm/storage.json").write_text(json.dumps(facts))
     write_maps(root)
     write_training(root)
+    write_task_maps(root)
+    (root / "benchmarks").mkdir()
+    (root / "benchmarks/sft.jsonl").write_text('{"s": 71.94, "cpu_time": 45.3, "max_rss": 991.0}\n')
     log = [
         {"step": step, "module": f"{layer}.{projection}.{matrix}", "rms": 10.0 ** (layer - 4), "loss": 1 / step, "lr": 1e-4}
         for step in (1, 2)
@@ -300,3 +333,32 @@ def evidence(study):
 def untuned(study):
     """The same without settings chosen on validation."""
     return read_evidence(study, DATASETS, [LENGTH], READOUTS, RULES, seed=0)
+
+
+@pytest.fixture(scope="session")
+def draw(study, evidence):
+    """Draws every figure of the synthetic study into a folder."""
+    return partial(draw_figures, study, evidence)
+
+
+def draw_figures(study, evidence, folder):
+    readouts = {dataset: study / f"readouts/{dataset}/{LENGTH}/test/q.parquet" for dataset in DATASETS}
+    replayed = {dataset: study / f"pseudo_gradients/{dataset}/{LENGTH}.parquet" for dataset in DATASETS}
+    drawn = [*FIGURES, *pseudo_gradient_figures(DATASETS, len(replayed)).values()]
+    maps = [study / f"{folder}/update_magnitude.parquet" for folder in ("rrm", "task_maps")], study / "task_maps/similarity.json"
+    make_figures(evidence, readouts, study / "sft/gradients.parquet", replayed, *maps, {name: folder / f"{name}.png" for name in drawn})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def report(study, evidence, draw, tmp_path_factory):
+    """A folder with its tables, figures and page."""
+    root = tmp_path_factory.mktemp("report")
+    draw(root / "figures")
+    make_tables(evidence, TABLES + TIMED_TABLES, root / "tables")
+    make_costs(study, root / "tables")
+    (root / "explorer.html").touch()  # rule explorer writes it
+    settings = load_yaml("config/smoke.yaml").model_dump(mode="json")
+    settings["model"]["path"] = "<script>alert(3)</script>"
+    make_page(settings, root / "tables", root / "figures", [study / f"exits/countdown/{LENGTH}/manifest.json"], root / "report.html")
+    return root

@@ -202,7 +202,9 @@ def test_the_report_needs_no_torch():
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_tables_compile(folder, tmp_path):
     inputs = "\n".join(rf"\input{{{path}}}" for path in sorted(folder.glob("*.tex")))
-    (tmp_path / "all.tex").write_text(rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{inputs}\end{{document}}")
+    (tmp_path / "all.tex").write_text(
+        rf"\documentclass{{article}}\usepackage{{booktabs, graphicx}}\begin{{document}}{inputs}\end{{document}}"
+    )
     run = subprocess.run(
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"], cwd=tmp_path, capture_output=True, text=True
     )

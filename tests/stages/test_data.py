@@ -110,6 +110,12 @@ def test_a_missing_or_short_file_names_its_key(tmp_path):
         splits(tmp_path, "gsm8k", test=test, train=written(tmp_path / "train.jsonl", questions(60, first=3)), prompt_template="none.txt")
 
 
+def test_a_prompt_template_without_its_place_is_named(tmp_path):
+    (tmp_path / "mine.txt").write_text("Solve it.")
+    with pytest.raises(ValueError, match=r"mine\.txt: a prompt template names \{question\} once, this one 0 times: 'Solve it\.'"):
+        splits(tmp_path, prompt_template=str(tmp_path / "mine.txt"))
+
+
 @pytest.mark.shared
 def test_the_papers_files_can_be_configured(tmp_path, shared):
     assert len(splits(tmp_path, test=str(shared / "data/4x4_test_sudoku.csv"))["test"]) == 3

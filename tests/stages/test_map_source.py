@@ -9,7 +9,9 @@ from safetensors.numpy import save_file
 
 from tracedlm.config import Rrm as RrmSettings
 from tracedlm.records.moments import Moments
+from tracedlm.records.parquet import read_table
 from tracedlm.records.rrm import Rrm
+from tracedlm.records.update_magnitude import UPDATE_MAGNITUDE
 from tracedlm.stages.map_source import KINDS, open_source
 from tracedlm.stages.rrm import build_rrm, make_maps
 
@@ -99,8 +101,11 @@ def test_moments_are_found_by_file_and_by_folder(tmp_path):
 def test_finished_maps_pass_through_the_stage(tmp_path):
     for name in "QKV":
         (tmp_path / f"final_block_{name}.json").write_text("[3, 0, 4]")
-    out = {name: tmp_path / f"out/{name}.safetensors" for name in ("q", "k", "v", "modules")} | {"similarity": tmp_path / "out/s.json"}
-    make_maps(tmp_path, RrmSettings(source=str(tmp_path), layer=31), out, tmp_path / "out/m.json")
+    out = {name: tmp_path / f"out/{name}.safetensors" for name in ("q", "k", "v", "modules")}
+    out |= {"similarity": tmp_path / "out/s.json", "magnitude": tmp_path / "out/m.parquet"}
+    adapter(tmp_path / "adapter", B, layers=(31,))
+    make_maps(tmp_path, tmp_path / "adapter", RrmSettings(source=str(tmp_path), layer=31), out, tmp_path / "out/m.json")
+    assert read_table(out["magnitude"], UPDATE_MAGNITUDE, "update magnitudes").num_rows == 0
     assert build_rrm(tmp_path / "out", "v").layer == 31 and json.loads(out["similarity"].read_text())["cosine"][0][1] == pytest.approx(1)
 
 

@@ -2,11 +2,15 @@ import json
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from tracedlm.config import Rrm as RrmSettings
 from tracedlm.records.moments import VARIANTS, Moments
+from tracedlm.records.parquet import read_table
 from tracedlm.records.rrm import Rrm, read_maps
+from tracedlm.records.update_magnitude import UPDATE_MAGNITUDE
 from tracedlm.stages.rrm import build_rrm, build_rrms, make_maps, similarity
+from tracedlm.theory.magnitude import magnitude_grid
 
 
 def moments(seed=0):
@@ -83,11 +87,58 @@ def test_unknown_settings_are_named():
         build_rrm(moments(), basis="pca")
 
 
-def made(tmp_path, recorded, **settings):
+def adapter(folder, width=5, rank=2, layers=3):
+    """An adapter of these sizes."""
+    folder.mkdir()
+    shapes = {"A": (rank, 6), "B": (width, rank)}
+    names = {
+        f"base_model.model.model.layers.{layer}.self_attn.{projection}_proj.lora_{matrix}.weight": shape
+        for layer in range(layers)
+        for projection in "qkv"
+        for matrix, shape in shapes.items()
+    }
+    save_file({name: np.ones(shape, np.float32) for name, shape in names.items()}, folder / "adapter_model.safetensors")
+    return folder
+
+
+def made(tmp_path, recorded, adapted=None, **settings):
     recorded.write(tmp_path / "moments.safetensors")
-    out = {name: tmp_path / f"out/{name}.safetensors" for name in ("q", "k", "v", "modules")} | {"similarity": tmp_path / "out/s.json"}
-    make_maps(tmp_path, RrmSettings(**settings), out, tmp_path / "out/manifest.json")
+    out = {name: tmp_path / f"out/{name}.safetensors" for name in ("q", "k", "v", "modules")}
+    out |= {"similarity": tmp_path / "out/s.json", "magnitude": tmp_path / "out/m.parquet"}
+    source = tmp_path / "moments.safetensors"
+    make_maps(source, adapter(tmp_path / "adapter", **adapted or {}), RrmSettings(**settings), out, tmp_path / "out/manifest.json")
     return out
+
+
+def test_the_stage_writes_the_update_grids_of_the_queries(tmp_path):
+    out = made(tmp_path, moments(), layer=1, placement="inside")
+    rows = read_table(out["magnitude"], UPDATE_MAGNITUDE, "update magnitudes").to_pylist()
+    for matrix in "AB":
+        grid = magnitude_grid(moments().mean_updates[f"1.q.{matrix}/inside_raw"])
+        own = [row for row in rows if row["module"] == f"1.q.{matrix}"]
+        assert {row["run"] for row in own} == {"study"} and len(own) == grid.size
+        assert [row["magnitude"] for row in own] == pytest.approx(grid.ravel()) and max(row["scaled"] for row in own) == 255
+        assert all(row["magnitude"] == grid[row["row"], row["column"]] for row in own)
+    assert len(rows) == sum(row["module"][-1] in "AB" for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("adapted", "message"),
+    [
+        ({"width": 7}, r"moments\.safetensors does not fit the adapter .*adapter: the map of 2\.q\.B has width 5, the adapter's module 7"),
+        ({"layers": 2}, r"does not fit the adapter .*: no adapter of module 2\.q\.B; there are layers 0\.\.1"),
+    ],
+)
+def test_maps_that_do_not_fit_the_adapter_are_refused_before_anything_is_written(tmp_path, adapted, message):
+    with pytest.raises(ValueError, match=message):
+        made(tmp_path, moments(), adapted)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_map_of_another_rank_is_used_but_said_to_be_of_another_run(tmp_path):
+    with pytest.warns(UserWarning, match=r"moments\.safetensors is of rank 2, .*adapter of rank 4: they come from different runs"):
+        made(tmp_path, moments(), {"rank": 4})
+    assert (tmp_path / "out/q.safetensors").exists()
 
 
 def test_the_stage_writes_the_configured_variant_of_each_projection(tmp_path):

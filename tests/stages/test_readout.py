@@ -26,7 +26,14 @@ def trace(folder, samples=(3, 0)):
             block, facts = (-1 if refine else t // BLOCK), {"sample_id": sample, "step": t + 1}
             steps.append(
                 {**facts, "block": block, "block_step": 1, "phase": "refine" if refine else "denoise", "masked": LENGTH - len(seen)}
-                | {"committed_position": [], "committed_token": [], "mean_confidence": 1.0, "mean_entropy": 0.0, "predictive_kl": None}
+                | {
+                    "committed_position": [],
+                    "committed_token": [],
+                    "committed_confidence": [],
+                    "mean_confidence": 1.0,
+                    "mean_entropy": 0.0,
+                    "predictive_kl": None,
+                }
             )
             for projection in "qkv":
                 similarity = rng.uniform(-1, 1, len(seen)).astype(np.float32)
@@ -113,3 +120,13 @@ def test_parts_and_their_batches_are_read_one_by_one_and_make_the_same_readout(t
     assert pq.ParquetFile(tmp_path / "sharded.parquet").num_row_groups == 3
     sharded = read_table(tmp_path / "sharded.parquet", tables.READOUT, "a readout").to_pylist()
     assert sharded == [row for sample in (0, 2, 1) for row in whole if row["sample_id"] == sample]
+
+
+def test_shards_of_two_versions_of_the_code_are_refused(tmp_path):
+    for shard, code in enumerate(("old", "new")):
+        (tmp_path / str(shard)).mkdir()
+        _, readouts = trace(tmp_path / str(shard))
+        write_table(tmp_path / str(shard) / "readouts.parquet", readouts, tables.READOUTS, {**META, "code": code})
+    parts = [[tmp_path / str(shard) / f"{name}.parquet" for shard in range(2)] for name in ("steps", "readouts")]
+    with pytest.raises(ValueError, match=r"2 versions of the code \(new, old\)"):
+        make_readout(*parts, "q", ReadoutSettings(), tmp_path / "out.parquet")

@@ -79,6 +79,20 @@ def same_bits(one, other):
         assert ours.keys() == theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in ours)
 
 
+def test_a_tracker_sees_every_step_and_changes_nothing(a_run, whole, monkeypatch):
+    pytest.importorskip("tensorboard", reason="the package tensorboard is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    watched = a_run()
+    folder = watched.out["moments"].parent / "runs"
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(folder))
+    watched.train(report_to=["tensorboard"])
+    same_bits(watched, whole)
+    seen = EventAccumulator(str(folder))
+    seen.Reload()
+    assert [event.step for event in seen.Scalars("train/loss")] == [1, 2, 3, 4, 5]
+
+
 def close(one, other, tolerance):
     """Equal up to rounding, which AdamW magnifies where a gradient is near zero: so by cosine, module by module."""
     (m, adapter, log), (n, adapter_, log_) = one.results(), other.results()

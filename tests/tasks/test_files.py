@@ -84,6 +84,26 @@ def test_a_bad_row_is_named_with_file_row_and_field(name, change, message, tmp_p
         task.read(next(tmp_path.iterdir()))
 
 
+def test_a_bad_row_of_a_parquet_file_is_named_too(tmp_path):
+    rows = [PROBLEMS["gsm8k"], {**PROBLEMS["gsm8k"], "answer": None}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "bad.parquet")
+    with pytest.raises(ValueError, match=r"bad\.parquet, row 2: field 'answer' is missing; expected the fields question, answer"):
+        get_task("gsm8k").read(tmp_path / "bad.parquet")
+
+
+def test_columns_that_only_later_rows_have_are_written(tmp_path):
+    bare = {field: value for field, value in GPQA.items() if field != "Subdomain"}
+    get_task("gpqa").write([bare, GPQA], tmp_path / "some.csv")
+    assert get_task("gpqa").read(tmp_path / "some.csv") == [bare, GPQA]
+
+
+def test_what_kind_of_problem_it_is_is_kept():
+    gpqa = get_task("gpqa").parse({**GPQA, "High-level domain": "Chemistry"})
+    assert [gpqa[facet] for facet in get_task("gpqa").facets] == ["Chemistry", "Inorganic Chemistry"]
+    math = get_task("math500").parse({**PROBLEMS["math500"], "level": 1})
+    assert [math[facet] for facet in get_task("math500").facets] == ["Prealgebra", "1"]
+
+
 def test_a_csv_row_that_ends_early_lacks_a_field(tmp_path):
     (tmp_path / "bad.csv").write_text("Puzzle,Solution\n3102200002100320\n")
     with pytest.raises(ValueError, match=r"bad\.csv, row 2: field 'Solution' is missing"):

@@ -61,12 +61,31 @@ def test_all_of_the_papers_test_problems_are_held_out(name, shared):
         assert all(get_task("s1k").split_of({"question": task.question(problem)}) is None for problem in problems)
 
 
+def fifth(splits):
+    """Whether validation is 20 % of what may be learnt from, within three standard errors."""
+    learnt = [split for split in splits if split != "test"]
+    return learnt.count("validation") / len(learnt) == pytest.approx(0.2, abs=3 * (0.16 / len(learnt)) ** 0.5)
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_a_fifth_of_what_is_drawn_and_not_test_is_validation(name):
+    task, rng = get_task(name), random.Random(0)
+    assert task.shares["validation"] / (1 - task.shares["test"]) == pytest.approx(0.2)
+    assert fifth([task.split_of(task.draw(rng)) for _ in range(1500)])
+
+
+@pytest.mark.parametrize(("name", "field"), {"gpqa": "Question", "gsm8k": "question", "math500": "problem", "s1k": "question"}.items())
+def test_a_fifth_of_any_training_file_is_validation_and_none_of_it_test(name, field):
+    splits = [get_task(name).split_of({field: f"What is {n} + 1?"}) for n in range(3000)]
+    assert set(splits) == {"train", "validation"} and fifth(splits)
+
+
 @pytest.mark.shared
 def test_a_fifth_of_a_training_file_is_validation(shared):
     task = get_task("gsm8k")
     splits = [task.split_of(problem) for problem in task.read(shared / "data/gsm8k/train.jsonl")]
     assert set(splits) == {"train", "validation"}
-    assert splits.count("validation") / len(splits) == pytest.approx(0.2, abs=3 * (0.16 / len(splits)) ** 0.5)
+    assert fifth(splits)
 
 
 @pytest.mark.parametrize(

@@ -103,5 +103,6 @@ def test_autocast_does_not_round_the_similarity():
 def test_the_equations_do_not_import_torch():
     modules = ["calibration", "certificate", "divergence", "map_comparison", "moments", "rad", "resampling", "schedule", "stability"]
     modules += ["contraction", "movement", "observables", "pseudo_gradient", "subspaces"]
+    modules += ["curvature", "dimension", "prediction", "probing"]
     code = "import sys;" + ";".join(f"import tracedlm.theory.{m}" for m in modules) + ";sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, env={"PYTHONPATH": os.pathsep.join(sys.path)}).returncode == 0

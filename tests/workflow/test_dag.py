@@ -103,7 +103,7 @@ def test_every_rule_has_a_log_and_a_benchmark(body):
 @pytest.mark.parametrize("path", sorted((ROOT / "workflow/scripts").glob("*.py")), ids=lambda path: path.stem)
 def test_scripts_hold_no_science(path):
     code = [line for line in path.read_text().splitlines() if line.strip()]
-    assert len(code) <= 40 and "logged(snakemake.log[0])" in path.read_text()
+    assert len(code) <= 40 and "logged(snakemake.log[0], rule=snakemake.rule, **snakemake.wildcards)" in path.read_text()
 
 
 def test_a_bad_key_is_one_clear_line(tmp_path):

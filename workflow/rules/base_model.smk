@@ -12,10 +12,10 @@ rule pretrain:
         "../../environment.yml"
     threads: 16
     resources:
-        gpu=1,
+        **MODEL_JOB,
     params:
         settings=STUDY.pretrain.model_dump(),
-        datasets=sorted(STUDY.catalogue),
+        datasets={name: STUDY.catalogue[name].difficulty for name in sorted(STUDY.catalogue)},
         seed=STUDY.seed,
         code=code_digest("pretrain"),
     script:
@@ -35,10 +35,10 @@ rule card:
         "../../environment.yml"
     threads: 16
     resources:
-        gpu=1,
+        **MODEL_JOB,
     params:
-        model=STUDY.model.model_dump(),
-        test_files={name: entry.test for name, entry in STUDY.catalogue.items()},
+        model=MODEL,
+        tests={name: (entry.test, entry.difficulty) for name, entry in STUDY.catalogue.items()},
         seq_lens=STUDY.seq_lens,
         card=STUDY.card.model_dump(),
         batch_size=STUDY.decode.batch_size,

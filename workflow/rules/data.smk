@@ -17,6 +17,8 @@ rule data:
         "<logs>/data/{dataset}.log",
     benchmark:
         "<benchmarks>/data/{dataset}.jsonl"
+    wildcard_constraints:
+        dataset="|".join(STUDY.catalogue),  # some are for fine-tuning only
     conda:
         "../../environment.yml"
     params:

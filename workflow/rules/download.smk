@@ -18,6 +18,7 @@ rule fetch:
         f"{DOWNLOADS}/benchmarks/{{source}}.jsonl"
     wildcard_constraints:
         source="|".join(map(re.escape, SOURCES)),
+    localrule: True  # a cluster's nodes often have no network
     conda:
         "../../environment.yml"
     params:

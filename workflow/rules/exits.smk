@@ -2,12 +2,12 @@
 
 EXIT_INPUTS = dict(
     model=MODEL_FILES,
-    adapter=rules.sft.output.adapter,
+    adapter=ADAPTER,
     q=rules.rrm.output.q,
-    moments=rules.sft.output.moments,
+    moments=FOOTPRINT,
 )
 EXIT_PARAMS = dict(
-    model=STUDY.model.model_dump(),
+    model=MODEL,
     activation=STUDY.rrm.activation,
     decode=STUDY.decode.model_dump(),
     exits=STUDY.exits.model_dump(),
@@ -29,7 +29,7 @@ rule tune:
         "../../environment.yml"
     threads: THREADS
     resources:
-        gpu=1,
+        **MODEL_JOB,
     params:
         **EXIT_PARAMS,
         code=code_digest("tune"),
@@ -44,6 +44,7 @@ rule exits:
         tuned=expand(rules.tune.output[0], dataset=STUDY.datasets, allow_missing=True) if STUDY.exits.tune else [],
     output:
         **{rule: f"<results>/exits/{{dataset}}/{{seq_len}}/{rule}.parquet" for rule in STUDY.exits.rules},
+        profile="<results>/exits/{dataset}/{seq_len}/profile.json",
         manifest="<results>/exits/{dataset}/{seq_len}/manifest.json",
     log:
         "<logs>/exits/{dataset}-{seq_len}.log",
@@ -54,7 +55,7 @@ rule exits:
         "../../environment.yml"
     threads: THREADS
     resources:
-        gpu=1,
+        **MODEL_JOB,
     params:
         **EXIT_PARAMS,
         seed=STUDY.seed,

@@ -5,8 +5,10 @@ rule figures:
     input:
         METRICS,
         readouts=expand(rules.readout.output, dataset=STUDY.datasets, seq_len=min(STUDY.seq_lens), split="test", readout=MAIN_READOUT),
-        gradients=rules.sft.output.gradients,
+        gradients=rules.sft.output.gradients if TRAINED else [],
         pseudo_gradients=list(REPLAYED.values()),
+        magnitudes=[rules.rrm.output.magnitude, *TASK_MAPS[1:]],
+        task_maps=TASK_MAPS[:1],
     output:
         **{
             name: report(f"<results>/figures/{name}.png", caption=f"../report/{caption}.rst", category="Figures")

@@ -17,7 +17,7 @@ rule flip_audit:
         "../../environment.yml"
     threads: THREADS
     resources:
-        gpu=1,
+        **MODEL_JOB,
     params:
         **EXIT_PARAMS,
         audit=AUDIT.model_dump(),
@@ -41,7 +41,7 @@ rule freezing:
         "../../environment.yml"
     threads: THREADS
     resources:
-        gpu=1,
+        **MODEL_JOB,
     params:
         **EXIT_PARAMS,
         audit=AUDIT.model_dump(),

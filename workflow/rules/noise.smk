@@ -20,7 +20,7 @@ use rule sft as noisy_sft with:
         "<benchmarks>/noise/{run}-sft.jsonl"
     params:
         datasets=SFT_DATASETS,
-        model=STUDY.model.model_dump(),
+        model=MODEL,
         settings=lambda wildcards: {**STUDY.sft.model_dump(), "label_noise": RERUNS[wildcards.run][0]},
         seed=lambda wildcards: RERUNS[wildcards.run][1],
         code=code_digest("sft"),
@@ -44,9 +44,10 @@ rule noise:
         "../../environment.yml"
     threads: THREADS
     resources:
-        gpu=1,
+        **MODEL_JOB,
     params:
-        **{name: getattr(STUDY, name).model_dump() for name in ("model", "rrm", "decode", "readout", "exits", "noise")},
+        **{name: getattr(STUDY, name).model_dump() for name in ("rrm", "decode", "readout", "exits", "noise")},
+        model=MODEL,
         run=lambda wildcards: dict(zip(("name", "share", "seed"), (wildcards.run, *NOISE_RUNS[wildcards.run]))),
         datasets=STUDY.datasets,
         seq_len=min(STUDY.seq_lens),

@@ -6,7 +6,7 @@ rule pseudo_gradient:
         **traced("samples"),
         **traced("steps"),
         model=MODEL_FILES,
-        adapter=rules.sft.output.adapter,
+        adapter=ADAPTER,
     output:
         **{dataset: f"<results>/pseudo_gradients/{dataset}/{SHORTEST}.parquet" for dataset in STUDY.datasets},
     log:
@@ -17,9 +17,9 @@ rule pseudo_gradient:
         "../../environment.yml"
     threads: THREADS
     resources:
-        gpu=1,
+        **MODEL_JOB,
     params:
-        model=STUDY.model.model_dump(),
+        model=MODEL,
         layer=STUDY.rrm.layer,
         samples=STUDY.pseudo_gradient.samples,
         batch_size=STUDY.decode.batch_size,

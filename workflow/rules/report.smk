@@ -1,11 +1,13 @@
 """Tables and the page people read; figures are in figures.smk."""
 
-from tracedlm.report.names import FIGURES, TABLES, TIMED_TABLES, pseudo_gradient_figures
+from tracedlm.report.names import COST_TABLES, FIGURES, TABLES, TIMED_TABLES, pseudo_gradient_figures
 
 
 include: "risk.smk"
 include: "flip_audit.smk"
+include: "evaluation.smk"
 include: "noise.smk"
+include: "task_maps.smk"
 include: "pseudo_gradient.smk"
 
 
@@ -15,18 +17,19 @@ CAPTIONED = {
     **dict.fromkeys(pseudo_gradient_figures(REPLAYED, len(REPLAYED)).values(), "pseudo_gradient"),
 }
 SHOWN = dict(datasets=STUDY.datasets, seq_lens=STUDY.seq_lens, readouts=READOUTS, rules=STUDY.exits.rules, seed=STUDY.seed)
-SHOWN["tuned"] = bool(STUDY.exits.tune)
+SHOWN |= dict(tuned=bool(STUDY.exits.tune), evaluated=bool(STUDY.evaluation.templates))
 SHOWN |= dict(cards=list(STUDY.risk.rules), audits=AUDITS, noise=list(NOISE_RUNS), pseudo_gradients=bool(REPLAYED))
 SUMMARIES = over_sets(rules.certify.output.summary)
 GRIDS = over_sets(rules.certify.output.grid)
 METRICS = [*SUMMARIES, *GRIDS, *over_sets(rules.exits.output), *rules.storage.output, *rules.select.output]
-METRICS += [rules.rrm.output.similarity, *over_sets(rules.module_ablation.output)]
+METRICS += [rules.rrm.output.similarity, *ABLATIONS]
 METRICS += over_sets(rules.tune.output) if STUDY.exits.tune else []
-METRICS += RISK_METRICS + AUDIT_METRICS + expand(rules.noise.output.summary, run=NOISE_RUNS) + CONVERGENCE
+METRICS += RISK_METRICS + AUDIT_METRICS + EVALUATION_METRICS + expand(rules.noise.output.summary, run=NOISE_RUNS) + CONVERGENCE
 MAIN_READOUT = "q" if "q" in READOUTS else READOUTS[0]
 
 
 include: "figures.smk"
+include: "explorer.smk"
 
 
 rule tables:
@@ -53,16 +56,22 @@ rule page:
     input:
         rules.tables.output,
         rules.figures.output,
+        rules.explorer.output,
+        DYNAMICS_RESULTS,
         manifests=[
             *SUMMARIES,
             *over_sets(rules.exits.output.manifest),
-            rules.sft.output.manifest,
+            *EVALUATION_MANIFESTS,
+            rules.sft.output.manifest if TRAINED else [],
             rules.rrm.output.manifest,
-            *over_sets(rules.module_ablation.output),
+            *ABLATIONS,
             *CONVERGENCE,
+            *([rules.dynamics_summary.output.summary] if DYNAMICS.enabled else []),
         ],
     output:
-        report("<results>/report.html", caption="../report/page.rst", category="Report"),
+        page=report("<results>/report.html", caption="../report/page.rst", category="Report"),
+        costs=expand("<results>/tables/{name}.{suffix}", name=COST_TABLES, suffix=["csv", "tex"]),
+        tally="<results>/tables/tally.csv",
     log:
         "<logs>/page.log",
     benchmark:
@@ -74,3 +83,6 @@ rule page:
         code=code_digest("report"),
     script:
         "../scripts/page.py"
+
+
+include: "paper.smk"

@@ -6,7 +6,7 @@ if STUDY.rescore.folder:
 
     rule rescore:
         input:
-            sorted(str(path) for folder in RELEASED for path in folder.rglob("*") if path.suffix in (".json", ".csv")),
+            sorted(local(str(path)) for folder in RELEASED for path in folder.rglob("*") if path.suffix in (".json", ".csv")),
         output:
             scores="<results>/rescore/scores.json",
             tables=expand("<results>/tables/{name}.{suffix}", name=["rescored", "schedule_alone"], suffix=["csv", "tex"]),

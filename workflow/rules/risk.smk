@@ -18,7 +18,7 @@ if STUDY.risk.rules:
             "../../environment.yml"
         threads: THREADS
         resources:
-            gpu=1,
+            **MODEL_JOB,
         params:
             **EXIT_PARAMS,
             risk=STUDY.risk.model_dump(),

@@ -3,11 +3,13 @@
 
 rule rrm:
     input:
-        source=rules.sft.output.moments if STUDY.rrm.source == "moments" else located(STUDY.rrm.source),
+        source=MAP_SOURCE,
+        adapter=ADAPTER,
     output:
         **{projection: f"<results>/rrm/{projection}.safetensors" for projection in PROJECTIONS},
         modules="<results>/rrm/modules.safetensors",
         similarity="<results>/rrm/similarity.json",
+        magnitude="<results>/rrm/update_magnitude.parquet",
         manifest="<results>/rrm/manifest.json",
     log:
         "<logs>/rrm.log",
@@ -35,7 +37,7 @@ rule storage:
     conda:
         "../../environment.yml"
     params:
-        model=STUDY.model.model_dump(),
+        model=MODEL,
         code=code_digest("storage"),
     script:
         "../scripts/storage.py"
@@ -45,7 +47,7 @@ rule module_ablation:
     input:
         data="<results>/data/{dataset}/validation.txt",
         model=MODEL_FILES,
-        adapter=rules.sft.output.adapter,
+        adapter=ADAPTER,
         maps=rules.rrm.output.modules,
     output:
         "<results>/ablation/{dataset}/{seq_len}.json",
@@ -57,13 +59,13 @@ rule module_ablation:
         "../../environment.yml"
     threads: THREADS
     resources:
-        gpu=1,
+        **MODEL_JOB,
     params:
-        model=STUDY.model.model_dump(),
+        model=MODEL,
         activation=STUDY.rrm.activation,
         decode=STUDY.decode.model_dump(),
         readout=STUDY.readout.model_dump(),
-        ablation=STUDY.ablation.model_dump(),
+        ablation=STUDY.ablation.model_dump(include={"samples"}),
         certificate=STUDY.certify.model_dump(include={"strict_delta", "strict_omega", "late_window"}),
         seed=STUDY.seed,
         code=code_digest("module_ablation"),
@@ -71,8 +73,11 @@ rule module_ablation:
         "../scripts/module_ablation.py"
 
 
+ABLATIONS = expand(rules.module_ablation.output, dataset=STUDY.datasets, seq_len=SHORTEST)
+
+
 rule maps:
     input:
         rules.rrm.output,
         rules.storage.output,
-        over_sets(rules.module_ablation.output),
+        ABLATIONS,

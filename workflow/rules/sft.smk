@@ -20,10 +20,10 @@ rule sft:
         "../../environment.yml"
     threads: THREADS
     resources:
-        gpu=STUDY.sft.processes,
+        **{**MODEL_JOB, "gpu": STUDY.sft.processes},
     params:
         datasets=SFT_DATASETS,
-        model=STUDY.model.model_dump(),
+        model=MODEL,
         settings=STUDY.sft.model_dump(),
         seed=STUDY.seed,
         code=code_digest("sft"),
@@ -33,4 +33,10 @@ rule sft:
 
 rule models:
     input:
-        rules.sft.output,
+        rules.sft.output if TRAINED else [],
+
+
+# What decoding and maps use: the study's own fine-tuning, or what the config names in its place.
+ADAPTER = rules.sft.output.adapter if TRAINED else local(str(located(STUDY.model.adapter)))
+MAP_SOURCE = rules.sft.output.moments if STUDY.rrm.source == "moments" else local(str(located(STUDY.rrm.source)))
+FOOTPRINT = rules.sft.output.moments if TRAINED else MAP_SOURCE

@@ -18,9 +18,25 @@ except ValueError as error:
 for name, value in {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000", "MALLOC_TOP_PAD_": "67108864"}.items():
     os.environ.setdefault(name, value)
 
+for key, path in {"model.adapter": STUDY.model.adapter, "rrm.source": STUDY.rrm.source}.items():
+    if path not in (None, "moments") and not located(path).exists():
+        sys.exit(f"{key}: {path} is not there")
+
+
+include: "expand.smk"
+
+
 THREADS = STUDY.resources.threads
+MODEL = STUDY.model.model_dump(exclude={"adapter"})
+TRAINED = STUDY.model.adapter is None
+# A retry gets more: the second try of a job that ran out of memory or time asks for twice as much.
+MODEL_JOB = dict(
+    gpu=1,
+    mem_mb=lambda wildcards, attempt: STUDY.resources.mem_mb * attempt,
+    runtime=lambda wildcards, attempt: STUDY.resources.runtime * attempt,
+)
 READOUTS = STUDY.readouts
-MODEL_FILES = checkpoint_files(STUDY.model.path)
+MODEL_FILES = [local(file) for file in checkpoint_files(STUDY.model.path)]  # `local`: not on object storage, wherever the results are
 READOUT_Q = "<results>/readouts/{dataset}/{seq_len}/validation/q.parquet"
 
 
@@ -54,4 +70,5 @@ def data_files(wildcards):
     entry, task = catalogue(wildcards), TASKS[wildcards.dataset]
     named = [located(path) for path in (entry.test, entry.train, entry.prompt_template) if path]
     shipped = [resource("prompts", f"{task.name}.txt"), *(resource("held_out", f"{name}.txt") for name in (task.name, *task.held_out_with))]
-    return [str(path) for path in (*named, *shipped) if path.exists() or str(path) in FETCHED]
+    found = [str(path) for path in (*named, *shipped) if path.exists() or str(path) in FETCHED]
+    return [path if path in FETCHED else local(path) for path in found]

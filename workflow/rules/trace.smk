@@ -5,7 +5,7 @@ rule trace:
     input:
         data="<results>/data/{dataset}/{split}.txt",
         model=MODEL_FILES,
-        adapter=rules.sft.output.adapter,
+        adapter=ADAPTER,
         maps=[rules.rrm.output[projection] for projection in PROJECTIONS],
     output:
         samples=f"{TRACE}samples/part-{{shard}}.parquet",
@@ -20,9 +20,9 @@ rule trace:
         "../../environment.yml"
     threads: THREADS
     resources:
-        gpu=1,
+        **MODEL_JOB,
     params:
-        model=STUDY.model.model_dump(),
+        model=MODEL,
         activation=STUDY.rrm.activation,
         decode=STUDY.decode.model_dump(),
         trace=STUDY.trace.model_dump(),

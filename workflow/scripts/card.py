@@ -4,8 +4,8 @@ from pathlib import Path
 
 from tracedlm.stages.job_log import logged
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], rule=snakemake.rule, **snakemake.wildcards):
     from tracedlm.stages.card import evaluate
 
     p = snakemake.params
-    evaluate(p.model, p.test_files, p.seq_lens, p.card["samples"], p.batch_size, p.seed, snakemake.threads, Path(snakemake.output[0]))
+    evaluate(p.model, p.tests, p.seq_lens, p.card["samples"], p.batch_size, p.seed, snakemake.threads, Path(snakemake.output[0]))

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+from tracedlm.report.costs import make_costs
 from tracedlm.report.page import make_page
 from tracedlm.stages.job_log import logged
 
-with logged(snakemake.log[0]):
-    out = Path(snakemake.output[0])
+with logged(snakemake.log[0], rule=snakemake.rule, **snakemake.wildcards):
+    out = Path(snakemake.output.page)
+    make_costs(out.parent, out.parent / "tables")
     manifests = [Path(path) for path in snakemake.input.manifests]
     make_page(snakemake.params.study, out.parent / "tables", out.parent / "figures", manifests, out)

@@ -5,7 +5,7 @@ from pathlib import Path
 from tracedlm.config import Decode, Exits
 from tracedlm.stages.job_log import logged
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], rule=snakemake.rule, **snakemake.wildcards):
     from tracedlm.stages.tune import tune
 
     p, i, w = snakemake.params, snakemake.input, snakemake.wildcards

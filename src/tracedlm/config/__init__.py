@@ -5,10 +5,12 @@ The Snakefile validates the merged YAML once with `load_study`; rules hand secti
 
 from tracedlm.config.analysis import Ablation, Certify, PseudoGradient, ReadoutSettings, Rescore, Rrm
 from tracedlm.config.decoding import Decode, Exits, FlipAudit, Risk, Trace
+from tracedlm.config.dynamics import Dynamics
+from tracedlm.config.evaluation import Evaluation
 from tracedlm.config.study import Study, load_study, load_yaml
 from tracedlm.config.training import Card, Dataset, Model, Noise, Pretrain, Sft
 
 __all__ = [
-    "Ablation", "Card", "Certify", "Dataset", "Decode", "Exits", "FlipAudit", "Model", "Noise", "Pretrain", "PseudoGradient",
-    "ReadoutSettings", "Rescore", "Risk", "Rrm", "Sft", "Study", "Trace", "load_study", "load_yaml",
+    "Ablation", "Card", "Certify", "Dataset", "Decode", "Dynamics", "Evaluation", "Exits", "FlipAudit", "Model", "Noise", "Pretrain",
+    "PseudoGradient", "ReadoutSettings", "Rescore", "Risk", "Rrm", "Sft", "Study", "Trace", "load_study", "load_yaml",
 ]  # fmt: skip

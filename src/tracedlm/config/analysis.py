@@ -64,15 +64,31 @@ class Certify(Section):
 
 
 class Ablation(Section):
-    """Comparison of modules, reductions and variants of the map (EDIT Table 4, TRACE App. D)."""
+    """Comparison of the map's modules, reductions and variants (EDIT Table 4, TRACE App. D), and of tasks (EDIT Figure 3)."""
 
     samples: Positive = Field(default=8, description="Validation problems decoded, from the head of the split (EDIT: 100)")
+    tasks: tuple[str, ...] = Field(
+        default=(), description="Datasets, from the catalogue, to fine-tune on one by one, to compare their maps; empty: not run"
+    )
+    task_runs: Positive = Field(
+        default=2,
+        description="Fine-tunings on each of them, with seeds of their own: maps of one task differ too, by how much is the yardstick",
+    )
 
 
 class PseudoGradient(Section):
     """Gradients of what a decoding step changed, against those of SFT (EDIT App. G)."""
 
     samples: int = Field(default=4, ge=0, description="Test problems per dataset, at the shortest canvas; 0: not run")
+
+
+class Explorer(Section):
+    """The file in which a reader replays full decoding."""
+
+    samples: Positive = Field(
+        default=64,
+        description="Test problems shown, shared evenly by the sets; the file is kept to 5 MB and says where that leaves out some",
+    )
 
 
 class Rescore(Section):

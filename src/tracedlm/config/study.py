@@ -6,8 +6,10 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from tracedlm.config.analysis import Ablation, Certify, PseudoGradient, ReadoutSettings, Rescore, Rrm
+from tracedlm.config.analysis import Ablation, Certify, Explorer, PseudoGradient, ReadoutSettings, Rescore, Rrm
 from tracedlm.config.decoding import Decode, Exits, FlipAudit, Risk, Trace
+from tracedlm.config.dynamics import Dynamics
+from tracedlm.config.evaluation import Evaluation
 from tracedlm.config.section import Positive, Readout, Section
 from tracedlm.config.training import Card, Dataset, Model, Noise, Pretrain, Sft
 from tracedlm.decode.settings import settings_of
@@ -19,6 +21,8 @@ class Resources(Section):
     """What a job may use."""
 
     threads: Positive = Field(default=1, description="Threads of a rule that runs a model")
+    mem_mb: Positive = Field(default=4000, description="Main memory of a rule that runs a model, MB; a retry asks for as much again")
+    runtime: Positive = Field(default=240, description="Wall time of a rule that runs a model, minutes; a retry asks for as much again")
 
 
 class Study(Section):
@@ -38,19 +42,23 @@ class Study(Section):
     readout: ReadoutSettings = Field(default=ReadoutSettings(), description="Readouts")
     certify: Certify = Field(default=Certify(), description="Certificates")
     exits: Exits = Field(default=Exits(), description="Exit rules")
+    evaluation: Evaluation = Field(default=Evaluation(), description="Prompt templates and seeds")
     risk: Risk = Field(default=Risk(), description="Risk-controlled exit")
     flip_audit: FlipAudit = Field(default=FlipAudit(), description="Flip audit")
     ablation: Ablation = Field(default=Ablation(), description="Comparison of maps")
     noise: Noise = Field(default=Noise(), description="Noisy training")
     pseudo_gradient: PseudoGradient = Field(default=PseudoGradient(), description="Pseudo-gradients")
+    dynamics: Dynamics = Field(default=Dynamics(), description="Training dynamics")
     pretrain: Pretrain = Field(default=Pretrain(), description="Base model")
     card: Card = Field(default=Card(), description="Model card")
+    explorer: Explorer = Field(default=Explorer(), description="Denoising explorer")
     rescore: Rescore = Field(default=Rescore(), description="Others' generations")
     resources: Resources = Field(default=Resources(), description="Resources")
 
     @model_validator(mode="after")
     def _consistent(self) -> "Study":
-        for key, name in [("datasets", name) for name in self.datasets] + [("sft.datasets", name) for name in self.sft.datasets]:
+        named = {"datasets": self.datasets, "sft.datasets": self.sft.datasets, "ablation.tasks": self.ablation.tasks}
+        for key, name in [(key, name) for key, names in named.items() for name in names]:
             if name not in self.catalogue:
                 raise ValueError(
                     f"{key}: {name!r} is not in the catalogue; known: {', '.join(sorted(self.catalogue))}{_hint(name, self.catalogue)}"
@@ -82,6 +90,23 @@ class Study(Section):
             )
         if self.certify.window == "refine" and (self.trace.refine_policy == "none" or not self.trace.refine_steps):
             raise ValueError("certify.window: refine needs refine steps; set certify.window: tail or trace.refine_steps > 0")
+        return self
+
+    @model_validator(mode="after")
+    def _needs_no_fine_tuning(self) -> "Study":
+        if self.model.adapter is None:
+            return self
+        if self.rrm.source == "moments":
+            raise ValueError(
+                "rrm.source: with model.adapter nothing is fine-tuned, so there are no moments; name where the map comes from: somebody's "
+                "moments, optimiser checkpoints or finished maps, or the adapter itself"
+            )
+        if self.pseudo_gradient.samples:
+            raise ValueError(
+                "pseudo_gradient.samples: with model.adapter there are no gradients of fine-tuning to compare with; set it to 0"
+            )
+        if self.noise.shares:
+            raise ValueError("noise.shares: with model.adapter there is no fine-tuning to compare noisy ones with; leave it empty")
         return self
 
 

@@ -15,6 +15,11 @@ class Model(Section):
         description="Folder or hub id of a LLaDA, a Dream, or a bidirectional llama, qwen2, qwen3, modernbert or eurobert; "
         "relative to the repository",
     )
+    adapter: str | None = Field(
+        default=None,
+        description="Folder of a PEFT LoRA adapter to decode with in place of fine-tuning one; `rrm.source` then says where its map comes "
+        "from; relative to the repository",
+    )
     dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="Precision of weights and activations")
     device: str = Field(default="auto", description="`auto` (the accelerator where there is one), or a torch device name")
     allow_remote_code: bool = Field(
@@ -75,6 +80,9 @@ class Sft(Section):
     processes: Positive = Field(default=1, description="Training processes on this machine, one accelerator each (on a CPU, its cores)")
     shard: bool = Field(default=False, description="Divide the weights among the processes (FSDP2) instead of copying them (DDP)")
     checkpoint_every: Positive = Field(default=40, description="Optimiser steps between resumable checkpoints")
+    report_to: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(
+        default=(), description="Trackers that watch the training, each a package to install; their files go to sft/runs; empty: none"
+    )
 
     @field_validator("optimizer", mode="before")
     @classmethod
@@ -126,9 +134,11 @@ class Pretrain(Section):
     learning_rate: float = Field(default=4e-3, gt=0, description="Peak Muon and AdamW learning rate")
     weight_decay: float = Field(default=0.05, ge=0, description="AdamW weight decay")
     batch_tokens: Positive = Field(default=6144, description="Canvas tokens per step")
-    canvases: tuple[Positive, ...] = Field(default=(128, 128, 256), description="Canvas lengths, one per step in turn")
+    canvases: tuple[Positive, ...] = Field(default=(128, 192, 256, 128, 256, 512), description="Canvas lengths, one per step in turn")
     block_length: Positive = Field(default=32, description="Block length of the noise that imitates decoding")
-    task_weights: dict[str, float] = Field(default={"countdown": 3.0}, description="Weights by which tasks are drawn; 1 where not named")
+    task_weights: dict[str, float] = Field(
+        default={"countdown": 3.0, "wordmath": 1.5, "algebra": 1.5}, description="Weights by which tasks are drawn; 1 where not named"
+    )
     block_share: Share = Field(default=0.7, description="Share of samples noised as decoding sees them; the others are masked uniformly")
     checkpoint_every: Positive = Field(default=250, description="Optimiser steps between resumable checkpoints")
 

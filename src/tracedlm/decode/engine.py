@@ -10,6 +10,7 @@ import torch
 
 from tracedlm.decode.commit import most_confident, predict
 from tracedlm.decode.forward import DenoiserCall, Forward, Observes, Reuses, guided
+from tracedlm.decode.phases import phase
 from tracedlm.decode.plan import Plan
 from tracedlm.decode.rules import ExitRule
 from tracedlm.decode.slot import Decoded, Slot, Start
@@ -64,6 +65,11 @@ class Engine:
         self.rule, self.record, self.temperature, self.device = make_rule(slots), record, temperature, torch.device(device)
         if self.rule.settings.reading and observer is None:
             raise ValueError(f"exit rule {self.rule.name!r} needs a map: pass rrm=...")
+        polishes = [self.rule.polish(block) > 0 for block in range(plan.blocks)]
+        if any(polishes) and self.rule.commits_itself:
+            raise ValueError(
+                f"exit rule {self.rule.name!r} commits tokens without a schedule, so none is left to polish by: set polish to 0"
+            )
         self.forward = Forward(guided(denoiser, plan.gen_length, mask_id, guidance) if guidance else denoiser, observer)
         self.forwards_per_step = 2 if guidance else 1
         if make_reuse and (guidance or self.rule.scope == "canvas"):
@@ -75,7 +81,7 @@ class Engine:
         self.reuse = make_reuse(slots, self.width + plan.gen_length) if make_reuse else None
         self.confidence_sg = torch.zeros(slots, plan.gen_length, dtype=torch.float64, device=self.device)
         self.view_k = torch.arange(plan.gen_length if self.rule.scope == "canvas" else max(plan.lengths), device=self.device)
-        self.polished_b = torch.tensor([self.rule.polish(block) > 0 for block in range(plan.blocks)], device=self.device)
+        self.polished_b = torch.tensor(polishes, device=self.device)
         self.seeds = dict(zip(self.prompts, _seeds(prompts, seed), strict=True))
         self.waiting, self.free, self.active = deque(self.prompts), list(range(slots)), list[Slot]()
 
@@ -85,7 +91,9 @@ class Engine:
         while self.waiting or self.active:
             while self.free and self.waiting:
                 self._admit(self.free.pop(0), self.waiting.popleft())
-            yield from self._advance()
+            with phase("host"):  # of which the others take their parts
+                done = self._advance()
+            yield from done
 
     def _admit(self, index: int, sample: int) -> None:
         prompt, start = self.prompts[sample], self.starts[sample]
@@ -104,20 +112,23 @@ class Engine:
         slot.open(block, ([count for count in counts if count] if self.rule.skips_noop else counts)[done:])
         self.rule.open(slot.index, slot.sample, block)
 
-    def _advance(self) -> Iterator[Decoded]:
-        """One forward over the active rows, commits, exits, and the samples that are finished by them."""
+    def _advance(self) -> list[Decoded]:
+        """One forward over the active rows, commits, exits; the samples that are finished by them."""
         started, slots = time.perf_counter(), tuple(self.active)
         step, polishing_r, computed = self._step(slots)
-        commit_rk = self.rule.commits(step)
-        stop_r = self.rule.stops(step) & ~polishing_r
-        fill_r = stop_r & ~self.polished_b[step.block_r]
-        write_rk = torch.where(fill_r[:, None], step.masked_rk, commit_rk)
-        self._write(step, write_rk)
+        with phase("rule"):
+            commit_rk = self.rule.commits(step)
+            stop_r = self.rule.stops(step) & ~polishing_r
+        with phase("commit"):
+            fill_r = stop_r & ~self.polished_b[step.block_r]
+            write_rk = torch.where(fill_r[:, None], step.masked_rk, commit_rk)
+            self._write(step, write_rk)
         if self.record is not None:
             self.record(replace(step, scheduled_rk=write_rk, stop_r=stop_r))
         left_r = (step.eligible_rk & ~(write_rk & (step.prediction_rk != self.mask_id))).sum(1)  # a model may predict the mask
         stops, left = torch.stack([stop_r.long(), left_r]).tolist()  # the step's one transfer to the host
         seconds = (time.perf_counter() - started) / len(slots)
+        done = []
         for slot, stop, masks, tokens in zip(slots, stops, left, computed, strict=True):
             slot.advance(seconds, self.forwards_per_step * min(tokens, slot.prompt_length + self.plan.gen_length))
             polish = self.rule.polish(slot.block) if stop else 0
@@ -127,7 +138,8 @@ class Engine:
             own = self.rule.commits_itself and not slot.polishing
             over = not masks or slot.block_step >= self.plan.lengths[slot.block] if own else slot.cursor >= len(slot.counts)
             if over or (stop and not slot.polishing):
-                yield from self._close_block(slot, bool(stop))
+                done += self._close_block(slot, bool(stop))
+        return done
 
     def _step(self, slots: Sequence[Slot]) -> tuple[Step, torch.Tensor, list[int]]:
         """Run the forward; also which rows are polishing, and how many tokens were computed for each."""
@@ -145,13 +157,15 @@ class Engine:
         position_rk = self.view_k.expand(len(slots), -1) if whole else begin[:, None] + self.view_k
         in_block_rk = (position_rk >= begin[:, None]) & (position_rk < end[:, None])
         position_rk = position_rk.clamp(max=plan.gen_length - 1)  # where a short block's view runs past the canvas
-        if self.reuse is None:
-            logits, readings = self.forward(tokens, attention, position_rk + (self.width - cut))
-            computed = [tokens.shape[1]] * len(slots)
-        else:
-            where = (position_rk + self.width, rows, begin + self.width, [one.block_step == 0 for one in slots])
-            logits, readings, computed = self.reuse(self.tokens_s[rows], self.attention_s[rows], *where)
-        prediction, log_confidence = predict(logits, self.temperature, [one.generator for one in slots])
+        with phase("forward"):
+            if self.reuse is None:
+                logits, readings = self.forward(tokens, attention, position_rk + (self.width - cut))
+                computed = [tokens.shape[1]] * len(slots)
+            else:
+                where = (position_rk + self.width, rows, begin + self.width, [one.block_step == 0 for one in slots])
+                logits, readings, computed = self.reuse(self.tokens_s[rows], self.attention_s[rows], *where)
+        with phase("head_and_softmax"):
+            prediction, log_confidence = predict(logits, self.temperature, [one.generator for one in slots])
         tokens_rk = canvas_rg.gather(1, position_rk)
         masked_rk = (tokens_rk == self.mask_id) & (in_block_rk | whole)
         eligible_rk = masked_rk & in_block_rk
@@ -184,24 +198,27 @@ class Engine:
             canvas = torch.nn.functional.pad(state[step.slot_r, begin:], (0, 1)).scatter_(1, at, values)
             state[step.slot_r, begin:] = canvas[:, :-1]
 
-    def _close_block(self, slot: Slot, stop: bool) -> Iterator[Decoded]:
+    def _close_block(self, slot: Slot, stop: bool) -> list[Decoded]:
+        """Go on to the next block; without one, leave the slot: the finished sample."""
         slot.stopped_at.append(slot.block_step)
         if stop and self.rule.scope == "canvas":
             slot.stopped_at += [0] * (self.plan.blocks - slot.block - 1)
         if len(slot.stopped_at) < self.plan.blocks:
             self._open_block(slot, slot.block + 1)
-            return
+            return []
         self.active.remove(slot)
         self.free.append(slot.index)
-        yield Decoded(
-            slot.sample,
-            self.tokens_s[slot.index, self.width :].cpu().clone(),
-            self.confidence_sg[slot.index].cpu().clone(),
-            slot.nfe,
-            slot.token_forwards,
-            tuple(slot.stopped_at),
-            slot.seconds,
-        )
+        return [
+            Decoded(
+                slot.sample,
+                self.tokens_s[slot.index, self.width :].cpu().clone(),
+                self.confidence_sg[slot.index].cpu().clone(),
+                slot.nfe,
+                slot.token_forwards,
+                tuple(slot.stopped_at),
+                slot.seconds,
+            )
+        ]
 
 
 def _seeds(prompts: Sequence[Sequence[int]], seed: int) -> list[int]:

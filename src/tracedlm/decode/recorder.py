@@ -1,6 +1,7 @@
 """Turns steps into rows of the trace tables. It observes: decoding with it gives the same tokens as without."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ class TraceRecorder:
         numbers = (step.sample_r, step.block_r, step.nfe_r, step.block_step_r, masked_r, confidence_r, entropy_r, self._predictive_kl(step))
         facts = torch.stack([values.double() for values in numbers], dim=1).tolist()
         written, positions, tokens = torch.stack([step.scheduled_rk.long(), step.position_rk, step.prediction_rk]).cpu().numpy()
+        probability = step.log_confidence_rk.exp().float().cpu().numpy()
         for row, (sample, block, nfe, block_step, masked, confidence, entropy, kl) in enumerate(facts):
             chosen = np.flatnonzero(written[row])
             self.steps[int(sample)].append(
@@ -42,6 +44,7 @@ class TraceRecorder:
                     "phase": "denoise",
                     "committed_position": positions[row, chosen],
                     "committed_token": tokens[row, chosen],
+                    "committed_confidence": probability[row, chosen],
                     "masked": int(masked),
                     "mean_confidence": _known(confidence),
                     "mean_entropy": _known(entropy),
@@ -75,6 +78,7 @@ class TraceRecorder:
                     "phase": "refine",
                     "committed_position": masked_rk[row].cpu().numpy() if written else [],
                     "committed_token": tokens[row].cpu().numpy() if written else [],
+                    "committed_confidence": best[row].exp().float().cpu().numpy() if written else [],
                     "masked": masked_rk.shape[1],
                     "mean_confidence": confidence[row],
                     "mean_entropy": entropy[row],
@@ -91,8 +95,7 @@ class TraceRecorder:
         self, samples: list[int], numbers: list[int], visible_rg: torch.Tensor, similarity: dict[tuple[int, str], torch.Tensor]
     ) -> None:
         visible = visible_rg.cpu().numpy()
-        for (layer, projection), values_rg in similarity.items():
-            values = values_rg.float().cpu().numpy()
+        for layer, projection, values in _series(similarity):
             for row, (sample, number) in enumerate(zip(samples, numbers, strict=True)):
                 seen = np.flatnonzero(visible[row])
                 self.readouts[sample].append(
@@ -114,6 +117,16 @@ class TraceRecorder:
         drift = torch.where(step.in_block_rk, kl_from_log(now, self._previous[slots]), 0).sum(1) / step.in_block_rk.sum(1)
         self._previous[slots] = now
         return torch.where(step.block_step_r == 1, torch.nan, drift)
+
+
+def _series(readings: dict[tuple[int, str], torch.Tensor]) -> Iterator[tuple[int, str, np.ndarray]]:
+    """Layer, name and values [r, g] of each reading; one of several numbers is as many series: `q[0]`, `q[1]`, ..."""
+    for (layer, projection), reading in readings.items():
+        values = reading.float().cpu().numpy()
+        if values.ndim == 2:
+            yield layer, projection, values
+        else:
+            yield from ((layer, f"{projection}[{n}]", values[..., n]) for n in range(values.shape[-1]))
 
 
 def _known(value: float) -> float | None:

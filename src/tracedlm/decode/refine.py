@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 
 from tracedlm.decode.forward import DenoiserCall, Observes
+from tracedlm.decode.prompts import left_padded
 from tracedlm.decode.recorder import TraceRecorder
 from tracedlm.decode.slot import Decoded
 
@@ -38,16 +39,10 @@ def refine(
     (Without "not yet" the same tokens come back, the canvas is a fixed point, and every divergence after the first is exactly 0.)
     `masked_variants` (TRACE Alg. 2, step a): nested random masks over the finished text, shrinking from half of it; nothing is written.
     """
-    width, length = max(len(prompts[one.sample]) for one in finished), len(finished[0].tokens)
     canvas_g = torch.stack([one.tokens for one in finished]).to(device)
-    prompt_w, attention = (
-        torch.full((len(finished), width), pad_id, device=device),
-        torch.ones(len(finished), width + length, dtype=torch.long, device=device),
-    )
-    for row, one in enumerate(finished):
-        begin = width - len(prompts[one.sample])
-        prompt_w[row, begin:] = torch.tensor(list(prompts[one.sample]), device=device)
-        attention[row, :begin] = 0
+    prompt_w, real_w = left_padded([prompts[one.sample] for one in finished], pad_id, device=device)
+    attention = torch.cat([real_w, torch.ones_like(canvas_g)], 1)
+    width, length = prompt_w.shape[1], canvas_g.shape[1]
     order = _order(finished, policy, seed).to(device)
     samples = [one.sample for one in finished]
     for number in range(1, steps + 1):

@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from peft import PeftModel
 
+from tracedlm.decode.phases import phase
 from tracedlm.models.adapter import load_adapter
 from tracedlm.models.checkpoint import read_checkpoint
 from tracedlm.models.layout import LAYOUTS
+from tracedlm.models.linear import use_onednn
 from tracedlm.resources import located
 
 
@@ -27,6 +29,7 @@ class Denoiser:
         self.model, self.tokenizer, self.mask_id = model.eval(), tokenizer, mask_id
         self.causal_lm: Any = model.get_base_model() if isinstance(model, PeftModel) else model
         self.causal_lm.config.use_cache = False  # a denoising step computes every position anew
+        use_onednn(self.model)
 
     @property
     def device(self) -> torch.device:
@@ -56,9 +59,10 @@ class Denoiser:
         position_ids = (count - 1).clamp(min=0)
         body = attrgetter(layout.body)(self.causal_lm)
         states = _at(body(input_ids=tokens, attention_mask=attention_mask, position_ids=position_ids).last_hidden_state, states_at)
-        for name in layout.head:
-            states = attrgetter(name)(self.causal_lm)(states)
-        return states.float()
+        with phase("head_and_softmax"):
+            for name in layout.head:
+                states = attrgetter(name)(self.causal_lm)(states)
+            return states.float()
 
 
 def load_denoiser(

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from tracedlm.decode.phases import phase
 from tracedlm.decode.settings import ReadingKind
 from tracedlm.models.layout import projection
 from tracedlm.models.readings import READINGS
@@ -62,8 +63,9 @@ def observing(denoiser: Any, maps: Sequence[Rrm], activation: str = "projection"
                 U: torch.Tensor = U,
                 part: slice = part,
             ) -> None:
-                f = (inputs[0] if rrm.matrix == "A" else output)[..., part]
-                observer.latest[key_of(rrm)] = READINGS[reading](f, u, U)
+                with phase("rule"):
+                    f = (inputs[0] if rrm.matrix == "A" else output)[..., part]
+                    observer.latest[key_of(rrm)] = READINGS[reading](f, u, U)
 
             handles.append(module.register_forward_hook(hook))
         yield observer

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 
+from tracedlm.decode.phases import phase
 from tracedlm.models.denoiser import Denoiser
 from tracedlm.models.layout import layout_of
 from tracedlm.models.observer import Observer
@@ -105,7 +106,8 @@ class Reuse:
                 self.readings[key] = reading.new_zeros((self.cache.rows, self.length, *reading.shape[2:]))
             self.readings[key][slots[:, None], query] = reading
         at = (query[:, :, None] == positions[:, None, :]).int().argmax(1)  # where each wanted position is among the queried ones
-        return model.lm_head(states.gather(1, at[..., None].expand(-1, -1, states.shape[-1]))).float()
+        with phase("head_and_softmax"):
+            return model.lm_head(states.gather(1, at[..., None].expand(-1, -1, states.shape[-1]))).float()
 
 
 class _SlotCache:

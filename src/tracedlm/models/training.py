@@ -4,10 +4,12 @@ Order of the data, noise and dropout are functions of the step number alone, so 
 what an uninterrupted one sees, whatever the state of any random number generator.
 """
 
+import importlib.util
 import inspect
+import os
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from torch.utils.data import Dataset, SequentialSampler
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from tracedlm.models.progress import Progress
+from tracedlm.models.progress import TrainingProgress
 from tracedlm.models.sharding import gathered, local
 from tracedlm.theory import masking
 
@@ -27,6 +29,9 @@ IGNORED = -100
 
 WIDTH_MULTIPLE = 16
 """Prompts are padded to multiples of this, so that a compiled model sees few shapes."""
+
+TRACKERS = {"tensorboard": "TENSORBOARD_LOGGING_DIR", "wandb": "WANDB_DIR", "trackio": "TRACKIO_DIR"}
+"""Package of a tracker -> environment variable that says where its files go."""
 
 Encoded = tuple[list[int], list[int]]
 """Prompt tokens and response tokens of one example; padding that is learnt, so that responses end, is part of the response."""
@@ -74,7 +79,7 @@ class NoisyBatches(Dataset):
             raise IndexError(item)
         step, part = divmod(item, self.parts)
         examples = self.draw(step)
-        masked, weights = self._noise(step, torch.tensor([len(response) for _, response in examples]))
+        masked, weights = self._noise(step, *(torch.tensor(sizes) for sizes in zip(*map(self._sizes, examples), strict=True)))
         rows = slice(part * len(examples) // self.parts, (part + 1) * len(examples) // self.parts)
         tokens, attention = _padded(examples[rows], masked.shape[1], self.pad_id)
         prompt = tokens.shape[1] - masked.shape[1]
@@ -87,8 +92,16 @@ class NoisyBatches(Dataset):
             "canvas": tokens.shape[1] - prompt,
         }
 
-    def _noise(self, step: int, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Masked positions and weights of their losses for responses of these lengths, each [n, canvas]."""
+    def _sizes(self, example: Encoded) -> tuple[int, int]:
+        """Tokens of a response, and of these, those before its padding."""
+        response = example[1]
+        written = len(response)
+        while written > 1 and response[written - 1] == self.pad_id:
+            written -= 1
+        return len(response), written
+
+    def _noise(self, step: int, lengths: torch.Tensor, written: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Masked positions and weights of their losses for responses of these lengths, `written` without padding; each [n, canvas]."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         n, canvas = len(lengths), int(lengths.max())
         position = torch.arange(canvas)
@@ -99,7 +112,8 @@ class NoisyBatches(Dataset):
         weights = masking.sft_weights(masked, ratio, lengths)
         if self.block_length:
             weights = masked / masked.sum(1, keepdim=True).clamp(min=1)
-            active_block = (torch.rand(n, generator=generator) * (lengths // self.block_length)).long()
+            # Blocks of padding alone have nothing to teach that uniform noise does not.
+            active_block = (torch.rand(n, generator=generator) * ((written - 1) // self.block_length + 1)).long()
             active, future = masking.block_context(active_block, position, self.block_length)
             chosen = torch.rand(n, generator=generator) < self.block_share
             weights = torch.where(chosen[:, None], (masked & active) / (masked & active).sum(1, keepdim=True).clamp(min=1), weights)
@@ -127,7 +141,7 @@ class DiffusionTrainer(Trainer):
         self.loss_is_scaled_for_ga, self.model_accepts_loss_kwargs = False, False
         for theirs in (ProgressCallback, PrinterCallback):
             self.remove_callback(theirs)
-        self.progress = Progress()
+        self.progress = TrainingProgress()
         self.add_callback(self.progress)
         self.add_callback(SeedOfStep())
         causal_lm: Any = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
@@ -194,6 +208,21 @@ def training_arguments(work: Path, seed: int, **settings: Any) -> TrainingArgume
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1
     return arguments
+
+
+def reporting(trackers: Sequence[str], folder: Path) -> dict[str, Any]:
+    """Trainer's arguments for reporting to trackers, whose local files go to `folder` unless their own variables name another place.
+
+    Raises:
+        ValueError: The package of a tracker is not installed.
+    """
+    for name in trackers:
+        if importlib.util.find_spec(name) is None:
+            raise ValueError(f"sft.report_to: {name} is not installed; run `pip install {name}`, or leave it out")
+        folder.mkdir(parents=True, exist_ok=True)  # W&B turns to /tmp where its folder does not exist
+        os.environ.setdefault(TRACKERS[name], str(folder.resolve()))
+        os.environ.setdefault("WANDB_PROJECT", "tracedlm")  # the others take it from `project`
+    return {"report_to": list(trackers) or "none", "project": "tracedlm", "run_name": folder.parent.as_posix()}
 
 
 def lora_state(model: Any) -> dict[str, torch.Tensor]:

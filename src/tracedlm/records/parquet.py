@@ -16,10 +16,29 @@ def column(name: str, kind: pa.DataType, meaning: str) -> pa.Field:
     return pa.field(name, kind, metadata={"meaning": meaning})
 
 
+def writing(schema: pa.Schema) -> dict[str, Any]:
+    """How pyarrow is to write a table: zstd, dictionaries for all but floating numbers, whose bytes are split by significance.
+
+    Measured similarities hardly repeat, so that a dictionary of them costs both time and bytes (`benchmarks/parquet.py`, docs/log.md).
+    """
+    leaves = dict(_leaf(field.name, field.type) for field in schema)
+    floating = [path for path, kind in leaves.items() if pa.types.is_floating(kind)]
+    return {
+        "compression": "zstd",
+        "use_dictionary": [path for path in leaves if path not in floating],
+        "column_encoding": dict.fromkeys(floating, "BYTE_STREAM_SPLIT"),
+    }
+
+
+def _leaf(path: str, kind: pa.DataType) -> tuple[str, pa.DataType]:
+    """Path and type of what is stored for a column, which may be of lists."""
+    return _leaf(f"{path}.list.element", kind.value_type) if isinstance(kind, pa.ListType) else (path, kind)
+
+
 def write_table(path: str | Path, rows: list[dict[str, Any]], schema: pa.Schema, metadata: dict[str, str] | None = None) -> None:
     """Write rows as one Parquet file, whole or not at all."""
     with replacing(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows, _with(schema, metadata)), temporary, compression="zstd")
+        pq.write_table(pa.Table.from_pylist(rows, _with(schema, metadata)), temporary, **writing(schema))
 
 
 class TableWriter:
@@ -27,7 +46,7 @@ class TableWriter:
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self.schema = schema
-        self.writer = pq.ParquetWriter(path, schema, compression="zstd")
+        self.writer = pq.ParquetWriter(path, schema, **writing(schema))
 
     def write(self, rows: list[dict[str, Any]]) -> None:
         """Append rows."""
@@ -69,6 +88,12 @@ def read_groups(path: str | Path, schema: pa.Schema, what: str, columns: list[st
         with _explaining(path, what):
             table = file.read_row_group(group, columns=columns)
         yield _checked(path, table, schema, what, columns)
+
+
+def row_groups(path: str | Path, what: str) -> int:
+    """Row groups of a Parquet file; raises as `read_table` where there is none."""
+    with _explaining(path, what):
+        return pq.read_metadata(path).num_row_groups
 
 
 @contextmanager

@@ -32,6 +32,7 @@ STEPS = pa.schema(
         column("phase", pa.string(), "denoise or refine"),
         column("committed_position", pa.list_(pa.int16()), "response positions written after this forward"),
         column("committed_token", pa.list_(pa.int32()), "tokens written there"),
+        column("committed_confidence", pa.list_(pa.float32()), "their probabilities in this forward"),
         column("masked", pa.int32(), "masked response positions before this forward"),
         column("mean_confidence", pa.float64(), "mean top probability over masked positions of the active block"),
         column("mean_entropy", pa.float64(), "mean predictive entropy there, nats"),
@@ -44,7 +45,7 @@ READOUTS = pa.schema(
         column("sample_id", pa.int32(), "index in the split"),
         column("step", pa.int32(), "forward of this sample, from 1"),
         column("layer", pa.int16(), "transformer block of the map"),
-        column("projection", pa.string(), "q, k or v"),
+        column("projection", pa.string(), "q, k or v; q[0], q[1] and so on where several numbers are read of it"),
         column("position", pa.list_(pa.int16()), "response positions visible before this forward"),
         column("similarity", pa.list_(pa.float32()), "cosine of activation and map there, -1 to 1"),
     ]

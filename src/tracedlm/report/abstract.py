@@ -1,11 +1,23 @@
 """What the numbers of a study show, in sentences made from its tables. States no more than they do, and says where they show nothing."""
 
 from tracedlm.report.certificate_sentences import association, calibrated, certified, forward
+from tracedlm.report.costs import took
 from tracedlm.report.exit_sentences import Tables, carried, curves, saving, times, verdicts
 
+PARAGRAPHS = {
+    "Saved and lost": saving,
+    "At equal cost": verdicts,
+    "Over all budgets": curves,
+    "Settings carried over": carried,
+    "In time": times,
+    "Certified": certified,
+    "Sharper readouts": calibrated,
+    "Concentration": association,
+    "After a stop": forward,
+    "Cost of the study": took,
+}
 
-def abstract(tables: Tables) -> list[str]:
-    """Paragraphs for the head of the page."""
-    of_exits = [saving(tables), verdicts(tables), curves(tables), carried(tables), times(tables)]
-    of_certificates = [certified(tables), calibrated(tables), association(tables), forward(tables)]
-    return [paragraph for paragraph in (*of_exits, *of_certificates) if paragraph]
+
+def abstract(tables: Tables) -> dict[str, str]:
+    """Paragraphs by their titles for the head of the page; one with nothing to say is left out."""
+    return {title: said for title, say in PARAGRAPHS.items() if (said := say(tables))}

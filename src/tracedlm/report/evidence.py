@@ -13,6 +13,7 @@ from tracedlm.records.card import ExitCard
 from tracedlm.records.flip_audit import FLIPS
 from tracedlm.records.metrics import GRID, TEMPERATURE, read_json
 from tracedlm.records.parquet import read_table
+from tracedlm.report.evaluated import Evaluated, read_evaluated
 
 SUMMARY_KEYS = ("n", "tau", "delta", "omega", "window", "dual", "digest", "profile", "spearman", "code")
 AFTER_STOP_KEYS = ("stops", "forward", "observables", "calibration", "exits")
@@ -80,10 +81,11 @@ class ResultSet:
         grids: Coverage grid of each readout, one row per bound, calibration, delta and omega.
         ablation: D_t and coverage under other modules' maps (`ablation/<dataset>/<seq_len>.json`).
         tuned: What rule `tune` tried and chose (`exits/<dataset>/<seq_len>/tuned.json`); None where nothing is tuned.
-        profile: Seconds of each of `PHASES` (`exits/<dataset>/<seq_len>/profile.json`); None where decoding was not profiled.
+        profile: Mean seconds of each of `PHASES` in a step (`exits/<dataset>/<seq_len>/profile.json`); None where not profiled.
         cards: Exit cards, rule by rule (`risk/<dataset>-<seq_len>-<rule>.json`).
         flips: Exits that were undone (`flip_audit/<dataset>-<seq_len>.parquet`); None where none were.
         freezing: What token-wise freezing could certify (`flip_audit/<dataset>-<seq_len>-freezing.json`); None likewise.
+        evaluated: Rules under several prompt templates (`evaluation/<dataset>/<seq_len>.parquet`); None where none were compared.
     """
 
     dataset: str
@@ -98,6 +100,7 @@ class ResultSet:
     cards: tuple[ExitCard, ...]
     flips: list[dict[str, Any]] | None
     freezing: dict[str, Any] | None
+    evaluated: Evaluated | None = None
 
     def run(self, rule: str) -> Run | None:
         """First run of a rule; None where the study does not run it."""
@@ -143,6 +146,7 @@ def read_evidence(
     audits: Sequence[str] = (),
     noise: Sequence[str] = (),
     pseudo_gradients: bool = False,
+    evaluated: bool = False,
 ) -> Evidence:
     """Read a study's metrics from its results folder.
 
@@ -158,23 +162,33 @@ def read_evidence(
         audits: `flips` and `freezing` where those were made; at the shortest canvas.
         noise: Fine-tuning runs with corrupted labels, and what they are compared with.
         pseudo_gradients: Traces of the shortest canvas were replayed with gradients.
+        evaluated: Rules were compared under several prompt templates.
 
     Raises:
         ValueError: A file is missing or unreadable, or results were made by different versions of the code or settings.
     """
     sets = tuple(
-        _read_set(root, dataset, length, readouts, rules, tuned, cards, audits if length == min(seq_lens) else ())
+        _read_set(root, dataset, length, readouts, rules, tuned, cards, audits if length == min(seq_lens) else (), evaluated)
         for dataset in datasets
         for length in seq_lens
     )
     exits = [root / "exits" / one.dataset / str(one.seq_len) / "manifest.json" for one in sets]
     noisy = tuple(read_json(root / f"noise/{run}.json", ("run", "sets", "maps", "code")) for run in noise)
     replayed = [root / f"pseudo_gradients/{dataset}/{min(seq_lens)}.json" for dataset in datasets] if pseudo_gradients else []
+    convergence = tuple(read_json(path, ("module", "bands", "steps", "correlation", "code")) for path in replayed)
     codes = {
         "noise": {record["code"] for record in noisy},
         "certify": {summary["code"] for one in sets for summary in one.summaries.values()},
         "exits": {read_json(path, ("code",))["code"] for path in exits},
         "risk": {card.code for one in sets for card in one.cards},
+        "traces": {summary.get("trace_code", "unknown") for one in sets for summary in one.summaries.values()},
+        "ablation": {one.ablation["code"] for one in sets},
+        "exits/*/*/tuned.json": {one.tuned["code"] for one in sets if one.tuned},
+        "flip_audit": {one.freezing["code"] for one in sets if one.freezing},
+        "pseudo_gradients": {record["code"] for record in convergence},
+        "evaluation": {
+            read_json(root / f"evaluation/{one.dataset}/{one.seq_len}.json", ("code",))["code"] for one in sets if one.evaluated
+        },
     }
     for folder, found in codes.items():
         if len(found) > 1:
@@ -191,7 +205,7 @@ def read_evidence(
         maps=read_json(root / "rrm/similarity.json", ("maps", "cosine", "correlation", "angle", "chance")),
         seed=seed,
         noise=noisy,
-        convergence=tuple(read_json(path, ("module", "bands", "steps", "correlation")) for path in replayed),
+        convergence=convergence,
     )
 
 
@@ -204,6 +218,7 @@ def _read_set(
     tuned: bool,
     cards: Sequence[str],
     audits: Sequence[str],
+    evaluated: bool,
 ) -> ResultSet:
     audit = root / "flip_audit" / f"{dataset}-{seq_len}"
     certify, exits = root / "certify" / dataset / str(seq_len), root / "exits" / dataset / str(seq_len)
@@ -215,12 +230,13 @@ def _read_set(
         runs=tuple(runs),
         summaries={readout: read_json(certify / readout / "summary.json", SUMMARY_KEYS + AFTER_STOP_KEYS) for readout in readouts},
         grids={readout: read_table(certify / readout / "grid.parquet", GRID, "a certificate grid").to_pylist() for readout in readouts},
-        ablation=read_json(root / "ablation" / dataset / f"{seq_len}.json", ("maps", "samples")),
-        tuned=read_json(exits / "tuned.json", ("n", "chosen", "tried")) if tuned else None,
+        ablation=read_json(root / "ablation" / dataset / f"{seq_len}.json", ("maps", "samples", "code")),
+        tuned=read_json(exits / "tuned.json", ("n", "chosen", "tried", "code")) if tuned else None,
         profile=read_json(exits / "profile.json", PHASES) if (exits / "profile.json").exists() else None,
         cards=tuple(ExitCard.read(root / "risk" / f"{dataset}-{seq_len}-{rule}.json") for rule in cards),
         flips=read_table(f"{audit}.parquet", FLIPS, "a flip audit").to_pylist() if "flips" in audits else None,
-        freezing=read_json(f"{audit}-freezing.json", ("samples", "frozen", "beta")) if "freezing" in audits else None,
+        freezing=read_json(f"{audit}-freezing.json", ("samples", "frozen", "beta", "code")) if "freezing" in audits else None,
+        evaluated=read_evaluated(root / f"evaluation/{dataset}/{seq_len}.parquet") if evaluated else None,
     )
 
 

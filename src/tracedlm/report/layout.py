@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 from itertools import groupby, pairwise, takewhile
 from typing import Any
 
-from tracedlm.report.evidence import Evidence
-
 Value = str | float | int | bool | None
 Row = dict[str, Value]
 UNDEFINED = "--"
@@ -40,7 +38,7 @@ class Spec:
         name: File name without suffix.
         title: Short title.
         caption: What it shows and how to read it, from the rows.
-        build: Rows from the evidence, tidy: one measured quantity a row.
+        build: Rows from the evidence (of what the study took: from its folder), tidy: one measured quantity a row.
         columns: Shown columns; with a pivot, the ones that identify a row.
         pivot: Columns made from field values, or None.
         shown: Whether a row of the csv is shown.
@@ -50,7 +48,7 @@ class Spec:
     name: str
     title: str
     caption: Callable[[list[Row]], str]
-    build: Callable[[Evidence], list[Row]]
+    build: Callable[[Any], list[Row]]
     columns: tuple[Column, ...]
     pivot: Pivot | None = None
     shown: Callable[[Row], bool] = lambda row: True

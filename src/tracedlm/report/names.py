@@ -13,6 +13,9 @@ TABLES = (
     "risk_control",
     "flip_audit",
     "freezing",
+    "template_sensitivity",
+    "template_flips",
+    "subdomains",
     "certified_coverage",
     "projection_ablation",
     "certificate_grid",
@@ -33,7 +36,13 @@ TABLES = (
 TIMED_TABLES = ("latency", "step_time")
 """Tables of wall times, which no two runs share."""
 
-FIGURES = ("stability", "similarity", "temperature", "pareto", "gradients", "maps")
+COST_TABLES = ("stage_costs", "disk_use")
+"""What the study took; made last, with the page."""
+
+DYNAMICS_TABLES = ("dynamics_claims", "dynamics_stopping", "dynamics_cost")
+"""Of the branch on training dynamics, which a study may leave out; the last one holds times."""
+
+FIGURES = ("stability", "similarity", "temperature", "pareto", "gradients", "maps", "map_similarity", "update_magnitude")
 
 
 def pseudo_gradient_figures(datasets: Iterable[str], samples: int) -> dict[str, str]:

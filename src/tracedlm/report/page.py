@@ -11,9 +11,13 @@ from markupsafe import Markup, escape
 from tracedlm.records.atomic import write_text
 from tracedlm.records.metrics import read_json
 from tracedlm.report.abstract import abstract
+from tracedlm.report.costs import DISK_USE, STAGE_COSTS
+from tracedlm.report.dynamics import dynamics_section
+from tracedlm.report.exit_sentences import Tables
 from tracedlm.report.layout import lay_out
-from tracedlm.report.names import FIGURES, TABLES, TIMED_TABLES, pseudo_gradient_figures
-from tracedlm.report.tables import NEGATIVE, SCIENTIFIC, SPECS, read_csv
+from tracedlm.report.names import COST_TABLES, FIGURES, TABLES, TIMED_TABLES, pseudo_gradient_figures
+from tracedlm.report.tables import NEGATIVE, SCIENTIFIC, SPECS, read_csv, write_csv
+from tracedlm.report.tally import TALLY, tally_rows
 
 CAPTIONS = {
     "stability": (
@@ -39,7 +43,7 @@ CAPTIONS = {
         "Accuracy against forwards",
         "Share of problems solved by every run over its mean forwards. The line is truncate, which just takes fewer steps, with its "
         "Clopper-Pearson interval: a rule earns its name above it. Filled: a rule's first setting; hollow, joined to it: its others. "
-        "Rings: no run of the set solves as many with fewer forwards. Red reads a map, blue the certainty of predictions, green commits "
+        "Rings: no run of the set solves as many with fewer forwards. Orange reads a map, blue the certainty of predictions, green commits "
         "by it. Rules that coincide are drawn side by side; their intervals are in the csv.",
     ),
     "gradients": (
@@ -50,6 +54,16 @@ CAPTIONS = {
         "Similarity of maps",
         "Cosine and correlation over features of the row-energy maps of q, k and v, in every variant of the mean update. Maps have no "
         "negative entries, so that unrelated ones have a high cosine too; their correlation is 0.",
+    ),
+    "map_similarity": (
+        "Maps of single tasks",
+        "Cosine and correlation over features of the maps of fine-tunings on one task each, and of the study's on all. The same task again "
+        "is another seed: tasks differ where they differ by more than that. Unrelated maps have a high cosine too; their correlation is 0.",
+    ),
+    "update_magnitude": (
+        "Where updates are large",
+        "Mean magnitude of the mean AdamW update, entries read row by row, eight to a cell (EDIT Figures 3 to 5: 256 x 256 x 8 at "
+        "4096 x 128), on one scale for all panels; EDIT's scale, 0 to 255 for each matrix alone, is in the csv.",
     ),
 }
 PSEUDO_GRADIENTS = "figures of pseudo-gradients"
@@ -62,13 +76,17 @@ ORDER = (
     ("What can be certified", ("certificate_ladder", "certified_coverage", "certificate_grid", "projection_ablation")),
     ("What holds after a stop", ("forward_certificates", "observables")),
     ("What exits change", ("flip_audit", "freezing")),
+    ("How much the prompt matters", ("template_sensitivity", "template_flips", "subdomains")),
     ("What happens inside", ("figure:stability", "figure:similarity", "profiles", "figure:gradients", "storage")),
     ("How much the readout temperature matters", ("temperature", "figure:temperature")),
     ("Which map", ("module_ablation", "map_similarity", "figure:maps", "bias_correction", "noise")),
+    ("What training leaves in a map", ("figure:update_magnitude", "figure:map_similarity")),
     ("Inference against training", (PSEUDO_GRADIENTS, "pseudo_gradients")),
+    ("What the study took", COST_TABLES),
 )
+SHOWN = {**SPECS, **{spec.name: spec for spec in (STAGE_COSTS, DISK_USE)}}
 NAMED = {name.removeprefix("figure:") for _, names in ORDER for name in names}
-assert {PSEUDO_GRADIENTS, *TABLES, *TIMED_TABLES, *FIGURES} == NAMED and set(CAPTIONS) == set(FIGURES)
+assert {PSEUDO_GRADIENTS, *TABLES, *TIMED_TABLES, *COST_TABLES, *FIGURES} == NAMED and set(CAPTIONS) == set(FIGURES)
 
 
 def make_page(study: dict[str, Any], tables: Path, figures: Path, manifests: list[Path], out: Path) -> None:
@@ -81,29 +99,49 @@ def make_page(study: dict[str, Any], tables: Path, figures: Path, manifests: lis
         manifests: JSON results that state their stage, code digest and versions.
         out: The page.
     """
-    rows = {name: read_csv(tables / f"{name}.csv", spec) for name, spec in SPECS.items()}
-    items = {name: {"kind": "table", "grid": lay_out(spec, rows[name])} for name, spec in SPECS.items()}
-    replayed = pseudo_gradient_figures(study["datasets"], study["pseudo_gradient"]["samples"])
-    for name, (title, caption) in {**CAPTIONS, **{name: _pseudo_gradient(dataset) for dataset, name in replayed.items()}}.items():
-        data = base64.b64encode((figures / f"{name}.png").read_bytes()).decode("ascii")
-        items[f"figure:{name}"] = {"kind": "figure", "name": name, "title": title, "caption": caption, "data": data}
-    records = [read_json(path, ("stage", "code", "versions")) for path in manifests]
-    listed = {**{name: [name] for name in items}, PSEUDO_GRADIENTS: [f"figure:{name}" for name in replayed.values()]}
-    shown = [(title, [items[one] for name in names for one in listed[name] if _has_content(items[one])]) for title, names in ORDER]
+    rows = read_rows(tables)
+    write_csv(tables / f"{TALLY}.csv", tally_rows(rows))
     page = _html().get_template("page.html.j2")
     write_text(
         out,
         page.render(
             study=study,
             abstract=abstract(rows),
-            sections=[(title, content) for title, content in shown if content],
+            sections=sections(study, rows, figures),
+            drawn=lambda name: base64.b64encode((figures / f"{name}.png").read_bytes()).decode("ascii"),
             config=yaml.safe_dump(study, sort_keys=False, allow_unicode=True),
-            stages=sorted({(record["stage"], record["code"]) for record in records}),
-            versions=sorted({(name, version) for record in records for name, version in record["versions"].items()}),
+            **provenance(manifests),
             number=html_number,
             undefined=any(row.get("reason") for one in rows.values() for row in one),
         ),
     )
+
+
+def read_rows(tables: Path) -> Tables:
+    """Rows of every table that is shown."""
+    return {name: read_csv(tables / f"{name}.csv", spec) for name, spec in SHOWN.items()}
+
+
+def sections(study: dict[str, Any], rows: Tables, figures: Path) -> list[tuple[str, list[dict[str, Any]]]]:
+    """What is shown under which heading, in order: tables as grids, figures by name, title and caption."""
+    items: dict[str, dict[str, Any]] = {name: {"kind": "table", "grid": lay_out(spec, rows[name])} for name, spec in SHOWN.items()}
+    replayed = pseudo_gradient_figures(study["datasets"], study["pseudo_gradient"]["samples"])
+    for name, (title, caption) in {**CAPTIONS, **{name: _pseudo_gradient(dataset) for dataset, name in replayed.items()}}.items():
+        blank = (figures / f"{name}.csv").read_text().startswith("reason\n")
+        items[f"figure:{name}"] = {"kind": "figure", "name": name, "title": title, "caption": caption, "blank": blank}
+    listed = {**{name: [name] for name in items}, PSEUDO_GRADIENTS: [f"figure:{name}" for name in replayed.values()]}
+    shown = [(title, [items[one] for name in names for one in listed[name] if _has_content(items[one])]) for title, names in ORDER]
+    shown.insert(-1, dynamics_section(study, figures.parent / "tables"))
+    return [(title, content) for title, content in shown if content]
+
+
+def provenance(manifests: list[Path]) -> dict[str, list[tuple[str, str]]]:
+    """`stages` with the digests of their code, and `versions` of packages."""
+    records = [read_json(path, ("stage", "code", "versions")) for path in manifests]
+    return {
+        "stages": sorted({(record["stage"], record["code"]) for record in records}),
+        "versions": sorted({(name, version) for record in records for name, version in record["versions"].items()}),
+    }
 
 
 def _pseudo_gradient(dataset: str) -> tuple[str, str]:
@@ -116,8 +154,8 @@ def _pseudo_gradient(dataset: str) -> tuple[str, str]:
 
 
 def _has_content(item: dict[str, Any]) -> bool:
-    """Whether a table shows a row: one of something that the study did not run has none, and its csv says why."""
-    return item["kind"] == "figure" or bool(item["grid"].body)
+    """Whether there is anything to show of a table or figure: what the study did not run has nothing, and its csv says why."""
+    return not item["blank"] if item["kind"] == "figure" else bool(item["grid"].body)
 
 
 def html_number(text: str) -> Markup:

@@ -12,10 +12,11 @@ from tracedlm.report.equal_cost import BASELINES
 from tracedlm.report.evidence import Evidence
 from tracedlm.report.exit_tables import cost_rows
 from tracedlm.report.layout import Row
+from tracedlm.report.style import BLUE, GREEN, GREY, INK, PROJECTIONS, VERMILION
 from tracedlm.theory.parallelism import pareto_front
 
-MAP, CERTAINTY, COMMIT, PLAIN = "#d55e00", "#0072b2", "#009e73", "#222222"
-"""Colours tell apart what a rule looks at, for every kind of colour vision; markers tell apart the rules."""
+MAP, CERTAINTY, COMMIT, PLAIN = VERMILION, BLUE, GREEN, INK
+"""Colours tell apart what a rule looks at; markers tell apart the rules."""
 STYLES = {
     "full": ("o", PLAIN),
     "skip_noop": ("s", PLAIN),
@@ -33,7 +34,7 @@ STYLES = {
     "entropy_bound": ("d", COMMIT),
 }
 """Marker and colour of each rule: read from a map, from the certainty of predictions, or committing by it; another shows its letter."""
-LINE, CHANCE = "#777777", "#b3b3b3"
+LINE, CHANCE = GREY, "#999999"
 
 
 def pareto_rows(evidence: Evidence) -> list[Row]:
@@ -62,7 +63,7 @@ def draw_pareto(rows: list[Any]) -> Figure:
                 axes.set_xlabel("mean forwards per sample")
     handles = {label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     order = sorted(handles, key=lambda label: [*STYLES, label].index(label))
-    figure.legend([handles[label] for label in order], order, loc="outside lower center", ncols=5 if len(datasets) > 1 else 4)
+    figure.legend([handles[label] for label in order], order, loc="outside lower center", ncols=-(-len(order) // -(-len(order) // 5)))
     return figure
 
 
@@ -98,7 +99,7 @@ def _baselines(axes: Axes, rows: list[Any]) -> None:
     axes.plot(forwards, solved, color=LINE, marker=".", markersize=4, label="truncate (fewer even steps)", zorder=2)
     chance = sorted((row["forwards"], 100 * row["accuracy"]) for row in rows if row["rule"] == "random")
     if chance:
-        axes.plot(*zip(*chance, strict=True), color=CHANCE, marker=".", markersize=4, linestyle="--", label="random stops", zorder=2)
+        axes.plot(*zip(*chance, strict=True), color=CHANCE, marker="x", markersize=5, linestyle="--", label="random stops", zorder=2)
 
 
 def _beside(rows: list[Any]) -> list[float]:
@@ -115,6 +116,8 @@ def _beside(rows: list[Any]) -> list[float]:
 
 def gradient_rows(log: list[dict[str, Any]]) -> list[Row]:
     """Gradient RMS of the last layer's LoRA-B, and the loss, at each optimiser step."""
+    if not log:
+        return [{"reason": "model.adapter was fine-tuned elsewhere: there is no log of its gradients"}]
     last = max(int(entry["module"].split(".")[0]) for entry in log)
     chosen = [entry for entry in log if entry["module"].startswith(f"{last}.") and entry["module"].endswith(".B")]
     return [
@@ -128,12 +131,13 @@ def draw_gradients(rows: list[Any]) -> Figure:
     figure = Figure(figsize=(6.4, 4.6), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     size = 3 if len({row["step"] for row in rows}) <= 20 else 0
-    for projection, color in zip(("q", "k", "v"), ("#c0392b", "#3a8a5f", "#2b5d8a"), strict=True):
+    for projection, (color, line) in PROJECTIONS.items():
         chosen = [row for row in rows if row["projection"] == projection]
         upper.plot(
             [row["step"] for row in chosen],
             [row["rms"] for row in chosen],
             color=color,
+            linestyle=line,
             label=projection,
             marker="o",
             markersize=size,
@@ -143,7 +147,7 @@ def draw_gradients(rows: list[Any]) -> Figure:
     upper.set_yscale("log")
     figure.legend(ncols=3, loc="outside upper center")
     loss = {row["step"]: row["loss"] for row in rows}
-    lower.plot(list(loss), list(loss.values()), color="#222222", linewidth=1.2, marker="o", markersize=size)
+    lower.plot(list(loss), list(loss.values()), color=INK, linewidth=1.2, marker="o", markersize=size)
     lower.set_ylabel("loss (nats per token)")
     lower.set_xlabel("optimiser step")
     lower.xaxis.get_major_locator().set_params(integer=True)

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tracedlm.report.layout import Row
+from tracedlm.report.style import BLUE, EARTH, MASKED, SAND
 
 STATISTICS = {"kl": "$D_t$ (nats)", "margin": "margin $m_t$", "concentration": "AC$_t$"}
-BLUE, SHADE = "#2b5d8a", "#f1ead8"
 
 
 def stability_rows(tables: dict[str, pa.Table]) -> list[Row]:
@@ -90,8 +90,8 @@ def _shade(axes: Axes, rows: list[Row]) -> None:
     """Mark the refine steps."""
     refine = [float(row["step"]) for row in rows if row["phase"] == "refine"]  # type: ignore[arg-type]
     if refine:
-        axes.axvspan(min(refine) - 0.5, max(refine) + 0.5, color=SHADE, zorder=0, linewidth=0)
-        axes.annotate("refine", (min(refine) - 0.3, 0.98), xycoords=("data", "axes fraction"), va="top", fontsize=7, color="#7a6a3a")
+        axes.axvspan(min(refine) - 0.5, max(refine) + 0.5, color=SAND, zorder=0, linewidth=0)
+        axes.annotate("refine", (min(refine) - 0.3, 0.98), xycoords=("data", "axes fraction"), va="top", fontsize=7, color=EARTH)
 
 
 def _band(axes: Axes, rows: list[Row], logarithmic: bool) -> None:
@@ -165,7 +165,7 @@ def _heat_map(figure: Figure, axes: Axes, rows: list[Any]) -> None:
     for border in range(1, count):
         axes.axhline(border * length / count - 0.5, color="black", linewidth=0.7, linestyle=(0, (3, 2)))
     axes.grid(False)
-    axes.set_facecolor("#dcdcd8")
+    axes.set_facecolor(MASKED)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("step (forward)")
     axes.set_ylabel("response position")

@@ -4,14 +4,15 @@ from typing import Any
 
 import pyarrow as pa
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from tracedlm.report.layout import Row
+from tracedlm.report.style import BLUE, EARTH, INK, SAND, YELLOW
 
+SETTLED: dict[str, Any] = {"color": YELLOW, "markeredgecolor": INK, "zorder": 4}
 ACROSS = 4
 """Blocks side by side; more go below."""
-
-CURVE, BAND, SETTLED = "#2b5d8a", "#f1d9a8", "#e8b400"
 
 
 def pseudo_gradient_rows(table: pa.Table, summary: dict[str, Any]) -> list[Row]:
@@ -37,13 +38,13 @@ def draw_pseudo_gradients(rows: list[Any]) -> Figure:
     for axes, block in zip(grid.flat, blocks, strict=False):
         own = [row for row in rows if row["block"] == block]
         axes.set_yscale("log")
-        axes.axhspan(max(own[0]["band_low"], 1e-300), own[0]["band_high"], color=BAND, alpha=0.6, linewidth=0, label="band of fine-tuning")
-        axes.axhline(own[0]["sft_mean"], color="#7a6a3a", linestyle="--", linewidth=1, label="mean of fine-tuning")
+        axes.axhspan(max(own[0]["band_low"], 1e-300), own[0]["band_high"], color=SAND, linewidth=0, label="band of fine-tuning")
+        axes.axhline(own[0]["sft_mean"], color=EARTH, linestyle="--", linewidth=1, label="mean of fine-tuning")
         for sample in dict.fromkeys(row["sample_id"] for row in own):
             curve = [row for row in own if row["sample_id"] == sample]
-            axes.plot([row["block_step"] for row in curve], [row["rms"] or None for row in curve], color=CURVE, alpha=0.7, linewidth=1.1)
+            axes.plot([row["block_step"] for row in curve], [row["rms"] or None for row in curve], color=BLUE, alpha=0.7, linewidth=1.1)
             at = [row for row in curve if row["block_step"] == row["convergence_step"]]
-            axes.plot([row["block_step"] for row in at], [row["rms"] for row in at], "v", color=SETTLED, markeredgecolor="black", zorder=4)
+            axes.plot([row["block_step"] for row in at], [row["rms"] for row in at], "v", **SETTLED)
         axes.set_title(f"block {block + 1}")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     seen = [value for row in rows for value in (row["rms"], row["sft_mean"]) if value > 0]
@@ -53,5 +54,8 @@ def draw_pseudo_gradients(rows: list[Any]) -> Figure:
     for axes in grid[-1]:
         axes.set_xlabel("step in the block")
     handles = dict(zip(*reversed(grid[0, 0].get_legend_handles_labels()), strict=True))
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
+    curves = {(row["sample_id"], row["block"]): row["convergence_step"] for row in rows}
+    settled = sum(step is not None for step in curves.values())
+    handles[f"in the band from here on ({settled} of {len(curves)} curves)"] = Line2D([], [], marker="v", linestyle="none", **SETTLED)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
     return figure

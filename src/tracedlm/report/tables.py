@@ -17,6 +17,7 @@ from tracedlm.report import (
     profile_tables,
     risk_tables,
     storage_table,
+    template_tables,
     timing_tables,
     training_tables,
     tuning_tables,
@@ -40,6 +41,9 @@ SPECS: dict[str, Spec] = {
         risk_tables.RISK_CONTROL,
         risk_tables.FLIP_AUDIT,
         risk_tables.FREEZING,
+        template_tables.TEMPLATE_SENSITIVITY,
+        template_tables.TEMPLATE_FLIPS,
+        template_tables.SUBDOMAINS,
         timing_tables.LATENCY,
         timing_tables.STEP_TIME,
         certificate_tables.CERTIFIED_COVERAGE,
@@ -68,7 +72,7 @@ SPECIAL = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': r"{\char34}",  # \textquotedbl is unknown to LaTeX's default encoding
 }
 SCIENTIFIC = re.compile(r"(-?[\d.]+)e([+-]\d+)")
 NEGATIVE = re.compile(r"(?<![\w.])-(?=\d)")
@@ -96,7 +100,7 @@ def write_table(spec: Spec, rows: list[Row], folder: Path) -> None:
     """Write one table: rows as .csv, and what is shown of that .csv as .tex, page by page."""
     path = folder / f"{spec.name}.csv"
     write_csv(path, rows)
-    template = _latex().get_template("table.tex.j2")
+    template = latex().get_template("table.tex.j2")
     parts = [template.render(grid=part, columns=columns, head_of=head_of) for part in pages(lay_out(spec, read_csv(path, spec)))]
     write_text(path.with_suffix(".tex"), "\n".join(parts))
 
@@ -126,10 +130,15 @@ def tex_escape(value: object) -> str:
     """Text as LaTeX that prints as it stands and can neither run nor break anything; a number's minus and power become mathematics."""
     if isinstance(value, Tex):
         return value
-    printable = "".join(character if " " <= character <= "~" else " " if character.isspace() else "?" for character in str(value))
-    escaped = "".join(SPECIAL.get(character, character) for character in printable)
+    escaped = tex_literal(str(value))
     escaped = SCIENTIFIC.sub(lambda match: _power(match[1], int(match[2])), escaped)
     return NEGATIVE.sub("$-$", escaped) if "$" not in escaped else escaped
+
+
+def tex_literal(value: str) -> Tex:
+    """Text as LaTeX, character by character; what is no printable ASCII is a question mark."""
+    printable = (character if " " <= character <= "~" else " " if character.isspace() else "?" for character in value)
+    return Tex("".join(SPECIAL.get(character, character) for character in printable))
 
 
 def columns(grid: Grid) -> Tex:
@@ -148,7 +157,8 @@ def _power(mantissa: str, exponent: int) -> str:
     return f"${factor}10^{{{exponent}}}$"
 
 
-def _latex() -> Environment:
+def latex() -> Environment:
+    """Templates that escape every value, and in which `<` and `>` take the place of braces, which LaTeX needs."""
     return Environment(
         loader=PackageLoader("tracedlm.report"),
         undefined=StrictUndefined,

@@ -66,7 +66,7 @@ LATENCY = Spec(
     (
         *SET,
         Column("rule", text("rule"), numeric=False),
-        Column("seconds", shows("seconds", "small")),
+        Column("seconds", shows("seconds", "two")),
         Column("speed-up", shows("speed_up", "two")),
         Column("tokens/s", shows("tokens_per_second", "one")),
         Column("forwards saved %", shows("forwards_saved", "percent")),

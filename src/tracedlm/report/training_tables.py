@@ -20,7 +20,7 @@ def noise_rows(evidence: Evidence) -> list[Row]:
         where: Row = {"run": RUNS.get(run["name"], "corrupted labels"), "share": run["share"], "seed": run["seed"]}
         for name in PROJECTIONS:
             where |= {f"cosine_{name}": maps[name]["cosine"], f"correlation_{name}": maps[name]["correlation"]}
-            where |= {f"angle_{name}_{number}": angle for number, angle in enumerate(maps[name]["angles"], start=1)}
+            where |= {f"angle_{name}_{place}": angle for place, angle in enumerate(maps[name]["angles"], start=1)}
         for one in record["sets"]:
             facts: Row = {"dataset": one["dataset"], "seq_len": one["seq_len"], "n": one["n"]}
             facts |= {"kl": one["kl"]["mean"], "kl_low": one["kl"]["low"], "kl_high": one["kl"]["high"]}

@@ -4,8 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from tracedlm.config import Decode, Exits
 from tracedlm.decode.plan import Plan
 from tracedlm.decode.settings import SETTINGS, ReadingKind, settings_of
@@ -13,6 +11,7 @@ from tracedlm.decode.slot import Decoded
 from tracedlm.decode.step import Step
 from tracedlm.generation import decode_stream, encode, response_text
 from tracedlm.models.denoiser import load_denoiser
+from tracedlm.progress import counted
 from tracedlm.records.rrm import Rrm
 from tracedlm.stages.rrm import build_rrms
 from tracedlm.stages.trace import sample_row
@@ -71,7 +70,7 @@ class Bench:
         observed = self.observed(checked.reading) if checked.reading or record else {}
         stream = decode_stream(self.denoiser, self.prompts, self.plan, name, **self.how, **observed, record=record, **settings)
         title = f"{self.task.name} {self.plan.gen_length} {checked.label(name)}"
-        return sorted(tqdm(stream, total=len(self.prompts), desc=title, unit="sample"), key=lambda one: one.sample)
+        return sorted(counted(stream, title, "sample", len(self.prompts)), key=lambda one: one.sample)
 
     def rows(self, done: list[Decoded]) -> list[dict[str, Any]]:
         """A row of the table `samples` for each sample."""

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from tracedlm.generation import generate
 from tracedlm.models.denoiser import Denoiser, load_denoiser
 from tracedlm.models.training import IGNORED, NoisyBatches
+from tracedlm.progress import counted
 from tracedlm.records.atomic import write_text
 from tracedlm.resources import located
 from tracedlm.stages.examples import encode_example
@@ -27,7 +27,7 @@ RATIOS = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 def evaluate(
     model: dict[str, Any],
-    test_files: dict[str, str | None],
+    tests: dict[str, tuple[str | None, int | None]],
     seq_lens: tuple[int, ...],
     samples: int,
     batch_size: int,
@@ -39,7 +39,7 @@ def evaluate(
 
     Args:
         model: Path, precision and device.
-        test_files: Test file of each dataset; None: its problems are drawn.
+        tests: Test file of each dataset, or None: its problems are drawn; and their difficulty.
         seq_lens: Canvas lengths.
         samples: Problems per dataset.
         batch_size: Samples decoded together.
@@ -50,14 +50,14 @@ def evaluate(
     torch.set_num_threads(threads)
     denoiser = load_denoiser(**model)
     curves, calibration = [], []
-    for dataset, file in test_files.items():
-        task = get_task(dataset)
-        problems = task.read(located(file))[:samples] if file else generated_task(dataset).sample("test", samples, seed=0)
+    for dataset, (file, difficulty) in tests.items():
+        task = get_task(dataset, difficulty)
+        problems = task.read(located(file))[:samples] if file else generated_task(dataset, difficulty).sample("test", samples, seed=0)
         for seq_len in seq_lens:
-            for share in tqdm(FORWARD_SHARES, desc=f"card {dataset} {seq_len}", unit="budget"):
+            for share in counted(FORWARD_SHARES, f"card {dataset} {seq_len}", "budget"):
                 curves.append(_accuracy(denoiser, task, problems, seq_len, max(seq_len // 32, round(share * seq_len / 2)), batch_size))
         calibration += _calibration(denoiser, task, problems, min(seq_lens), seed)
-    write_text(out, json.dumps({"accuracy": curves, "calibration": calibration, "test_files": test_files}, indent=1) + "\n")
+    write_text(out, json.dumps({"accuracy": curves, "calibration": calibration, "tests": tests}, indent=1) + "\n")
 
 
 def _accuracy(denoiser: Denoiser, task: Task, problems: list[Problem], seq_len: int, steps: int, batch_size: int) -> dict[str, Any]:

@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from tracedlm.progress import counted
 from tracedlm.records import trace as tables
 from tracedlm.records.manifest import write_manifest
 from tracedlm.records.metrics import GRID, SAMPLES
-from tracedlm.records.parquet import read_table, write_table
+from tracedlm.records.parquet import read_table, row_groups, write_table
 from tracedlm.records.rrm import Rrm
 from tracedlm.records.series import Series, read_late
 from tracedlm.stages.certify_setup import Columns, Setup
@@ -48,13 +50,20 @@ def certify_set(
         write_manifest(
             out[readout]["summary"], "certify",
             settings=setup.settings.model_dump(), inputs=[str(path), *map(str, samples_files)], map_norms=norms,
+            trace_code=_trace_code(path),
             **summary(columns, setup, seed),
         )  # fmt: skip
 
 
+def _trace_code(readout: Path) -> str:
+    """Digest of the code that collected the traces of a readout."""
+    return (pq.read_schema(readout).metadata or {}).get(b"trace_code", b"unknown").decode()
+
+
 def _columns(path: Path, setup: Setup) -> Columns:
     """Everything that is known of each sample, in the order of sample_id; in memory is one row group of the readout at a time."""
-    batches = [_batch(*batch, setup) for batch in read_late(path, setup.settings.window, setup.settings.late_window)]
+    read = read_late(path, setup.settings.window, setup.settings.late_window)
+    batches = [_batch(*batch, setup) for batch in counted(read, f"certify {path.stem}", "group", row_groups(path, "a readout"))]
     joined = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
     order = np.argsort(joined["sample_id"], kind="stable")
     return {name: values[order] for name, values in joined.items()}

@@ -8,6 +8,7 @@ from tracedlm.records.manifest import write_manifest
 from tracedlm.resources import located
 from tracedlm.tasks import GeneratedTask, Problem, Split, Task, get_task
 from tracedlm.tasks.task import fill
+from tracedlm.tasks.templates import read_template
 
 
 def make_data(dataset: str, entry: Dataset, seed: int, out: dict[str, Path], manifest: Path) -> None:
@@ -90,7 +91,7 @@ def _template(task: Task, entry: Dataset) -> str:
     path = located(entry.prompt_template)
     if not path.exists():
         raise ValueError(f"catalogue.{task.name}.prompt_template: {entry.prompt_template} does not exist")
-    return path.read_text().strip()
+    return read_template(path)
 
 
 def _read(task: Task, file: str, split: str) -> list[Problem]:

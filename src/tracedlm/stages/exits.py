@@ -1,6 +1,7 @@
 """Rule `exits`: every exit rule on the test prompts, against full decoding and the baselines at equal mean forwards."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,11 @@ import numpy as np
 import torch
 
 from tracedlm.config import Decode, Exits
-from tracedlm.decode.settings import settings_of
+from tracedlm.decode.phases import Stopwatch, profiling
+from tracedlm.decode.settings import SETTINGS, settings_of
 from tracedlm.decode.slot import Decoded
 from tracedlm.records import trace as tables
+from tracedlm.records.atomic import write_text
 from tracedlm.records.manifest import write_manifest
 from tracedlm.records.parquet import write_table
 from tracedlm.stages.bench import Bench
@@ -18,6 +21,9 @@ from tracedlm.stages.bench import Bench
 BASELINES = ("full", "skip_noop", "truncate", "random")
 SAME_BUDGET = 0.25
 """Budgets that differ by less than this, in forwards, are met by one run."""
+
+PROFILED_STEPS = 32
+"""Steps whose time is taken apart, of the first run of the first rule that observes the model; of full decoding where none does."""
 
 Runs = dict[str, list[tuple[str, list[Decoded]]]]
 """Rule -> (label, samples) of each of its runs."""
@@ -37,9 +43,10 @@ def compare_exits(
     threads: int,
     tuned: dict[str, Path],
     out: dict[str, Path],
+    profile: Path,
     manifest: Path,
 ) -> None:
-    """Run the configured rules in one process, so that their times compare, and write one table per rule.
+    """Run the configured rules in one process, so that their times compare, and write one table per rule and where a step's time goes.
 
     `tuned`: what rule `tune` chose on each dataset at this length. A rule is run with this dataset's choice, with its configured
     settings, and with the other datasets' choices, to see what is lost where settings are carried over.
@@ -48,7 +55,8 @@ def compare_exits(
     exits = exits.for_set(dataset, seq_len)
     bench = Bench(model, adapter, maps, activation, dataset, data_file, "test", seq_len, decode, exits)
     choices = {name: json.loads(path.read_text())["chosen"] for name, path in sorted(tuned.items(), key=lambda item: item[0] != dataset)}
-    runs = _runs(bench, exits, list(choices.values()), seed)
+    watch, watched = Stopwatch(PROFILED_STEPS), next((name for name in exits.rules if SETTINGS[name].reading), "full")
+    runs = _runs(bench, exits, list(choices.values()), seed, watch, watched)
     baseline = runs["full"][0][1]
     answers = bench.answers(baseline)
     for name, path in out.items():
@@ -58,16 +66,24 @@ def compare_exits(
             for row, one, full, answer in zip(bench.rows(done), done, baseline, answers, strict=True)
         ]
         write_table(path, rows, tables.EXITS, {"dataset": dataset, "seq_len": str(seq_len), "steps": str(bench.plan.steps)})
+    seconds = {name: total / watch.timed for name, total in watch.seconds.items()}
+    facts = {"label": runs[watched][0][0], "batch_size": decode.batch_size, "steps": watch.timed}
+    write_text(profile, json.dumps(facts | seconds, indent=1) + "\n")
     write_manifest(manifest, "exits", dataset=dataset, seq_len=seq_len, samples=len(bench.prompts), exits=exits.model_dump(), seed=seed)
 
 
-def _runs(bench: Bench, exits: Exits, choices: list[dict[str, Any]], seed: int) -> Runs:
-    """Every run: rules with their settings and sweeps, then the baselines at the forwards those took."""
-    plan, runs = bench.plan, Runs(full=[("full", bench.run("full", {}))])
+def _runs(bench: Bench, exits: Exits, choices: list[dict[str, Any]], seed: int, watch: Stopwatch, watched: str) -> Runs:
+    """Every run: rules with their settings and sweeps, then the baselines at the forwards those took. One rule's steps are timed."""
+
+    def run(name: str, settings: dict[str, Any]) -> list[Decoded]:
+        with profiling(watch) if name == watched else nullcontext():
+            return bench.run(name, settings)
+
+    plan, runs = bench.plan, Runs(full=[("full", run("full", {}))])
     if "skip_noop" in exits.rules:
         # Without gaps in the schedule skip_noop makes the very forwards of full: running it again would show nothing.
         gapless = all(plan.counts(block).all() for block in range(plan.blocks))
-        runs["skip_noop"] = [("skip_noop", runs["full"][0][1] if gapless else bench.run("skip_noop", {}))]
+        runs["skip_noop"] = [("skip_noop", runs["full"][0][1] if gapless else run("skip_noop", {}))]
     for name in (name for name in exits.rules if name not in BASELINES):
         own, *others = [choice[name] for choice in choices if name in choice] or [{}]
         chosen = (settings_of(name, **(exits.settings(name) | more)) for more in (own, {}, *exits.sweeps.get(name, ()), *others))
@@ -75,7 +91,7 @@ def _runs(bench: Bench, exits: Exits, choices: list[dict[str, Any]], seed: int) 
         for settings in chosen:
             if titled.setdefault(settings.label(name), settings.model_dump()) != settings.model_dump():
                 raise ValueError(f"exits: two settings of {name} are both written as {settings.label(name)}; change or drop one")
-        runs[name] = [(title, bench.run(name, settings)) for title, settings in titled.items()]
+        runs[name] = [(title, run(name, settings)) for title, settings in titled.items()]
     budgets = [float(np.mean([one.nfe for one in done])) for name in runs if name not in BASELINES for _, done in runs[name]]
     shares = [share * plan.steps for share in exits.budgets]
     for name, wanted, more in (("truncate", [*budgets, *shares], {}), ("random", budgets, {"stop_seed": seed})):
@@ -83,7 +99,7 @@ def _runs(bench: Bench, exits: Exits, choices: list[dict[str, Any]], seed: int) 
             at = _distinct([min(max(forwards, plan.blocks), plan.effective_steps) for forwards in wanted])
             for forwards in at:
                 settings = settings_of(name, forwards=forwards, **more)
-                runs.setdefault(name, []).append((settings.label(name), bench.run(name, settings.model_dump())))
+                runs.setdefault(name, []).append((settings.label(name), run(name, settings.model_dump())))
     return runs
 
 

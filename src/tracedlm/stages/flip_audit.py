@@ -17,6 +17,7 @@ from tracedlm.decode.rules.rule import ExitRule
 from tracedlm.decode.settings import NoSettings, settings_of
 from tracedlm.decode.slot import Decoded, Start
 from tracedlm.decode.step import Step
+from tracedlm.progress import counted
 from tracedlm.records.flip_audit import FLIPS
 from tracedlm.records.manifest import code_digest
 from tracedlm.records.parquet import write_table
@@ -163,7 +164,7 @@ def undone(bench: Bench, schedule: Schedule, stops: Sequence[Stop], final: Seque
             Start(torch.where(torch.from_numpy(stop.visible), final[stop.sample].tokens, mask), stop.block, stop.steps) for stop in stops
         ],
     )
-    done = sorted(engine.run(), key=lambda one: one.sample)
+    done = sorted(counted(engine.run(), "exits undone", "exit", len(stops)), key=lambda one: one.sample)
     return [replace(one, sample=stop.sample) for one, stop in zip(done, stops, strict=True)]
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from tracedlm.certification import certify
 from tracedlm.config import Ablation, Certify, Decode, ReadoutSettings
@@ -17,6 +16,7 @@ from tracedlm.decode.step import Step
 from tracedlm.generation import decode_stream, encode
 from tracedlm.models.denoiser import load_denoiser
 from tracedlm.models.observer import key_of, observing
+from tracedlm.progress import counted
 from tracedlm.records.manifest import write_manifest
 from tracedlm.records.rrm import Rrm, facts_of, read_maps
 from tracedlm.tasks import get_task
@@ -42,7 +42,7 @@ def ablate(
 ) -> None:
     """Decode validation problems once, observe every map in the same forwards, and write D_t and coverage of each."""
     torch.set_num_threads(threads)
-    denoiser = load_denoiser(model["path"], adapter, model["device"], model["dtype"], merge=activation == "projection")
+    denoiser = load_denoiser(**model, adapter=adapter, merge=activation == "projection")
     task = get_task(dataset)
     prompts = encode(denoiser, [task.prompt(problem) for problem in task.read(data_file)[: ablation.samples]])
     plan = Plan(seq_len, decode.block_length, total_steps(seq_len, decode.tokens_per_step), decode.schedule)
@@ -52,7 +52,7 @@ def ablate(
     certified = np.zeros((len(prompts), len(maps)), dtype=bool)
     with observing(denoiser, log.stacked, activation, "columns") as observer:
         done = decode_stream(denoiser, prompts, plan, "full", batch_size=decode.batch_size, record=log, observer=observer)
-        for one in tqdm(done, total=len(prompts), desc=f"ablation {dataset} {seq_len}", unit="sample"):
+        for one in counted(done, f"ablation {dataset} {seq_len}", "sample", len(prompts)):
             for n, (similarity, visible) in enumerate(log.take(one.sample)):
                 found = certify(similarity, visible, readout.tau, settings.strict_delta, settings.strict_omega, settings.late_window)
                 divergences[n].append(found.kl)

@@ -5,19 +5,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from tracedlm.certification import certify
 from tracedlm.config import Decode, Exits, ReadoutSettings
 from tracedlm.config import Rrm as RrmSettings
 from tracedlm.generation import decode_stream
 from tracedlm.models.observer import observing
+from tracedlm.progress import counted
 from tracedlm.records.manifest import write_manifest
 from tracedlm.records.moments import Moments
 from tracedlm.records.rrm import PROJECTIONS, Rrm
 from tracedlm.stages.bench import Bench
 from tracedlm.stages.module_ablation import SimilarityLog, summarised
-from tracedlm.stages.rrm import build_rrm
+from tracedlm.stages.rrm import configured_maps
 from tracedlm.theory import map_comparison
 from tracedlm.theory.subspaces import principal_angles
 
@@ -59,7 +59,7 @@ def compare_run(
         out: `map`, the run's map of q; `summary`, JSON.
     """
     torch.set_num_threads(threads)
-    ours, theirs = (_maps(Moments.read(path), settings) for path in (moments, clean))
+    ours, theirs = (configured_maps(Moments.read(path), settings) for path in (moments, clean))
     ours["q"].write(out["map"])
     sets = [
         _decoded(
@@ -98,11 +98,6 @@ def difference(one: Rrm, other: Rrm) -> dict[str, Any]:
     }
 
 
-def _maps(moments: Moments, settings: RrmSettings) -> dict[str, Rrm]:
-    variant = f"{settings.placement}_{'corrected' if settings.bias_corrected else 'raw'}"
-    return {name: build_rrm(moments, name, settings.layer, settings.reduction, variant=variant) for name in PROJECTIONS}
-
-
 def _decoded(
     model: dict[str, Any],
     adapter: Path,
@@ -127,7 +122,7 @@ def _decoded(
         stream = decode_stream(
             bench.denoiser, bench.prompts, bench.plan, "full", batch_size=decode.batch_size, record=log, observer=observer
         )
-        for one in tqdm(stream, total=len(bench.prompts), desc=f"noise {dataset} {seq_len}", unit="sample"):
+        for one in counted(stream, f"noise {dataset} {seq_len}", "sample", len(bench.prompts)):
             ((similarity, visible),) = log.take(one.sample)
             divergences.append(certify(similarity, visible, readout.tau).kl)
             full.append(one)

@@ -21,19 +21,19 @@ CORPUS_EXAMPLES = 300
 """Problems of each task that the tokenizer learns its words from."""
 
 
-def pretrain(settings: Pretrain, datasets: list[str], seed: int, threads: int, work: Path, out: Path) -> None:
+def pretrain(settings: Pretrain, datasets: dict[str, int | None], seed: int, threads: int, work: Path, out: Path) -> None:
     """Train from scratch or from `settings.start`, or resume from the last checkpoint in `work`, and publish the model in `out`.
 
     Args:
         settings: Architecture and schedule.
-        datasets: Tasks to train on; their train splits exclude validation, test and the papers' test files.
+        datasets: Tasks to train on, and their difficulty; their train splits exclude validation, test and the papers' test files.
         seed: Seed of weights, data and noise.
         threads: CPU threads.
         work: Resumable checkpoints live here, outside Snakemake's outputs.
         out: Folder of the published checkpoint.
     """
     torch.set_num_threads(threads)
-    tasks, weights = [generated_task(name) for name in datasets], [settings.task_weights.get(name, 1.0) for name in datasets]
+    tasks, weights = [generated_task(*entry) for entry in datasets.items()], [settings.task_weights.get(name, 1.0) for name in datasets]
     tokenizer, model = _start(settings, tasks, seed)
 
     def draw(step: int) -> list[tuple[list[int], list[int]]]:

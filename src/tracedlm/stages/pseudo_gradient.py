@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from tracedlm.decode.plan import Plan
+from tracedlm.decode.prompts import left_padded
 from tracedlm.generation import encode
 from tracedlm.models.denoiser import Denoiser, load_denoiser
 from tracedlm.models.pseudo_gradient import pseudo_gradients
+from tracedlm.progress import counted
 from tracedlm.records import trace
 from tracedlm.records.parquet import read_table, write_table
 from tracedlm.records.pseudo_gradient import PSEUDO_GRADIENTS
@@ -62,13 +63,12 @@ def replay_traces(
         out: Dataset -> table to write.
     """
     torch.set_num_threads(threads)
-    remote = model.get("allow_remote_code", False)
-    denoiser = load_denoiser(model["path"], adapter, model["device"], model["dtype"], allow_remote_code=remote)
-    layer %= denoiser.causal_lm.config.num_hidden_layers
+    denoiser = load_denoiser(**model, adapter=adapter)
+    layer += denoiser.causal_lm.config.num_hidden_layers if layer < 0 else 0
     for dataset, parts in tables.items():
         plan, prompts, pairs = _read(denoiser, parts, samples)
         rows = []
-        for start in tqdm(range(0, len(pairs), max(1, batch_size // 2)), desc=f"pseudo-gradients {dataset}", unit="batch"):
+        for start in counted(range(0, len(pairs), max(1, batch_size // 2)), f"pseudo-gradients {dataset}", "part"):
             rows += _rows(denoiser, layer, plan, prompts, pairs[start : start + max(1, batch_size // 2)])
         rows.sort(key=lambda row: (row["sample_id"], row["block"], row["block_step"]))
         write_table(out[dataset], rows, PSEUDO_GRADIENTS, {"dataset": dataset, "layer": str(layer), "plan": json.dumps(asdict(plan))})
@@ -76,8 +76,8 @@ def replay_traces(
 
 def _read(denoiser: Denoiser, parts: dict[str, Sequence[Path]], samples: int) -> tuple[Plan, dict[int, list[int]], list[Pair]]:
     """How the traces were decoded, their prompts, and all pairs of forwards of the first samples."""
-    people = [row for path in parts["samples"] for row in read_table(path, trace.SAMPLES, "traces", ["sample_id", "prompt"]).to_pylist()]
-    chosen = sorted(people, key=lambda row: row["sample_id"])[:samples]
+    decoded = [row for path in parts["samples"] for row in read_table(path, trace.SAMPLES, "traces", ["sample_id", "prompt"]).to_pylist()]
+    chosen = sorted(decoded, key=lambda row: row["sample_id"])[:samples]
     prompts = dict(zip([row["sample_id"] for row in chosen], encode(denoiser, [row["prompt"] for row in chosen]), strict=True))
     steps = [read_table(path, trace.STEPS, "trace steps") for path in parts["steps"]]
     plan = _plan(json.loads(steps[0].schema.metadata[b"plan"]))
@@ -108,13 +108,10 @@ def replay(steps: list[dict[str, Any]], canvas: int, mask_id: int) -> Iterator[P
 
 def _rows(denoiser: Denoiser, layer: int, plan: Plan, prompts: dict[int, list[int]], pairs: list[Pair]) -> list[dict[str, Any]]:
     """Rows of a few pairs, from one forward and backward."""
-    own = [prompts[pair.sample] for pair in pairs]
-    width, longest = max(map(len, own)), max(plan.lengths)
-    padding = [[denoiser.tokenizer.pad_token_id] * (width - len(prompt)) for prompt in own]
-    prompt = torch.tensor([pad + tokens for pad, tokens in zip(padding, own, strict=True)])
-    attention = torch.tensor([[0] * len(pad) + [1] * (width - len(pad) + plan.gen_length) for pad in padding])
+    prompt, real = left_padded([prompts[pair.sample] for pair in pairs], denoiser.tokenizer.pad_token_id)
     before, after = (torch.cat([prompt, torch.stack(canvases)], 1) for canvases in zip(*((p.before, p.after) for p in pairs), strict=True))
-    offset = torch.arange(longest)
+    attention = torch.cat([real, torch.ones(len(pairs), plan.gen_length, dtype=torch.long)], 1)
+    width, offset = prompt.shape[1], torch.arange(max(plan.lengths))
     begins, lengths = (torch.tensor([values[pair.block] for pair in pairs])[:, None] for values in (plan.begins, plan.lengths))
     positions = (width + begins + offset).clamp(max=before.shape[1] - 1)
     visible = (offset < lengths) & (after.gather(1, positions) != denoiser.mask_id)

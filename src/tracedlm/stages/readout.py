@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tracedlm.config import ReadoutSettings
+from tracedlm.progress import counted
 from tracedlm.records import trace as tables
 from tracedlm.records.parquet import read_groups, table_writer
 from tracedlm.records.rrm import PROJECTIONS
@@ -25,8 +26,10 @@ def make_readout(steps_files: list[Path], readouts_files: list[Path], readout: s
     """
     length = json.loads(pq.read_schema(readouts_files[0]).metadata[b"plan"])["gen_length"]
     facts = {"readout": readout, "tau": repr(settings.tau), "visible": settings.visible, "gen_length": str(length)}
+    facts["trace_code"] = _one_version(readouts_files)
     with table_writer(out, tables.READOUT, facts) as writer:
-        for steps_file, readouts_file in zip(steps_files, readouts_files, strict=True):
+        parts = list(zip(steps_files, readouts_files, strict=True))
+        for steps_file, readouts_file in counted(parts, f"readout {readout}", "part"):
             columns = ["sample_id", "step", "block", "phase"]
             batches = (
                 read_groups(steps_file, tables.STEPS, "trace steps", columns),
@@ -34,6 +37,15 @@ def make_readout(steps_files: list[Path], readouts_files: list[Path], readout: s
             )
             for steps, raw in zip(*batches, strict=True):
                 writer.write(_rows(steps, raw, readout, settings, length))
+
+
+def _one_version(shards: list[Path]) -> str:
+    """Digest of the code that collected the shards, which must be the same in all of them."""
+    codes = {(pq.read_schema(shard).metadata or {}).get(b"code", b"unknown").decode() for shard in shards}
+    if len(codes) > 1:
+        named = ", ".join(sorted(codes))
+        raise ValueError(f"{shards[0].parent}: shards by {len(codes)} versions of the code ({named}); run snakemake again")
+    return codes.pop()
 
 
 def _rows(steps: pa.Table, raw: pa.Table, readout: str, settings: ReadoutSettings, length: int) -> list[dict[str, Any]]:

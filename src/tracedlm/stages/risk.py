@@ -9,6 +9,7 @@ import torch
 
 from tracedlm.config import Decode, Exits, Risk
 from tracedlm.decode.settings import settings_of
+from tracedlm.progress import Progress
 from tracedlm.records.card import ExitCard, adapter_digest, files_digest, map_digest
 from tracedlm.records.manifest import code_digest
 from tracedlm.records.rrm import Rrm
@@ -81,13 +82,15 @@ def control_exits(
 def _control(bench: Bench, name: str, candidates: list[dict[str, Any]], full: Rows, risk: Risk) -> tuple[RiskControl, list[float]]:
     """Try settings in their order until one is not valid: none after it can be chosen. Also the mean forwards of those tried."""
     losses, forwards = [], []
-    while True:
-        rows = bench.rows(bench.run(name, candidates[len(losses)]))
-        losses.append(losses_of(rows, full, risk.loss))
-        forwards.append(_mean_forwards(rows))
-        control = assess(np.stack(losses, axis=1), risk.epsilon, risk.eta, risk.method, forwards)
-        if not control.valid[-1] or len(losses) == len(candidates):
-            return control, forwards
+    with Progress(f"risk {name}", len(candidates), "setting") as progress:
+        while True:
+            rows = bench.rows(bench.run(name, candidates[len(losses)]))
+            losses.append(losses_of(rows, full, risk.loss))
+            forwards.append(_mean_forwards(rows))
+            progress.add()
+            control = assess(np.stack(losses, axis=1), risk.epsilon, risk.eta, risk.method, forwards)
+            if not control.valid[-1] or len(losses) == len(candidates):
+                return control, forwards
 
 
 def losses_of(rows: Rows, full: Rows, kind: str) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Rule `rrm`: maps from what training left, for every projection and for the comparison of modules."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,15 @@ from typing import Any
 import numpy as np
 
 from tracedlm.config import Rrm as RrmSettings
+from tracedlm.records.adapter import Adapter
 from tracedlm.records.footprint import Footprint, find_module, find_variant
 from tracedlm.records.manifest import write_manifest
 from tracedlm.records.map_file import MapFiles
+from tracedlm.records.parquet import write_table
 from tracedlm.records.rrm import PROJECTIONS, Rrm, facts_of, write_maps
+from tracedlm.records.update_magnitude import UPDATE_MAGNITUDE
 from tracedlm.stages.map_source import open_source
+from tracedlm.stages.update_magnitude import magnitude_rows
 from tracedlm.theory import map_comparison, moments, subspaces
 
 SUBSPACE_RANK = 4
@@ -77,7 +82,10 @@ def build_rrms(
     """
     opened = open_source(source, kind, names)
     if isinstance(opened, MapFiles):
-        raise ValueError(f"{source} holds finished maps: read them one by one with build_rrm")
+        raise ValueError(
+            f"{source} holds finished maps; what needs every module, such as the exit rule rank_softmax, takes moments, optimiser "
+            "checkpoints, snapshots or an adapter"
+        )
     variant = find_variant(opened, variant)
     modules = [module for module in opened.modules() if matrix is None or module.endswith(f".{matrix}")]
     arrays = opened.matrices(modules, [variant])
@@ -128,32 +136,69 @@ def _subspace(oriented: np.ndarray, basis: str, activations: np.ndarray | None) 
     return oriented / np.where(lengths == 0, 1, lengths)
 
 
-def make_maps(source: Path, settings: RrmSettings, out: dict[str, Path], manifest: Path) -> None:
-    """Write the map of each projection; the maps that the ablations compare; and how alike those are."""
-    opened = open_source(source)
+def make_maps(source: Path, adapter: Path, settings: RrmSettings, out: dict[str, Path], manifest: Path) -> None:
+    """Write the map of each projection; the maps that the ablations compare; how alike those are; and where updates were large.
+
+    Args:
+        source: What maps are made from.
+        adapter: Adapter whose activations will be compared with them.
+        settings: Which maps.
+        out: `q`, `k`, `v`, `modules`, `similarity`, `magnitude`; the last has no rows where the source holds finished maps.
+        manifest: Written last.
+
+    Raises:
+        ValueError: The source holds no such maps, or they do not fit the adapter.
+    """
+    opened, theirs = open_source(source), Adapter(adapter)
     if isinstance(opened, MapFiles):
         chosen = compared = [opened.rrm(projection, settings.layer) for projection in PROJECTIONS]
-        chance = None
+        chance, magnitudes = None, []
     else:
-        variant = _configured(opened, settings)
-        chosen, compared, chance = _in_one_pass(opened, settings, variant)
+        variant = configured_variant(opened, settings)
+        chosen, compared, rank = _in_one_pass(opened, settings, variant)
+        chance, magnitudes = map_comparison.chance_cosine(rank), magnitude_rows(opened, "study", settings.layer, variant)
+        if rank != (adapted := min(theirs.shape(theirs.modules()[0]))):
+            warnings.warn(f"{source} is of rank {rank}, {adapter} of rank {adapted}: they come from different runs", stacklevel=2)
+    check_fit(chosen, theirs, f"{source} does not fit the adapter {adapter}")
     for rrm in chosen:
         rrm.write(out[rrm.projection])
     write_maps(out["modules"], compared)
     write_manifest(out["similarity"], "rrm", **similarity(compared), chance=chance)
+    write_table(out["magnitude"], magnitudes, UPDATE_MAGNITUDE)
     write_manifest(
         manifest, "rrm", settings=settings.model_dump(), source=str(source), kind=opened.kind, steps=getattr(opened, "steps", None)
     )
 
 
-def _configured(opened: Footprint, settings: RrmSettings) -> str:
+def check_fit(maps: Sequence[Rrm], adapter: Adapter, what: str) -> None:
+    """Refuse maps of modules that an adapter does not have.
+
+    Raises:
+        ValueError: A map's layer is not among the adapter's, or its module has another width; begins with `what`.
+    """
+    for rrm in maps:
+        try:
+            width = adapter.shape(find_module(adapter, rrm.layer, rrm.projection, "B"))[0]
+        except ValueError as error:
+            raise ValueError(f"{what}: {error}") from None
+        if len(rrm.u) != width:
+            raise ValueError(f"{what}: the map of {rrm.module} has width {len(rrm.u)}, the adapter's module {width}")
+
+
+def configured_variant(opened: Footprint, settings: RrmSettings) -> str:
     """The configured variant of a source that holds moments; elsewhere its default one."""
     variant = f"{settings.placement}_{'corrected' if settings.bias_corrected else 'raw'}"
     return find_variant(opened, variant if opened.kind in ("moments", "optimizer") else None)
 
 
-def _in_one_pass(opened: Footprint, settings: RrmSettings, variant: str) -> tuple[list[Rrm], list[Rrm], float]:
-    """Maps of q, k, v as configured; those of EDIT Table 4 and of every variant; and the cosine of unrelated ones.
+def configured_maps(opened: Footprint, settings: RrmSettings) -> dict[str, Rrm]:
+    """The map of each projection, as configured."""
+    variant = configured_variant(opened, settings)
+    return {name: build_rrm(opened, name, settings.layer, settings.reduction, variant=variant) for name in PROJECTIONS}
+
+
+def _in_one_pass(opened: Footprint, settings: RrmSettings, variant: str) -> tuple[list[Rrm], list[Rrm], int]:
+    """Maps of q, k, v as configured; those of EDIT Table 4 and of every variant; and the rank of the LoRA matrices.
 
     A source may be gigabytes: it is read once.
     """
@@ -168,8 +213,7 @@ def _in_one_pass(opened: Footprint, settings: RrmSettings, variant: str) -> tupl
     specs = [*wanted, *compared]
     arrays = opened.matrices(list(dict.fromkeys(spec[0] for spec in specs)), list(dict.fromkeys(spec[1] for spec in specs)))
     maps = [_map(arrays[f"{module}/{which}"], module, opened.kind, which, reduction) for module, which, reduction in specs]
-    rank = min(arrays[f"{specs[0][0]}/{variant}"].shape)
-    return maps[: len(wanted)], maps[len(wanted) :], map_comparison.chance_cosine(rank)
+    return maps[: len(wanted)], maps[len(wanted) :], min(arrays[f"{specs[0][0]}/{variant}"].shape)
 
 
 def similarity(maps: Sequence[Rrm]) -> dict[str, Any]:

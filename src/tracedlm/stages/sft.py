@@ -13,7 +13,7 @@ from tracedlm.config import Sft
 from tracedlm.models.denoiser import load_denoiser
 from tracedlm.models.lora import attach_lora
 from tracedlm.models.moment_recorder import STATE_FILE, MomentRecorder
-from tracedlm.models.training import DiffusionTrainer, NoisyBatches, lora_state, only_item, resumable, training_arguments
+from tracedlm.models.training import DiffusionTrainer, NoisyBatches, lora_state, only_item, reporting, resumable, training_arguments
 from tracedlm.records.atomic import replacing_folder
 from tracedlm.records.manifest import code_digest, digest_of, fingerprint, write_manifest
 from tracedlm.records.metrics import GRADIENTS
@@ -77,7 +77,7 @@ def train(
     torch.set_num_threads(threads)
     facts = {
         "model": model,
-        "settings": settings.model_dump(),
+        "settings": settings.model_dump(exclude={"report_to"}),
         "seed": seed,
         "data": {name: digest_of(path) for name, path in files.items()},
     }
@@ -85,9 +85,7 @@ def train(
     work = scratch / fingerprint(**facts, weights=weights, code=code_digest("sft"))
     # Shards are cut from the CPU's copy, so that a model needs to fit no single accelerator.
     device = "cpu" if settings.shard else model["device"]
-    denoiser = load_denoiser(
-        model["path"], device=device, dtype=settings.precision, allow_remote_code=model.get("allow_remote_code", False)
-    )
+    denoiser = load_denoiser(**{**model, "device": device, "dtype": settings.precision})
     examples = read_examples(denoiser.tokenizer, files, settings, seed)
     draw, steps = batches(examples.encoded, settings, denoiser.tokenizer.pad_token_id, seed)
     parts = settings.batch_size // (settings.micro_batch or settings.batch_size // settings.processes)
@@ -99,7 +97,9 @@ def train(
     recorder = MomentRecorder()
     trainer = DiffusionTrainer(
         model=adapted,
-        args=training_arguments(work, seed, **_arguments(settings, model["device"], parts)),
+        args=training_arguments(
+            work, seed, **_arguments(settings, model["device"], parts), **reporting(settings.report_to, out["moments"].parent / "runs")
+        ),
         train_dataset=NoisyBatches(draw, steps, denoiser.mask_id, denoiser.tokenizer.pad_token_id, seed, parts=parts),
         data_collator=only_item,
         callbacks=[recorder],

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from tracedlm.config import Decode, Trace
 from tracedlm.decode.plan import Plan
@@ -17,6 +16,7 @@ from tracedlm.decode.slot import Decoded
 from tracedlm.generation import Reusing, decode_stream, encode, response_text, response_tokens
 from tracedlm.models.denoiser import Denoiser, load_denoiser
 from tracedlm.models.observer import Observer, observing
+from tracedlm.progress import Progress
 from tracedlm.records import trace as tables
 from tracedlm.records.manifest import code_digest, digest_of, fingerprint, write_manifest
 from tracedlm.records.parquet import read_table, table_writer, write_table
@@ -69,7 +69,7 @@ def collect(
     rrms = [Rrm.read(path) for path in maps]
     meta = {
         "dataset": dataset, "split": split, "seq_len": str(seq_len), "plan": json.dumps(vars(plan)),
-        "layers": json.dumps([rrm.layer for rrm in rrms]),
+        "layers": json.dumps([rrm.layer for rrm in rrms]), "code": code_digest("trace"),
     }  # fmt: skip
     for name, schema in tables.TABLES.items():
         kept = [read_table(_kept(work, batch, name), schema, f"an unfinished trace, {name}") for batch in mine[:1]]
@@ -103,13 +103,13 @@ def _decode(
     title = f"trace {dataset} {plan.gen_length} {split}"
     with (
         observing(denoiser, [Rrm.read(path) for path in maps], activation) as observer,
-        tqdm(total=sum(map(len, batches)), desc=title, unit="sample") as progress,
+        Progress(title, sum(map(len, batches)), "sample") as progress,
     ):
         for batch in batches:
             rows = _batch(denoiser, task, {n: problems[n] for n in batch}, split, plan, decode.reuse, trace, seed, observer)
             for name, schema in reversed(tables.TABLES.items()):  # `samples` last: it says that the batch is whole
                 write_table(_kept(work, batch, name), rows[name], schema, {"mask_id": str(denoiser.mask_id)})
-            progress.update(len(batch))
+            progress.add(len(batch))
 
 
 def _batch(

@@ -10,6 +10,7 @@ import torch
 
 from tracedlm.config import Decode, Exits
 from tracedlm.decode.settings import settings_of
+from tracedlm.progress import counted
 from tracedlm.records.atomic import write_text
 from tracedlm.records.manifest import code_digest
 from tracedlm.stages.bench import Bench
@@ -58,7 +59,7 @@ def _search(
 ) -> dict[str, Any]:
     """The settings with the largest accuracy per forward; ties go to the more accurate, then to the first tried."""
     tried = []
-    for combination in product(*values.values()):
+    for combination in counted(list(product(*values.values())), f"tune {name}", "setting"):
         settings = settings_of(name, **(base | dict(zip(values, combination, strict=True))))
         done = bench.run(name, settings.model_dump())
         accuracy = float(np.mean([row["correct"] for row in bench.rows(done)]))

@@ -40,13 +40,13 @@ def get_task(name: str, difficulty: int | None = None) -> Task:
     return type(task)(difficulty)
 
 
-def generated_task(name: str) -> GeneratedTask:
-    """The task of this name, whose problems can be drawn.
+def generated_task(name: str, difficulty: int | None = None) -> GeneratedTask:
+    """As `get_task`, for tasks whose problems can be drawn.
 
     Raises:
-        ValueError: There is no such task, or its problems come from files only.
+        ValueError: There is no such task, it has no such difficulty, or its problems come from files only.
     """
-    task = get_task(name)
+    task = get_task(name, difficulty)
     if not isinstance(task, GeneratedTask):
         raise ValueError(f"{name}: its problems come from files; those that can be drawn: {', '.join(GENERATED)}")
     return task

@@ -33,10 +33,11 @@ def read_rows(path: Path, form: Form) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def write_rows(path: Path, form: Form, rows: list[dict[str, str]]) -> None:
-    """Write rows as JSON lines or CSV, whole or not at all; the columns are those of the first row."""
+    """Write rows as JSON lines or CSV, whole or not at all; a field that a row lacks is empty in CSV."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         if form == "csv":
-            writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
+            columns = dict.fromkeys(field for row in rows for field in row)
+            writer = csv.DictWriter(file, list(columns), lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
         else:

@@ -20,7 +20,8 @@ class Gpqa(Task):
 
     name = "gpqa"
     fields = ("Question", *OPTIONS)
-    extras = ("Subdomain", "Order")
+    extras = ("High-level domain", "Subdomain", "Order")
+    facets = ("High-level domain", "Subdomain")
     form = "csv"
 
     def check(self, problem: Problem) -> None:

@@ -19,6 +19,7 @@ class Math500(Task):
     name = "math500"
     fields = ("problem", "answer")
     extras = ("solution", "subject", "level")
+    facets = ("subject", "level")
 
     def parse(self, record: dict[str, Any]) -> Problem:
         solution = record.get("solution")

@@ -54,6 +54,7 @@ class Task(ABC):
         name: Name in configs and folders.
         fields: Columns that every row of a data file has.
         extras: Further columns that are kept where a file has them.
+        facets: Those extras that say what kind of problem it is, such as a subdomain, from coarse to fine.
         form: Form of its files where the suffix does not say.
         shares: Share of all problems that belongs to each split; a test file's problems belong to none of them.
         held_out_with: Tasks whose test problems are held out here too.
@@ -63,6 +64,7 @@ class Task(ABC):
     name: ClassVar[str]
     fields: ClassVar[tuple[str, ...]]
     extras: ClassVar[tuple[str, ...]] = ()
+    facets: ClassVar[tuple[str, ...]] = ()
     form: ClassVar[Form] = "jsonl"
     shares: ClassVar[dict[Split, float]] = {"validation": 0.2, "train": 0.8}
     held_out_with: ClassVar[tuple[str, ...]] = ()

@@ -1,4 +1,4 @@
-"""How many tokens each step of a block commits."""
+"""How many tokens each step of a block commits, and at which steps of training a checkpoint is kept."""
 
 import numpy as np
 
@@ -10,6 +10,21 @@ def total_steps(tokens: int, tokens_per_step: float) -> int:
     128
     """
     return max(1, round(tokens / tokens_per_step))
+
+
+def checkpoint_steps(steps: int, interval: int, ratio: int = 2) -> list[int]:
+    """Optimiser steps to keep a checkpoint of: 0, powers of a ratio below the interval, its multiples, and the last.
+
+    Args:
+        steps: Steps of training, >= 1.
+        interval: >= 1.
+        ratio: >= 2.
+
+    >>> checkpoint_steps(25, 8)
+    [0, 1, 2, 4, 8, 16, 24, 25]
+    """
+    powers = [ratio**power for power in range(interval.bit_length()) if ratio**power < min(interval, steps)]
+    return sorted({0, *powers, *range(interval, steps, interval), steps})
 
 
 def uniform(tokens: int, steps: int) -> np.ndarray:

@@ -1,0 +1,59 @@
+"""What can be measured of a language model while it learns: any model of transformers, causal or masked; nothing changes the model.
+
+Two adapters say how a model reads tokens and which it predicts; the rest knows no difference:
+
+    batches = causal_batches(input_ids, attention_mask, size=256)
+    batches = masked_batches(input_ids, attention_mask, mask_id, seed=0, ratio=0.5, size=256)    # ratio=None: t ~ U(1e-3, 1), weights 1/t
+
+Arrays are [n, length], one row a sentence, the same in all of them, padded on the right: input_ids int64, attention_mask 1 = real.
+`labels` are `Labels(ids, names)`: ids int [n, length] of each *token*, -1 = not scored; names a tuple. Estimators return lists of
+`records.measures.Measure`; what is undefined is None with a reason.
+
+    states = hidden_states(model, batches)                       # float32 [layers + 1, n, length, d]; 0 = embeddings
+    states = hidden_states(model, batches, other_batches, ...)   # mean over views: a masked model at several mask ratios
+    probe_measures(states, {"pos": Labels(...), "role": Labels(...)}, word, seeds=(0, 1, 2))
+        module "linear.pos.sentence" = classifier.task.split: linear mlp | majority position word, by task, by sentence | word
+        metric accuracy (label ""), f1 (label = a class); control, selectivity (split sentence; label "")
+        layer None for majority, position and word, which see no model
+    dimension_measures(states, attention_mask, seed=0)
+        module sentence | token | flat; metric two_nn participation_ratio components_90, each with _low and _high (95 % bootstrap)
+    curvature_measures(model, {"train": batch, "validation": batch}, scope="all", budget=Budget(), seed=0)
+        module = scope (all | lora), label = key of the batch; metric lambda_max lambda_min trace negative_share negative_mass
+        (of eigenvalues, below -1 % of the largest; of their absolute sum) gradient_curvature (g'Hg/g'g) gradient_alignment
+        (cos(g, Hg)) loss gradient_norm products products_cap
+    output_measures(model, batches, {"pos": Labels(...), ...}, floor=None, module="")
+        label "" or "pos:noun"; metric nll accuracy entropy ece, and excess_nll where a floor (nats, a number or [n, length]) is given;
+        module: yours to say which mask ratio the batches have ("ratio 0.5")
+    gradients = loss_gradients(model, batches)                   # {"model.layers.0.mlp.up_proj": [k], ...} of the mean loss
+    gradient_measures(gradients, previous=None, label="train")   # module = group of parameters ("" = all), layer its block;
+                                                                 # metric gradient_norm, gradient_cosine (to previous)
+    frequency_bands(word, attention_mask, names=("frequent", "middle", "rare")) -> Labels
+    first_learnt(steps, values, stderrs, threshold) -> FirstLearnt(step, low, high, reason)       # theory.probing
+"""
+
+from tracedlm.dynamics.batches import Batch, Labels, causal_batches, masked_batches
+from tracedlm.dynamics.curvature import Budget, curvature_measures
+from tracedlm.dynamics.dimension import dimension_measures
+from tracedlm.dynamics.gradients import gradient_measures, loss_gradients
+from tracedlm.dynamics.hidden import hidden_states
+from tracedlm.dynamics.outputs import frequency_bands, output_measures
+from tracedlm.dynamics.probes import probe_measures
+from tracedlm.theory.probing import FirstLearnt, first_learnt
+
+__all__ = [
+    "Batch",
+    "Budget",
+    "FirstLearnt",
+    "Labels",
+    "causal_batches",
+    "curvature_measures",
+    "dimension_measures",
+    "first_learnt",
+    "frequency_bands",
+    "gradient_measures",
+    "hidden_states",
+    "loss_gradients",
+    "masked_batches",
+    "output_measures",
+    "probe_measures",
+]

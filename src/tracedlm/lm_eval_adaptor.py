@@ -1,0 +1,166 @@
+"""lm-evaluation-harness, tasks of type `generate_until`: `--model tracedlm` decodes them with any exit rule.
+
+`python -m tracedlm lm-eval ARGUMENTS` is the harness' own command with this model registered.
+"""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from lm_eval.api.instance import Instance  # pyright: ignore[reportMissingImports] # extra `lm-eval`
+from lm_eval.api.model import LM  # pyright: ignore[reportMissingImports]
+from lm_eval.api.registry import register_model  # pyright: ignore[reportMissingImports]
+from lm_eval.models.utils import normalize_gen_kwargs  # pyright: ignore[reportMissingImports]
+
+from tracedlm.decode.settings import settings_of
+from tracedlm.generation import generate
+from tracedlm.models.denoiser import load_denoiser
+from tracedlm.progress import Progress
+from tracedlm.records.card import ExitCard
+from tracedlm.records.rrm import Rrm
+from tracedlm.stages.rrm import build_rrms
+
+HARNESS_DEVICES = ("cuda", "cuda:0")
+"""What the harness says where its user named no device, on machines without one too; there the denoiser chooses."""
+
+KEPT_TOGETHER = 8
+"""Batches after which responses are handed to the harness' cache (`--use_cache`), from which a killed run goes on."""
+
+
+@register_model("tracedlm")
+class TracedLm(LM):
+    """A denoiser with an exit rule, as the harness sees a model."""
+
+    def __init__(
+        self,
+        path: str = "resources/base",
+        adapter: str | None = None,
+        rule: str = "full",
+        rrm: str | None = None,
+        gen_length: int | None = None,
+        block_length: int = 32,
+        steps: int | None = None,
+        seed: int = 0,
+        dtype: str | None = None,
+        allow_remote_code: bool = False,
+        device: str | None = None,
+        batch_size: int | str = 16,
+        max_batch_size: int | None = None,
+        **settings: Any,
+    ) -> None:
+        """What `--model_args key=value,..` may say.
+
+        Args:
+            path: Checkpoint folder or hub id.
+            adapter: PEFT adapter folder.
+            rule: Exit rule; or an exit card (`.json`), which also says how to decode.
+            rrm: Map file, for a rule that reads one; for `rank_softmax` the moments.
+            gen_length: Tokens of the canvas; default: the task's `max_gen_toks`, rounded up to whole blocks.
+            block_length: Tokens per block.
+            steps: Denoising steps; default: half of `gen_length`.
+            seed: Seed of the draws, for tasks that sample.
+            dtype: Precision, `float32` or `bfloat16`.
+            allow_remote_code: Run the code that a checkpoint brings along.
+            device: Torch device name.
+            batch_size: Samples decoded together; `auto` is 16.
+            max_batch_size: Not read: the harness passes it to every model.
+            **settings: Of the exit rule, such as `delta=1e-6,omega=3`; or of `tracedlm.generate`: `schedule`, `reuse`, `guidance`.
+
+        Raises:
+            ValueError: A setting is unknown or out of range, the rule reads a map and none is given, or the card is for another adapter.
+        """
+        super().__init__()
+        self.decoding: dict[str, Any] = {key: settings.pop(key) for key in ("schedule", "reuse", "guidance") if key in settings}
+        self.gen_length, self.block_length, self.steps, self.seed = gen_length, block_length, steps, seed
+        self.batch_size = 16 if str(batch_size).startswith("auto") else int(batch_size)
+        self.card = ExitCard.read(rule) if rule.endswith(".json") else None
+        if self.card is not None:
+            self.card.check_adapter(adapter)
+        self.rule, self.settings = self.card or rule, settings
+        name, found = (rule, settings) if self.card is None else (self.card.rule, self.card.settings or {})
+        reading = settings_of(name, **found).reading
+        if reading and rrm is None:
+            raise ValueError(f"exit rule {name!r} reads a map: add rrm=PATH to --model_args, e.g. rrm=results/tiny/rrm/q.safetensors")
+        self.maps = (
+            [] if not reading or rrm is None else build_rrms(rrm, matrix="B", basis="columns") if reading == "columns" else [Rrm.read(rrm)]
+        )
+        if reading == "columns":
+            self.decoding["activation"] = "lora_delta"
+        if device in HARNESS_DEVICES and not torch.cuda.is_available():
+            device = None
+        self.denoiser = load_denoiser(path, adapter, device, dtype, allow_remote_code=allow_remote_code)
+        self.path = str(Path(path))
+
+    @property
+    def tokenizer_name(self) -> str:
+        """Whose chat template it is; the harness' request cache is told apart by it."""
+        return self.path
+
+    def chat_template(self, chat_template: bool | str = False) -> str | None:
+        return self.denoiser.tokenizer.chat_template if chat_template else None
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        how = {"add_generation_prompt": add_generation_prompt, "continue_final_message": not add_generation_prompt}
+        return self.denoiser.tokenizer.apply_chat_template(chat_history, tokenize=False, **how)
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """Responses, each up to the first of its request's stop strings, in the order of the requests.
+
+        Requests with one canvas and temperature are decoded together. A context is the text the harness made: a user turn only with
+        `--apply_chat_template`.
+        """
+        groups: dict[tuple[tuple[str, Any], ...], list[int]] = defaultdict(list)
+        asked = [normalize_gen_kwargs(request.args[1]) for request in requests]
+        for number, wish in enumerate(asked):
+            groups[tuple(self._decoding(wish).items())].append(number)
+        responses: dict[int, str] = {}
+        with Progress("lm-eval tracedlm", len(requests), "request") as progress:
+            for decoding, numbers in groups.items():
+                for begin in range(0, len(numbers), size := KEPT_TOGETHER * self.batch_size):
+                    part = numbers[begin : begin + size]
+                    texts = self._texts([requests[number].args[0] for number in part], dict(decoding), self.seed + begin)
+                    for number, text in zip(part, texts, strict=True):
+                        responses[number] = _until(text, asked[number]["until"])
+                        self.cache_hook.add_partial("generate_until", requests[number].args, responses[number])
+                    progress.add(len(part))
+        return [responses[number] for number in range(len(requests))]
+
+    def _decoding(self, asked: Any) -> dict[str, Any]:
+        """Arguments of `generate` for a request: those of the card, or its canvas, and its temperature."""
+        if asked["do_sample"] and (more := {"top_p", "top_k", "min_p"} & set(asked)):
+            raise ValueError(f"tracedlm draws from all tokens: take {', '.join(sorted(more))} out of the task's generation_kwargs")
+        temperature = float(asked.get("temperature", 0.0))
+        if self.card is not None:
+            return {**self.card.decoding, "temperature": temperature}
+        length = self.gen_length or -(-asked["max_gen_toks"] // self.block_length) * self.block_length
+        own = {"gen_length": length, "block_length": self.block_length, "steps": self.steps or length // 2}
+        return {**self.decoding, **own, "temperature": temperature}
+
+    def _texts(self, contexts: list[str], decoding: dict[str, Any], seed: int) -> list[str]:
+        tokenizer = self.denoiser.tokenizer
+        begins = tokenizer.bos_token or ""
+        # A chat template has written the begin token; other text gets what the tokenizer puts around a text.
+        tokens = [tokenizer(text, add_special_tokens=not (begins and text.startswith(begins)))["input_ids"] for text in contexts]
+        result = generate(
+            self.denoiser, tokens, exit=self.rule, rrm=self.maps, batch_size=self.batch_size, seed=seed, **decoding, **self.settings
+        )  # fmt: skip
+        return result.text
+
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> NoReturn:
+        raise _no_likelihood()
+
+    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> NoReturn:
+        raise _no_likelihood()
+
+
+def _until(text: str, stops: list[str]) -> str:
+    """The text before the first stop string."""
+    return min((text.split(stop, 1)[0] for stop in stops if stop), key=len, default=text)
+
+
+def _no_likelihood() -> NotImplementedError:
+    return NotImplementedError(
+        "tracedlm answers tasks of type generate_until only: a diffusion language model has no left-to-right likelihood of a text. What it "
+        "has is a bound by sampling masks, which is no sum over tokens, and in which no exit rule plays a part. Choose the generative form"
+    )

@@ -1,0 +1,82 @@
+"""Checkpoints of a model while it trains: when they are kept, and reading one back for analysis."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional
+from transformers import AutoModelForCausalLM, TrainerCallback
+
+from tracedlm.models.architecture import ATTENTION
+from tracedlm.models.checkpoint import UNREADABLE, short
+from tracedlm.models.training import NoisyBatches
+from tracedlm.records.atomic import replacing_folder
+
+
+class CausalBatches(NoisyBatches):
+    """Sentences as they are: nothing is masked, and each token is predicted from those before it; the mean is over tokens."""
+
+    def _noise(self, step: int, lengths: torch.Tensor, written: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        real = torch.arange(int(lengths.max())) < lengths[:, None]
+        predicted = real & (torch.arange(real.shape[1]) > 0)
+        return torch.zeros_like(real), predicted * (len(lengths) / predicted.sum())
+
+
+class MaskedBatches(NoisyBatches):
+    """Sentences under masked diffusion's noise, which spares the first and the last token: they say where the sentence stands."""
+
+    def _noise(self, step: int, lengths: torch.Tensor, written: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        masked, weights = (functional.pad(inner, (1, 1)) for inner in super()._noise(step, lengths - 2, written - 2))
+        return masked, weights
+
+
+class SnapshotSaver(TrainerCallback):
+    """Saves weights and config of the model at given steps, each in a folder that appears whole. Training does not notice.
+
+    Args:
+        folder: Snapshots go to `<folder>/<step>`.
+        steps: Optimiser steps after which to save; 0 is before the first.
+    """
+
+    def __init__(self, folder: Path, steps: Collection[int]) -> None:
+        self.folder, self.steps = folder, frozenset(steps)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        """Save the model as initialised."""
+        if state.global_step == 0:
+            self._save(model, 0)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        """Save after this step, if it is one of ours."""
+        self._save(model, state.global_step)
+
+    def _save(self, model: Any, step: int) -> None:
+        if step in self.steps:
+            with replacing_folder(self.folder / str(step)) as folder:
+                model.save_pretrained(folder)
+
+
+def read_snapshot(folder: str | Path) -> Any:
+    """A snapshot's model in evaluation mode, with attention that can be differentiated twice.
+
+    Raises:
+        ValueError: One line: the folder is missing or half-written, or a weight is.
+    """
+    try:
+        if not Path(folder).is_dir():
+            raise ValueError("no such folder")
+        read: Any = AutoModelForCausalLM.from_pretrained
+        model, report = read(
+            folder,
+            attn_implementation=ATTENTION,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+        if lacking := sorted({*report["missing_keys"], *report["mismatched_keys"]}, key=str):
+            raise ValueError(f"lacks weight {lacking[0]}")
+    except UNREADABLE as error:
+        raise ValueError(f"{folder}: no usable checkpoint: {short(error)}") from None
+    return model.eval()

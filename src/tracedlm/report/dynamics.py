@@ -1,0 +1,62 @@
+"""Rule `dynamics_report`: tables and figures of the branch, each with its csv; and what the page shows of them."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+from tracedlm.report.dynamics_tables import CLAIMS, COST, STOPPING
+from tracedlm.report.figures import save
+from tracedlm.report.layout import lay_out
+from tracedlm.report.names import DYNAMICS_TABLES
+from tracedlm.report.plots_of_dynamics import draw_dynamics, dynamics_rows
+from tracedlm.report.style import STYLE
+from tracedlm.report.tables import read_csv, write_csv, write_table
+from tracedlm.report.trajectories import Trajectories
+
+SPECS = {spec.name: spec for spec in (CLAIMS, STOPPING, COST)}
+assert tuple(SPECS) == DYNAMICS_TABLES
+
+TITLE = "What a small model learns while it trains"
+CAPTION = (
+    "Mean over seeds with Student's 95 % intervals, all panels over the same optimiser steps. Floor: what the grammar itself loses on the "
+    "evaluated tokens. Probes are trained anew at every checkpoint and tested on other sentences; ceiling: the best any reader of the "
+    "{context} can do; control task: random labels by word. Trace by Hutchinson's estimator, on two fixed disjoint batches."
+)
+RUNS = {"causal": ("A causal decoder", "prefix"), "masked": ("A masked diffusion model", "whole sentence")}
+
+
+def make_dynamics(measures: Path, summary: Path, tables: Path, figures: Path) -> None:
+    """Write `<tables>/dynamics_*.{csv,tex}` and, for each kind of run, `<figures>/dynamics_<run>.{png,pdf,csv}`.
+
+    Raises:
+        ValueError: A file is missing or unreadable.
+    """
+    found = Trajectories(measures, summary)
+    for spec in SPECS.values():
+        write_table(spec, spec.build(found), tables)
+    with matplotlib.rc_context(STYLE):
+        for run in found.runs:
+            rows = dynamics_rows(found, run)
+            write_csv(figures / f"dynamics_{run}.csv", rows)
+            save(draw_dynamics(rows), figures / f"dynamics_{run}.png")
+
+
+def dynamics_section(study: dict[str, Any], tables: Path) -> tuple[str, list[dict[str, Any]]]:
+    """Heading and items of the page; no items where the study leaves the branch out.
+
+    Args:
+        study: The validated config, as plain values.
+        tables: Folder of the tables.
+    """
+    if not study["dynamics"]["enabled"]:
+        return TITLE, []
+    shown: list[dict[str, Any]] = [
+        {"kind": "table", "grid": lay_out(spec, read_csv(tables / f"{name}.csv", spec))} for name, spec in SPECS.items()
+    ]
+    for run in study["dynamics"]["runs"]:
+        title, context = RUNS[run]
+        shown.append(
+            {"kind": "figure", "name": f"dynamics_{run}", "title": title, "caption": CAPTION.format(context=context), "blank": False}
+        )
+    return TITLE, shown

@@ -1,0 +1,43 @@
+"""The branch on training dynamics in the workflow: one job a metric, or one a checkpoint and metric, and none where it is switched off."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tracedlm.config import load_yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+SNAKEMAKE = str(Path(sys.executable).with_name("snakemake"))
+
+
+def planned(where, changes, *targets):
+    (where / "changes.yaml").write_text(yaml.safe_dump({"dynamics": changes}))
+    files = [str(ROOT / "config/config.yaml"), str(where / "changes.yaml")]
+    line = [SNAKEMAKE, *targets, "--snakefile", str(ROOT / "Snakefile"), "--directory", str(where), "--dry-run", "--configfile", *files]
+    run = subprocess.run(line, capture_output=True, text=True, cwd=where, check=True)
+    return {rule: int(count) for rule, count in re.findall(r"^(dynamics\w*) +(\d+)$", run.stdout, re.MULTILINE)}
+
+
+@pytest.mark.slow
+def test_one_job_a_metric_or_one_a_checkpoint_and_metric(tmp_path):
+    made = load_yaml(ROOT / "config/config.yaml").dynamics
+    checkpoints = len(made.checkpoints()) * made.seeds
+    fixed = {
+        "dynamics_corpus": 1,
+        "dynamics_train": len(made.runs) * made.seeds,
+        "dynamics_summary": 1,
+        "dynamics_report": 1,
+        "dynamics": 1,
+    }
+    for per_job, parts in ((made.checkpoints_per_job, 1), (1, checkpoints)):
+        jobs = planned(tmp_path, {"checkpoints_per_job": per_job}, "dynamics")
+        assert jobs == {**fixed, "dynamics_measure": len(made.runs) * len(made.metrics) * parts}
+
+
+@pytest.mark.slow
+def test_it_can_be_switched_off(tmp_path):
+    assert planned(tmp_path, {"enabled": False}) == {}

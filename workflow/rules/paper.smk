@@ -1,0 +1,23 @@
+"""The study as one PDF; not part of `all`, since it needs TeX: `make paper`, or `snakemake paper`."""
+
+
+rule paper:
+    input:
+        rules.tables.output,
+        rules.figures.output,
+        rules.page.output,
+        manifests=rules.page.input.manifests,
+    output:
+        pdf="<results>/paper.pdf",
+        tex="<results>/paper.tex",
+    log:
+        "<logs>/paper.log",
+    benchmark:
+        "<benchmarks>/paper.jsonl"
+    conda:
+        "../../environment.yml"
+    params:
+        study=STUDY.model_dump(mode="json"),
+        code=code_digest("report"),
+    script:
+        "../scripts/paper.py"

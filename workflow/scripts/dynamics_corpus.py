@@ -1,0 +1,12 @@
+"""Rule `dynamics_corpus`."""
+
+from pathlib import Path
+
+from tracedlm.stages.job_log import logged
+
+with logged(snakemake.log[0], rule=snakemake.rule, **snakemake.wildcards):
+    from tracedlm.config import Dynamics
+    from tracedlm.stages.dynamics_corpus import make_corpus
+
+    p, out = snakemake.params, {name: Path(path) for name, path in snakemake.output.items()}
+    make_corpus(Dynamics(**p.settings), p.seed, out)

@@ -1,0 +1,14 @@
+"""Rule `dynamics_measure`."""
+
+from pathlib import Path
+
+from tracedlm.stages.job_log import logged
+
+with logged(snakemake.log[0], rule=snakemake.rule, **snakemake.wildcards):
+    from tracedlm.config import Dynamics
+    from tracedlm.stages.dynamics_measure import measure
+
+    i, p, w = snakemake.input, snakemake.params, snakemake.wildcards
+    corpus, folders = (Path(i.sentences), Path(i.vocabulary)), {int(Path(path).parent.name): Path(path) for path in i.checkpoints}
+    chosen, out = [tuple(one) for one in p.chosen], Path(snakemake.output[0])
+    measure(w.dynamics_run, w.dynamics_metric, chosen, Dynamics(**p.settings), *corpus, folders, snakemake.threads, out)

@@ -1,0 +1,13 @@
+"""Rule `dynamics_train`."""
+
+from pathlib import Path
+
+from tracedlm.stages.job_log import logged
+
+with logged(snakemake.log[0], rule=snakemake.rule, **snakemake.wildcards):
+    from tracedlm.config import Dynamics
+    from tracedlm.stages.dynamics_train import train
+
+    i, w, out = snakemake.input, snakemake.wildcards, {name: Path(path) for name, path in snakemake.output.items()}
+    corpus, scratch = (Path(i.sentences), Path(i.vocabulary)), out["manifest"].parent / "work"
+    train(w.dynamics_run, Dynamics(**snakemake.params.settings), *corpus, int(w.dynamics_seed), snakemake.threads, scratch, out)

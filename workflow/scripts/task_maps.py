@@ -1,0 +1,13 @@
+"""Rule `task_maps`."""
+
+from pathlib import Path
+
+from tracedlm.config import Rrm
+from tracedlm.stages.job_log import logged
+from tracedlm.stages.task_maps import compare_tasks
+
+with logged(snakemake.log[0], rule=snakemake.rule, **snakemake.wildcards):
+    i, out = snakemake.input, {name: Path(path) for name, path in snakemake.output.items()}
+    study = {"study": Path(i.study)} if i.study else {}
+    tasks = dict(zip(snakemake.params.runs, map(Path, i.tasks), strict=True))
+    compare_tasks(study | tasks, Rrm(**snakemake.params.settings), out)
