@@ -78,7 +78,7 @@ JOBS = {
     "certify": SETS,
     "exits": SETS,
     "evaluation": SETS,
-    "module_ablation": SETS,
+    "module_ablation": 5,
     "pseudo_gradient": 1,
     "convergence": 5,
     "figures": 1,

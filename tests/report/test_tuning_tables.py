@@ -50,7 +50,7 @@ def test_other_rules_show_what_was_searched(study, tmp_path):
         "rank_softmax": [{"settings": {"blocks": one, "tau": 0.1}, **scored} for one in blocks],
         "sched": [{"settings": {"high": 7.5, "shape": shape, "rate": 4.0}, **scored} for shape in ("linear", "cosine")],
     }
-    record = {"n": 4, "chosen": {rule: found[1]["settings"] for rule, found in tried.items()}, "tried": tried}
+    record = {"n": 4, "chosen": {rule: found[1]["settings"] for rule, found in tried.items()}, "tried": tried, "code": "0" * 12}
     (copy / "exits/countdown/128/tuned.json").write_text(json.dumps(record))
     found = rows(read_evidence(copy, ["countdown"], [128], ["q"], ["full"], 0, tuned=True), "hyperparameters", source="ours")
     values = [(row["rule"], row["block"], row["parameter"], row["value"] or row["choice"]) for row in found if row["block"] != "validation"]

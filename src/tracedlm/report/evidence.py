@@ -79,7 +79,7 @@ class ResultSet:
         runs: Runs, rule by rule in the order of the config; a rule's first is the one that tables without room for all of them show.
         summaries: Certificate summary of each readout.
         grids: Coverage grid of each readout, one row per bound, calibration, delta and omega.
-        ablation: D_t and coverage under other modules' maps (`ablation/<dataset>/<seq_len>.json`).
+        ablation: D_t and coverage under other modules' maps (`ablation/<dataset>/<seq_len>.json`); None but at the shortest canvas.
         tuned: What rule `tune` tried and chose (`exits/<dataset>/<seq_len>/tuned.json`); None where nothing is tuned.
         profile: Mean seconds of each of `PHASES` in a step (`exits/<dataset>/<seq_len>/profile.json`); None where not profiled.
         cards: Exit cards, rule by rule (`risk/<dataset>-<seq_len>-<rule>.json`).
@@ -94,7 +94,7 @@ class ResultSet:
     runs: tuple[Run, ...]
     summaries: dict[str, dict[str, Any]]
     grids: dict[str, list[dict[str, Any]]]
-    ablation: dict[str, Any]
+    ablation: dict[str, Any] | None
     tuned: dict[str, Any] | None
     profile: dict[str, float] | None
     cards: tuple[ExitCard, ...]
@@ -168,7 +168,7 @@ def read_evidence(
         ValueError: A file is missing or unreadable, or results were made by different versions of the code or settings.
     """
     sets = tuple(
-        _read_set(root, dataset, length, readouts, rules, tuned, cards, audits if length == min(seq_lens) else (), evaluated)
+        _read_set(root, dataset, length, readouts, rules, tuned, cards, audits, evaluated, shortest=length == min(seq_lens))
         for dataset in datasets
         for length in seq_lens
     )
@@ -182,7 +182,7 @@ def read_evidence(
         "exits": {read_json(path, ("code",))["code"] for path in exits},
         "risk": {card.code for one in sets for card in one.cards},
         "traces": {summary.get("trace_code", "unknown") for one in sets for summary in one.summaries.values()},
-        "ablation": {one.ablation["code"] for one in sets},
+        "ablation": {one.ablation["code"] for one in sets if one.ablation},
         "exits/*/*/tuned.json": {one.tuned["code"] for one in sets if one.tuned},
         "flip_audit": {one.freezing["code"] for one in sets if one.freezing},
         "pseudo_gradients": {record["code"] for record in convergence},
@@ -219,7 +219,9 @@ def _read_set(
     cards: Sequence[str],
     audits: Sequence[str],
     evaluated: bool,
+    shortest: bool,
 ) -> ResultSet:
+    audits = audits if shortest else ()
     audit = root / "flip_audit" / f"{dataset}-{seq_len}"
     certify, exits = root / "certify" / dataset / str(seq_len), root / "exits" / dataset / str(seq_len)
     runs = [run for rule in rules for run in read_runs(exits / f"{rule}.parquet", rule)]
@@ -230,7 +232,7 @@ def _read_set(
         runs=tuple(runs),
         summaries={readout: read_json(certify / readout / "summary.json", SUMMARY_KEYS + AFTER_STOP_KEYS) for readout in readouts},
         grids={readout: read_table(certify / readout / "grid.parquet", GRID, "a certificate grid").to_pylist() for readout in readouts},
-        ablation=read_json(root / "ablation" / dataset / f"{seq_len}.json", ("maps", "samples", "code")),
+        ablation=read_json(root / f"ablation/{dataset}/{seq_len}.json", ("maps", "samples", "code")) if shortest else None,
         tuned=read_json(exits / "tuned.json", ("n", "chosen", "tried", "code")) if tuned else None,
         profile=read_json(exits / "profile.json", PHASES) if (exits / "profile.json").exists() else None,
         cards=tuple(ExitCard.read(root / "risk" / f"{dataset}-{seq_len}-{rule}.json") for rule in cards),

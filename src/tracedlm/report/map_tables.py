@@ -4,7 +4,7 @@ from typing import Any
 
 from tracedlm.report import published
 from tracedlm.report.certificate_tables import SOURCE
-from tracedlm.report.evidence import Evidence
+from tracedlm.report.evidence import Evidence, ResultSet
 from tracedlm.report.exit_tables import SET
 from tracedlm.report.layout import Column, Pivot, Row, Spec, Value, number, shows, text, with_interval
 
@@ -22,12 +22,12 @@ PAIRS = (
 def module_rows(evidence: Evidence) -> list[Row]:
     """Mean D_t by module and reduction (EDIT Table 4), at the study's variant of the mean update."""
     rows: list[Row] = []
-    for one in evidence.sets:
-        results = one.ablation["maps"]
+    for one, ablation in _ablated(evidence):
+        results = ablation["maps"]
         for found in (found for found in results if found["variant"] == results[0]["variant"]):
             where: Row = {"source": "ours", "dataset": one.dataset, "seq_len": one.seq_len, "module": _module(found)}
             where |= {"reduction": found["reduction"], "variant": found["variant"], "layer": found["layer"]}
-            rows.append({**where, **_divergence(found), "samples": one.ablation["samples"], "reason": _reason(found)})
+            rows.append({**where, **_divergence(found), "samples": ablation["samples"], "reason": _reason(found)})
     for module, values in published.EDIT_MODULES.items():
         for reduction, value in zip(REDUCTIONS, values, strict=True):
             where = {"source": published.SOURCE, "dataset": "gsm8k", "seq_len": None, "module": module, "reduction": reduction}
@@ -58,13 +58,17 @@ def bias_rows(evidence: Evidence) -> list[Row]:
     rows: list[Row] = []
     at = {(one["projection"], one["matrix"], one["reduction"], one["variant"]): n for n, one in enumerate(evidence.maps["maps"])}
     projections = list(dict.fromkeys(one["projection"] for one in evidence.maps["maps"]))
-    for one in evidence.sets:
+    for one, ablation in _ablated(evidence):
         for projection in projections:
             for change, before, after in PAIRS:
                 where: Row = {"dataset": one.dataset, "seq_len": one.seq_len, "readout": projection, "case": change}
                 i, j = (at.get((projection, "B", "row_energy", variant)) for variant in (before, after))
-                rows.append({**where, **_change(evidence.maps, one.ablation, i, j)})
+                rows.append({**where, **_change(evidence.maps, ablation, i, j)})
     return rows
+
+
+def _ablated(evidence: Evidence) -> list[tuple[ResultSet, dict[str, Any]]]:
+    return [(one, one.ablation) for one in evidence.sets if one.ablation is not None]
 
 
 def _change(maps: dict[str, Any], ablation: dict[str, Any], i: int | None, j: int | None) -> Row:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,26 +43,32 @@ class Setting:
     training: Sentences
     noise: int
 
+    @cached_property
     def views(self) -> dict[str, list[Batch]]:
         """The evaluation set as the model sees it: once, or once for each mask ratio."""
         if self.causal:
             return {"": self._batches(self.sentences, None)}
         return {f"ratio {ratio:g}": self._batches(self.sentences, ratio) for ratio in self.settings.mask_ratios}
 
+    @cached_property
     def fixed(self) -> dict[str, list[Batch]]:
         """Two disjoint batches under training's own loss: sentences trained on, and held-out ones."""
         held_out = head(self.sentences, self.settings.curvature_sentences)
         return {"train": self._batches(self.training, None), "validation": self._batches(held_out, None)}
 
-    def floor(self, ratio: float | None) -> np.ndarray | None:
-        """Surprisal of each token under the grammar, nats [n, width]; None where no grammar is known."""
+    @cached_property
+    def floors(self) -> dict[str, np.ndarray | None]:
+        """For each view, surprisal of each token under the grammar, nats [n, width]; None where no grammar is known."""
         if self.settings.corpus_file:
-            return None
+            return dict.fromkeys(self.views)
         grammar, lexicon = grammar_of(self.settings)
         words = np.where(self.sentences.word >= 0, self.sentences.word - len(SPECIAL), -1)[:, 1:]
-        kind, floor = self.sentences.kind, np.zeros(self.sentences.word.shape)
-        floor[:, 1:] = causal_floor(grammar, lexicon, kind, words) if ratio is None else masked_floor(grammar, lexicon, kind, words, ratio)
-        return floor
+        kind = self.sentences.kind
+        if self.causal:
+            found = [causal_floor(grammar, lexicon, kind, words)]
+        else:
+            found = [masked_floor(grammar, lexicon, kind, words, ratio) for ratio in self.settings.mask_ratios]
+        return {name: np.pad(floor, ((0, 0), (1, 0))) for name, floor in zip(self.views, found, strict=True)}
 
     def groups(self) -> dict[str, Labels]:
         """Labels of each token: part of speech, role, and frequency among the evaluated tokens."""
@@ -138,30 +145,29 @@ def _before(step: int, settings: Dynamics, folder: Path) -> Path | None:
 
 def _outputs(model: Any, setting: Setting, _: Path | None) -> list[Measure]:
     measures = []
-    for module, batches in setting.views().items():
-        floor = setting.floor(None if setting.causal else float(module.removeprefix("ratio ")))
-        measures += dynamics.output_measures(model, batches, setting.groups(), floor, module)
+    for module, batches in setting.views.items():
+        measures += dynamics.output_measures(model, batches, setting.groups(), setting.floors[module], module)
     return measures
 
 
 def _probes(model: Any, setting: Setting, _: Path | None) -> list[Measure]:
-    states = dynamics.hidden_states(model, *setting.views().values())
+    states = dynamics.hidden_states(model, *setting.views.values())
     return dynamics.probe_measures(states, setting.tasks(), setting.sentences.word, tuple(range(setting.settings.probe_seeds)))
 
 
 def _dimension(model: Any, setting: Setting, _: Path | None) -> list[Measure]:
-    states = dynamics.hidden_states(model, *setting.views().values())
+    states = dynamics.hidden_states(model, *setting.views.values())
     return dynamics.dimension_measures(states, (setting.sentences.word >= 0).astype(int), seed=0)
 
 
 def _curvature(model: Any, setting: Setting, _: Path | None) -> list[Measure]:
-    return dynamics.curvature_measures(model, setting.fixed())
+    return dynamics.curvature_measures(model, setting.fixed)
 
 
 def _gradients(model: Any, setting: Setting, before: Path | None) -> list[Measure]:
     earlier = read_snapshot(before) if before is not None else None
     measures = []
-    for name, batches in setting.fixed().items():
+    for name, batches in setting.fixed.items():
         previous = dynamics.loss_gradients(earlier, batches) if earlier is not None else None
         measures += dynamics.gradient_measures(dynamics.loss_gradients(model, batches), previous, name)
     return measures
