@@ -1,10 +1,12 @@
 """tracedlm: certified early exits for diffusion language models, from fine-tuning to tables.
 
-    data -> sft -> rrm -> trace -> readout -> select -> certify -> tables, figures, page
-                   rrm -> exits                                 -> tables, figures, page
+    data -> sft -> rrm -> trace -> readout -> select -> certify -> tables, figures, explorer, page
+                   rrm -> exits                                 -> tables, figures, explorer, page
+    dynamics: corpus -> train -> measure -> summary             -> figures, page
 
 `snakemake --cores all` runs the study in config/config.yaml; `--configfile config/smoke.yaml` the smallest one.
-Collecting targets: models, maps, traces, certificates, comparisons, tables, base_model, download, rescore.
+Collecting targets: models, maps, traces, certificates, comparisons, dynamics, tables, robustness, paper, task_similarity, base_model, download,
+rescore.
 """
 
 from snakemake.utils import min_version

@@ -14,7 +14,7 @@ from tracedlm.records.measures import MEASURES, Measure, read_measures, write_me
 from tracedlm.records.metrics import read_json
 from tracedlm.report.dynamics import make_dynamics
 from tracedlm.stages.dynamics_corpus import make_corpus
-from tracedlm.stages.dynamics_measure import measure
+from tracedlm.stages.dynamics_measure import measure, with_rest
 from tracedlm.stages.dynamics_summary import summarise
 from tracedlm.stages.dynamics_train import train, weights_digest
 
@@ -131,6 +131,11 @@ def test_a_killed_training_is_resumed_with_the_same_checkpoints(corpus, runs, tm
             trained(corpus, tmp_path)
     assert not (tmp_path / "checkpoints").exists()
     assert bytes_of(trained(corpus, tmp_path)["checkpoints"]) == bytes_of(runs["causal"]["checkpoints"])
+
+
+def test_costs_of_a_checkpoint_add_up_to_all_that_it_took():
+    found = with_rest([Measure("", None, name, "", 1.0, None, 1, 0.25) for name in ("a", "b")], spent=3.0)
+    assert [one.seconds for one in found] == [1.5, 1.5]
 
 
 def test_a_measure_has_a_value_or_a_reason(tmp_path):

@@ -1,5 +1,7 @@
 """`expand` for outputs on object storage: under --default-storage-provider Snakemake marks every output, and its own `expand` refuses marks."""
 
+import os
+
 import snakemake.io
 
 
@@ -7,7 +9,7 @@ def as_written(path):
     """An output's path as its rule wrote it, without the storage's prefix."""
     marks = getattr(path, "flags", {})
     prefix = workflow.storage_settings.default_storage_prefix or ""
-    return marks["storage_object"].query.removeprefix(prefix).lstrip("/") if "storage_object" in marks else str(path)
+    return marks["storage_object"].query.removeprefix(prefix).lstrip(os.sep) if "storage_object" in marks else str(path)
 
 
 def expand(patterns, **values):

@@ -34,15 +34,15 @@ class Dynamics(Section):
     layers: Positive = Field(default=2, description="Transformer blocks")
     heads: Positive = Field(default=3, description="Attention heads")
     feed_forward: Positive = Field(default=192, description="Width of the feed-forward layers")
-    steps: Positive = Field(default=500, description="Optimiser steps")
+    steps: Positive = Field(default=1000, description="Optimiser steps")
     batch_size: Positive = Field(default=64, description="Sentences per step (paper: 128)")
     learning_rate: float = Field(default=3e-3, gt=0, description="AdamW learning rate after warm-up, constant (paper: 1e-3)")
     warmup: int = Field(default=20, ge=0, description="Steps in which the learning rate rises from zero")
     weight_decay: float = Field(default=0.01, ge=0, description="AdamW weight decay")
     interval: Positive = Field(
-        default=125, description="Steps between checkpoints, with step 0 and the powers of `spacing` before the first (paper: 500)"
+        default=250, description="Steps between checkpoints, with step 0 and the powers of `spacing` before the first (paper: 500)"
     )
-    spacing: int = Field(default=8, ge=2, description="Ratio of successive checkpoints before `interval`")
+    spacing: int = Field(default=5, ge=2, description="Ratio of successive checkpoints before `interval`")
     metrics: tuple[MetricName, ...] = Field(
         default=("outputs", "probes", "dimension", "curvature", "gradients"), description="What is measured of every checkpoint"
     )

@@ -292,7 +292,10 @@ STOPPING = Spec(
 COST = Spec(
     "dynamics_cost",
     "What measuring a checkpoint takes",
-    lambda _: "Process CPU seconds of each metric, mean over checkpoints, without starting Python and reading the corpus.",
+    lambda _: (
+        "Process CPU seconds of each metric, mean over checkpoints: reading it and all forwards, but not starting "
+        "Python and reading the corpus."
+    ),
     cost_rows,
     COST_COLUMNS,
     texts=TEXTS,

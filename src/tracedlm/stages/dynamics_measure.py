@@ -1,5 +1,6 @@
 """Rule `dynamics_measure`: one metric of some checkpoints of one run, on a fixed evaluation set. Training is long over."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -119,13 +120,22 @@ def measure(
     sets = [read_sentences(corpus, words, POS_NAMES, ROLES, split, limit) for split, limit in splits]
     setting = Setting(run == "causal", settings, *sets, noise=0)
     rows = {}
+    started = time.process_time()
     for (seed, step), model in tqdm(_models(chosen, checkpoints), total=len(chosen), desc=f"{metric} {run}", unit="checkpoint"):
         if isinstance(model, str):
             print(f"skipped: {model}", flush=True)
             rows[seed, step] = [Measure("", None, metric, "", None, None, 0, 0.0, model)]
             continue
-        rows[seed, step] = METRICS[metric](model, setting, _before(step, settings, checkpoints[seed]))
+        found = METRICS[metric](model, setting, _before(step, settings, checkpoints[seed]))
+        ended = time.process_time()
+        rows[seed, step], started = with_rest(found, ended - started), ended
     write_measures(out, run, rows)
+
+
+def with_rest(measures: list[Measure], spent: float) -> list[Measure]:
+    """The measures of one checkpoint with all that they took: reading it and its forwards are shared evenly among them."""
+    rest = (spent - sum(one.seconds for one in measures)) / len(measures)
+    return [one._replace(seconds=one.seconds + rest) for one in measures]
 
 
 def _models(chosen: list[Checkpoint], checkpoints: dict[int, Path]) -> Iterator[tuple[Checkpoint, Any]]:
