@@ -34,7 +34,7 @@ class Dynamics(Section):
     layers: Positive = Field(default=2, description="Transformer blocks")
     heads: Positive = Field(default=3, description="Attention heads")
     feed_forward: Positive = Field(default=192, description="Width of the feed-forward layers")
-    steps: Positive = Field(default=1000, description="Optimiser steps")
+    steps: Positive = Field(default=750, description="Optimiser steps")
     batch_size: Positive = Field(default=64, description="Sentences per step (paper: 128)")
     learning_rate: float = Field(default=3e-3, gt=0, description="AdamW learning rate after warm-up, constant (paper: 1e-3)")
     warmup: int = Field(default=20, ge=0, description="Steps in which the learning rate rises from zero")
