@@ -15,11 +15,11 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from tracedlm.records.atomic import write_text
 from tracedlm.records.replay import ReadoutReplay, SampleReplay, SetReplay, StudyReplay
+from tracedlm.report.markup import html
 from tracedlm.theory.certificate import BOUNDS
 
 LIMIT = 5_000_000
@@ -65,9 +65,7 @@ def _fitted(study: StudyReplay, code: str, limit: int) -> str:
 
 def explorer_html(study: StudyReplay, code: str, levels: int) -> str:
     """The page, with similarities rounded to so many levels."""
-    templates = Environment(
-        loader=PackageLoader("tracedlm.report"), undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
+    templates = html()
     script, style = (templates.get_template(f"explorer.{name}").render() for name in ("js.j2", "css"))
     return templates.get_template("explorer.html.j2").render(
         study=study,

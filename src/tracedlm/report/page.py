@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from tracedlm.records.atomic import write_text
@@ -15,6 +14,7 @@ from tracedlm.report.costs import DISK_USE, STAGE_COSTS
 from tracedlm.report.dynamics import dynamics_section
 from tracedlm.report.exit_sentences import Tables
 from tracedlm.report.layout import lay_out
+from tracedlm.report.markup import html
 from tracedlm.report.names import COST_TABLES, FIGURES, TABLES, TIMED_TABLES, pseudo_gradient_figures
 from tracedlm.report.tables import NEGATIVE, SCIENTIFIC, SPECS, read_csv, write_csv
 from tracedlm.report.tally import TALLY, tally_rows
@@ -101,7 +101,7 @@ def make_page(study: dict[str, Any], tables: Path, figures: Path, manifests: lis
     """
     rows = read_rows(tables)
     write_csv(tables / f"{TALLY}.csv", tally_rows(rows))
-    page = _html().get_template("page.html.j2")
+    page = html().get_template("page.html.j2")
     write_text(
         out,
         page.render(
@@ -167,9 +167,3 @@ def html_number(text: str) -> Markup:
 def _power(mantissa: str, exponent: int) -> str:
     factor = "" if mantissa == "1" else f"{mantissa}×"
     return f"{factor}10<sup>{str(exponent).replace('-', chr(0x2212))}</sup>"
-
-
-def _html() -> Environment:
-    return Environment(
-        loader=PackageLoader("tracedlm.report"), undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from tracedlm import dynamics
 from tracedlm.config import Dynamics
 from tracedlm.dynamics import Batch, Labels
 from tracedlm.models.snapshots import read_snapshot
+from tracedlm.progress import counted
 from tracedlm.records.measures import Measure, write_measures
 from tracedlm.records.sentences import MASK, SPECIAL, Sentences, read_sentences, read_vocabulary
 from tracedlm.stages.dynamics_corpus import grammar_of
@@ -121,7 +121,7 @@ def measure(
     setting = Setting(run == "causal", settings, *sets, noise=0)
     rows = {}
     started = time.process_time()
-    for (seed, step), model in tqdm(_models(chosen, checkpoints), total=len(chosen), desc=f"{metric} {run}", unit="checkpoint"):
+    for (seed, step), model in counted(_models(chosen, checkpoints), f"{metric} {run}", "checkpoint", len(chosen)):
         if isinstance(model, str):
             print(f"skipped: {model}", flush=True)
             rows[seed, step] = [Measure("", None, metric, "", None, None, 0, 0.0, model)]

@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from tracedlm.config import Dynamics
-from tracedlm.records.atomic import replacing
 from tracedlm.records.manifest import write_manifest
-from tracedlm.records.measures import read_measures
+from tracedlm.records.measures import MEASURES, read_measures
 from tracedlm.records.metrics import read_json
+from tracedlm.records.parquet import write_table
 
 
 def summarise(parts: Sequence[Path], limits: Path, manifests: Sequence[Path], settings: Dynamics, out: dict[str, Path]) -> None:
@@ -26,10 +24,8 @@ def summarise(parts: Sequence[Path], limits: Path, manifests: Sequence[Path], se
     Raises:
         ValueError: A file is missing, unreadable or of another kind.
     """
-    table = read_measures(parts)
-    with replacing(out["measures"]) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
-    rows = table.to_pylist()
+    rows = read_measures(parts).to_pylist()
+    write_table(out["measures"], rows, MEASURES)
     skipped = [{"run": row["run"], "seed": row["seed"], "step": row["step"], "why": row["reason"]} for row in rows if is_skipped(row)]
     known = read_json(limits, ("sentences", "tokens", "types", "frames"))
     trained = [read_json(path, ("run", "seed", "weights")) for path in manifests]
