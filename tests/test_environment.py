@@ -36,10 +36,10 @@ def pins() -> dict[str, str]:
 
 
 def requirements() -> dict[str, list[Requirement]]:
-    """Direct requirements by extra; the empty name is the package's own."""
+    """Direct requirements by extra; the empty name is the package's own. Other extras that an extra names are left out."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     groups = {"": project["dependencies"], **project["optional-dependencies"]}
-    return {extra: [Requirement(line) for line in lines] for extra, lines in groups.items()}
+    return {extra: [Requirement(line) for line in lines if not line.startswith("tracedlm[")] for extra, lines in groups.items()}
 
 
 def environment_text() -> str:

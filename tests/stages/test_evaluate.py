@@ -14,6 +14,7 @@ from tracedlm.models.denoiser import load_denoiser
 from tracedlm.records.rrm import Rrm
 from tracedlm.report.evaluated import read_evaluated
 from tracedlm.stages import evaluate as stage
+from tracedlm.stages.bench import Setup
 from tracedlm.tasks import get_task
 
 TEMPLATES = ("default", "brief")
@@ -43,8 +44,9 @@ def evaluate(inputs, folder, tuned=None, **settings):
     given = Evaluation(**{"templates": TEMPLATES, "samples": N, "checkpoint_every": 3, **settings})
     out = {"table": folder / "32.parquet", "manifest": folder / "32.json"}
     model = {"path": str(checkpoint), "dtype": "float32", "device": "cpu"}
-    how = (Decode(block_length=16, batch_size=2), Exits(rad={"delta": 0.05, "omega": 2}), given)
-    stage.evaluate(model, adapter, {"q": q, "moments": q}, "projection", "sudoku", data, 32, *how, 7, 1, tuned, out)
+    how = Decode(block_length=16, batch_size=2), Exits(rad={"delta": 0.05, "omega": 2})
+    setup = Setup(model, adapter, {"q": q, "moments": q}, "projection", "sudoku", data, 32, *how)
+    stage.evaluate(setup, given, 7, 1, tuned, out)
     return pq.read_table(out["table"]).to_pylist()
 
 

@@ -9,6 +9,7 @@ import pytest
 from tracedlm.config import Decode, Exits
 from tracedlm.records.rrm import Rrm
 from tracedlm.report.evidence import PHASES
+from tracedlm.stages.bench import Setup
 from tracedlm.stages.exits import PROFILED_STEPS, compare_exits
 from tracedlm.tasks import get_task
 
@@ -22,8 +23,9 @@ def test_a_steps_time_is_taken_apart(checkpoint, adapter, tmp_path, rules, label
     model, maps = {"path": str(checkpoint), "dtype": "float32", "device": "cpu"}, {"q": tmp_path / "q.safetensors", "moments": tmp_path}
     exits = Exits(rules=rules, budgets=(0.5,), rad={"delta": 1e-12, "omega": 3})
     out, profile = {rule: tmp_path / f"{rule}.parquet" for rule in rules}, tmp_path / "profile.json"
-    data = ("projection", "sudoku", tmp_path / "test.txt", 32)
-    compare_exits(model, adapter, maps, *data, Decode(block_length=16), exits, 0, 1, {}, out, profile, tmp_path / "manifest.json")
+    data = {"test": tmp_path / "test.txt"}
+    setup = Setup(model, adapter, maps, "projection", "sudoku", data, 32, Decode(block_length=16), exits)
+    compare_exits(setup, 0, 1, {}, out, profile, tmp_path / "manifest.json")
 
     found = json.loads(profile.read_text())
     forwards = max(pq.read_table(out[label.split("(")[0]])["nfe"].to_pylist())

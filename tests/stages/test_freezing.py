@@ -15,7 +15,7 @@ from tracedlm.models.denoiser import load_denoiser
 from tracedlm.models.probe import probing
 from tracedlm.records.rrm import Rrm
 from tracedlm.stages import freezing
-from tracedlm.stages.bench import Bench
+from tracedlm.stages.bench import Bench, Setup
 from tracedlm.stages.freezing import CourseRecorder, certify_freezing, push_tokens, summarised
 from tracedlm.tasks import get_task
 
@@ -46,7 +46,7 @@ def bench_of(inputs, rrm):
     model = {"path": str(inputs.checkpoint), "device": "cpu", "dtype": "float32"}
     how = (LENGTH, Decode(block_length=BLOCK, batch_size=2), Exits(rules=("full",)))
     maps = {"q": inputs.folder / "q.safetensors", "moments": inputs.folder / "none"}
-    return Bench(model, inputs.adapter, maps, "projection", "sudoku", inputs.data, "validation", *how)
+    return Bench(Setup(model, inputs.adapter, maps, "projection", "sudoku", {"validation": inputs.data}, *how), "validation")
 
 
 def decoded(bench, probe):
@@ -150,9 +150,9 @@ def test_the_whole_stage(inputs):
     exits = Exits.model_validate({"token_freeze": {"token_delta": 1e-3, "token_omega": 2}})
     maps = {"q": inputs.folder / "q.safetensors", "moments": inputs.folder / "none"}
     audit = FlipAudit(samples=2, probes=3)
-    certify_freezing(
-        model, inputs.adapter, maps, "projection", "sudoku", inputs.data, LENGTH, Decode(block_length=BLOCK), exits, audit, 1.0, 0, 1, out
-    )  # fmt: skip
+    data, decode = {"validation": inputs.data}, Decode(block_length=BLOCK)
+    setup = Setup(model, inputs.adapter, maps, "projection", "sudoku", data, LENGTH, decode, exits)
+    certify_freezing(setup, audit, 1.0, 0, 1, out)
     found = json.loads(out.read_text())
     assert (found["samples"], found["probes"], found["changed_commits"], found["token_omega"]) == (2, 6, 0, 2)
     assert 0 <= found["certified"] <= found["stable"] < found["visible"] and found["beta"] > 0

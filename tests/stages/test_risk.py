@@ -19,6 +19,7 @@ from tracedlm.records.card import ExitCard, adapter_digest, map_digest
 from tracedlm.records.rrm import Rrm
 from tracedlm.resources import checkpoint_files
 from tracedlm.stages import bench as benches
+from tracedlm.stages.bench import Setup
 from tracedlm.stages.risk import _control, control_exits
 from tracedlm.tasks import get_task
 
@@ -76,9 +77,9 @@ def inputs(tmp_path_factory):
 def cards(inputs, folder, risk):
     out = {name: folder / f"sudoku-16-{name}.json" for name in risk.rules}
     model = {"path": str(inputs.checkpoint), "device": "cpu", "dtype": "float32"}
-    how = (Decode(block_length=8, batch_size=4), Exits(rules=("full", "rad")), risk, 1, out)
+    how = Decode(block_length=8, batch_size=4), Exits(rules=("full", "rad"))
     maps = {"q": inputs.map, "moments": folder / "none"}
-    control_exits(model, inputs.adapter, maps, "projection", "sudoku", inputs.data, 16, *how)
+    control_exits(Setup(model, inputs.adapter, maps, "projection", "sudoku", inputs.data, 16, *how), risk, 1, out)
     return out
 
 

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from tracedlm.config import Decode, Exits, FlipAudit
+from tracedlm.config import FlipAudit
 from tracedlm.stages.job_log import logged
 
 with logged(snakemake.log[0], rule=snakemake.rule, **snakemake.wildcards):
+    from tracedlm.stages.bench import Setup
     from tracedlm.stages.freezing import certify_freezing
 
-    p, i, w = snakemake.params, snakemake.input, snakemake.wildcards
-    where = (Path(i.adapter), {"q": Path(i.q), "moments": Path(i.moments)}, p.activation, w.dataset, Path(i.data), int(w.seq_len))
-    settings = (Decode(**p.decode), Exits(**p.exits), FlipAudit(**p.audit), p.tau)
-    certify_freezing(p.model, *where, *settings, p.seed, snakemake.threads, Path(snakemake.output[0]))
+    p = snakemake.params
+    setup = Setup.of_job(snakemake, validation=snakemake.input.data)
+    certify_freezing(setup, FlipAudit(**p.audit), p.tau, p.seed, snakemake.threads, Path(snakemake.output[0]))

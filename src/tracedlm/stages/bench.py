@@ -1,6 +1,7 @@
 """A set of prompts and a model, loaded once, on which any exit rule can be run: what the rules that compare exits share."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,43 +20,70 @@ from tracedlm.tasks import get_task
 from tracedlm.theory.schedule import total_steps
 
 
+@dataclass(frozen=True)
+class Setup:
+    """What is decoded, and with what.
+
+    Attributes:
+        model: Arguments of `load_denoiser`: path, precision, device.
+        adapter: LoRA adapter.
+        maps: `q`, the map that rules read, and `moments`, from which `rank_softmax` reads every module.
+        activation: Activation compared with the map.
+        dataset: Task name.
+        data: File of each split that is used.
+        seq_len: Canvas length, tokens.
+        decode: How to decode.
+        exits: Rules that will be run, and their settings.
+    """
+
+    model: dict[str, Any]
+    adapter: Path
+    maps: dict[str, Path]
+    activation: str
+    dataset: str
+    data: dict[str, Path]
+    seq_len: int
+    decode: Decode
+    exits: Exits
+
+    @classmethod
+    def of_job(cls, job: Any, **data: str) -> "Setup":
+        """That of a Snakemake job; `data`: its file of each split."""
+        given, files, where = job.params, job.input, job.wildcards
+        maps = {name: Path(files[name]) for name in ("q", "moments")}
+        splits = {split: Path(file) for split, file in data.items()}
+        how = Decode(**given.decode), Exits(**given.exits)
+        return cls(given.model, Path(files.adapter), maps, given.activation, where.dataset, splits, int(where.seq_len), *how)
+
+    def of_set(self, **changes: Any) -> "Setup":
+        """With the settings that hold for this dataset and length; `changes` replace keys of `exits`."""
+        return replace(self, exits=self.exits.for_set(self.dataset, self.seq_len).model_copy(update=changes))
+
+
 class Bench:
     """One split of one dataset at one canvas length, ready to decode.
 
     Attributes:
         plan: The full decoding that rules cut short.
-        prompts, problems: In the order of the split.
+        prompts, problems: In the order of the split, or of its head.
     """
 
-    def __init__(
-        self,
-        model: dict[str, Any],
-        adapter: Path,
-        maps: dict[str, Path],
-        activation: str,
-        dataset: str,
-        data_file: Path,
-        split: str,
-        seq_len: int,
-        decode: Decode,
-        exits: Exits,
-    ) -> None:
-        """`maps`: `q`, the map that rules read, and `moments`, from which `rank_softmax` reads every module."""
+    def __init__(self, setup: Setup, split: str, samples: int | None = None) -> None:
+        self.setup, self.activation = setup, setup.activation
         # The released rule reads LoRA's own output, which a merged model no longer has; one model for all rules keeps flips comparable.
-        ranks = any(SETTINGS[name].reading == "columns" for name in exits.rules)
-        merge = activation == "projection" and not ranks
-        self.denoiser = load_denoiser(**model, adapter=adapter, merge=merge)
-        self.task, self.activation = get_task(dataset), activation
+        ranks = any(SETTINGS[name].reading == "columns" for name in setup.exits.rules)
+        self.denoiser = load_denoiser(**setup.model, adapter=setup.adapter, merge=setup.activation == "projection" and not ranks)
+        self.task, decode = get_task(setup.dataset), setup.decode
         self.how: dict[str, Any] = {"batch_size": decode.batch_size, "reuse": decode.reuse}
-        self.take(data_file, split)
-        blocks = exits.block_length or decode.block_length
-        self.plan = Plan(seq_len, blocks, total_steps(seq_len, decode.tokens_per_step), decode.schedule)
-        self.rrm = Rrm.read(maps["q"])
-        self.columns = build_rrms(maps["moments"], matrix="B", basis="columns") if ranks else []
+        self.take(split, samples)
+        steps = total_steps(setup.seq_len, decode.tokens_per_step)
+        self.plan = Plan(setup.seq_len, setup.exits.block_length or decode.block_length, steps, decode.schedule)
+        self.rrm = Rrm.read(setup.maps["q"])
+        self.columns = build_rrms(setup.maps["moments"], matrix="B", basis="columns") if ranks else []
 
-    def take(self, data_file: Path, split: str, samples: int | None = None) -> None:
+    def take(self, split: str, samples: int | None = None) -> None:
         """Turn to a split, or to the head of it."""
-        self.split, self.problems = split, self.task.read(data_file)[:samples]
+        self.split, self.problems = split, self.task.read(self.setup.data[split])[:samples]
         self.prompts = encode(self.denoiser, [self.task.prompt(problem) for problem in self.problems])
 
     def observed(self, reading: ReadingKind | None) -> dict[str, Any]:

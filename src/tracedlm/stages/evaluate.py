@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tracedlm.config import Decode, Evaluation, Exits
+from tracedlm.config import Evaluation, Exits
 from tracedlm.config.evaluation import MATCHED
 from tracedlm.decode.settings import RuleSettings, settings_of
 from tracedlm.generation import decode_stream
@@ -20,7 +20,7 @@ from tracedlm.records.evaluation import EVALUATION
 from tracedlm.records.manifest import code_digest, digest_of, fingerprint, write_manifest
 from tracedlm.records.parquet import read_table, table_writer, write_table
 from tracedlm.resources import checkpoint_files
-from tracedlm.stages.bench import Bench
+from tracedlm.stages.bench import Bench, Setup
 from tracedlm.tasks import Problem, Task
 from tracedlm.tasks.task import fill
 from tracedlm.tasks.templates import read_template, template_files, template_label
@@ -41,15 +41,7 @@ class Piece:
 
 
 def evaluate(
-    model: dict[str, Any],
-    adapter: Path,
-    maps: dict[str, Path],
-    activation: str,
-    dataset: str,
-    data: dict[str, Path],
-    seq_len: int,
-    decode: Decode,
-    exits: Exits,
+    setup: Setup,
     evaluation: Evaluation,
     seed: int,
     threads: int,
@@ -61,15 +53,7 @@ def evaluate(
     What is decoded is kept piece by piece in a folder beside the table: a job that was killed goes on with the piece it had reached.
 
     Args:
-        model: Path, precision and device.
-        adapter: LoRA adapter.
-        maps: `q` and `moments`, see `Bench`.
-        activation: Activation compared with the map.
-        dataset: Task name.
-        data: `test`; and `train`, from which worked examples are taken.
-        seq_len: Canvas length, tokens.
-        decode: How to decode.
-        exits: Settings of the rules.
+        setup: With the splits `test`; and `train`, from which worked examples are taken.
         evaluation: Templates, seeds, rules.
         seed: The first seed; decides the worked examples.
         threads: CPU threads.
@@ -80,18 +64,20 @@ def evaluate(
         ValueError: A template is unknown or has no place for the question, there are too few worked examples, or the task has none.
     """
     torch.set_num_threads(threads)
-    exits = exits.for_set(dataset, seq_len).model_copy(update={"rules": evaluation.rules})
+    setup = setup.of_set(rules=evaluation.rules)
+    dataset, seq_len, exits, data = setup.dataset, setup.seq_len, setup.exits, setup.data
     chosen = json.loads(tuned.read_text())["chosen"] if tuned else {}
     files = template_files(dataset, evaluation.templates)
     facts = {
-        "dataset": dataset, "seq_len": seq_len, "seed": seed, "activation": activation, "model": model, "decode": decode.model_dump(),
+        "dataset": dataset, "seq_len": seq_len, "seed": seed, "activation": setup.activation, "model": setup.model,
+        "decode": setup.decode.model_dump(),
         "exits": exits.model_dump(), "evaluation": evaluation.model_dump(exclude={"checkpoint_every"}), "chosen": chosen,
     }  # fmt: skip
-    inputs = [digest_of(path) for path in (*data.values(), *sorted(adapter.iterdir()), *maps.values(), *files.values())]
-    weights = [(file, Path(file).stat().st_mtime_ns, Path(file).stat().st_size) for file in checkpoint_files(model["path"])]
+    inputs = [digest_of(path) for path in (*data.values(), *sorted(setup.adapter.iterdir()), *setup.maps.values(), *files.values())]
+    weights = [(file, Path(file).stat().st_mtime_ns, Path(file).stat().st_size) for file in checkpoint_files(setup.model["path"])]
     every = evaluation.checkpoint_every
     key = fingerprint(**facts, inputs=inputs, weights=weights, every=every, code=code_digest("evaluate"))
-    bench = Bench(model, adapter, maps, activation, dataset, data["test"], "test", seq_len, decode, exits)
+    bench = Bench(setup, "test")
     problems = bench.problems[: evaluation.samples]
     shots = worked_examples(bench.task, bench.task.read(data["train"]), bench.problems, evaluation.shots, seed) if evaluation.shots else []
     work = out["table"].parent / f".unfinished-{key}-{seq_len}"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tracedlm.config import Decode, Exits
+from tracedlm.config import Exits
 from tracedlm.decode.phases import Stopwatch, profiling
 from tracedlm.decode.settings import SETTINGS, settings_of
 from tracedlm.decode.slot import Decoded
@@ -16,7 +16,7 @@ from tracedlm.records import trace as tables
 from tracedlm.records.atomic import write_text
 from tracedlm.records.manifest import write_manifest
 from tracedlm.records.parquet import write_table
-from tracedlm.stages.bench import Bench
+from tracedlm.stages.bench import Bench, Setup
 
 BASELINES = ("full", "skip_noop", "truncate", "random")
 SAME_BUDGET = 0.25
@@ -30,15 +30,7 @@ Runs = dict[str, list[tuple[str, list[Decoded]]]]
 
 
 def compare_exits(
-    model: dict[str, Any],
-    adapter: Path,
-    maps: dict[str, Path],
-    activation: str,
-    dataset: str,
-    data_file: Path,
-    seq_len: int,
-    decode: Decode,
-    exits: Exits,
+    setup: Setup,
     seed: int,
     threads: int,
     tuned: dict[str, Path],
@@ -52,8 +44,8 @@ def compare_exits(
     settings, and with the other datasets' choices, to see what is lost where settings are carried over.
     """
     torch.set_num_threads(threads)
-    exits = exits.for_set(dataset, seq_len)
-    bench = Bench(model, adapter, maps, activation, dataset, data_file, "test", seq_len, decode, exits)
+    setup = setup.of_set()
+    bench, exits, dataset, seq_len = Bench(setup, "test"), setup.exits, setup.dataset, setup.seq_len
     choices = {name: json.loads(path.read_text())["chosen"] for name, path in sorted(tuned.items(), key=lambda item: item[0] != dataset)}
     watch, watched = Stopwatch(PROFILED_STEPS), next((name for name in exits.rules if SETTINGS[name].reading), "full")
     runs = _runs(bench, exits, list(choices.values()), seed, watch, watched)
@@ -67,7 +59,7 @@ def compare_exits(
         ]
         write_table(path, rows, tables.EXITS, {"dataset": dataset, "seq_len": str(seq_len), "steps": str(bench.plan.steps)})
     seconds = {name: total / watch.timed for name, total in watch.seconds.items()}
-    facts = {"label": runs[watched][0][0], "batch_size": decode.batch_size, "steps": watch.timed}
+    facts = {"label": runs[watched][0][0], "batch_size": setup.decode.batch_size, "steps": watch.timed}
     write_text(profile, json.dumps(facts | seconds, indent=1) + "\n")
     write_manifest(manifest, "exits", dataset=dataset, seq_len=seq_len, samples=len(bench.prompts), exits=exits.model_dump(), seed=seed)
 

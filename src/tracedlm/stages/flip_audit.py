@@ -10,7 +10,7 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from tracedlm.config import Decode, Exits, FlipAudit
+from tracedlm.config import FlipAudit
 from tracedlm.decode.engine import Engine
 from tracedlm.decode.rules import make_rule
 from tracedlm.decode.rules.rule import ExitRule
@@ -21,7 +21,7 @@ from tracedlm.progress import counted
 from tracedlm.records.flip_audit import FLIPS
 from tracedlm.records.manifest import code_digest
 from tracedlm.records.parquet import write_table
-from tracedlm.stages.bench import Bench
+from tracedlm.stages.bench import Bench, Setup
 from tracedlm.theory.certificate import BOUNDS, certificates
 
 
@@ -88,15 +88,7 @@ class Schedule(ExitRule[NoSettings]):
 
 
 def audit_flips(
-    model: dict[str, Any],
-    adapter: Path,
-    maps: dict[str, Path],
-    activation: str,
-    dataset: str,
-    data_file: Path,
-    seq_len: int,
-    decode: Decode,
-    exits: Exits,
+    setup: Setup,
     audit: FlipAudit,
     tau: float,
     threads: int,
@@ -104,11 +96,10 @@ def audit_flips(
 ) -> None:
     """Decode with each rule of the audit, undo each of its exits, and write a row for each."""
     torch.set_num_threads(threads)
-    exits = exits.for_set(dataset, seq_len).model_copy(update={"rules": ("full", *audit.rules)})
-    decode = decode.model_copy(update={"reuse": "none"})  # what is stale in a cache would be a second cause of flips
-    bench = Bench(model, adapter, maps, activation, dataset, data_file, "test", seq_len, decode, exits)
-    bench.take(data_file, "test", audit.samples)
-    rows = [row for name in audit.rules for row in audited(bench, name, exits.settings(name), audit, tau)]
+    setup = setup.of_set(rules=("full", *audit.rules))
+    decode = setup.decode.model_copy(update={"reuse": "none"})  # what is stale in a cache would be a second cause of flips
+    bench = Bench(replace(setup, decode=decode), "test", audit.samples)
+    rows = [row for name in audit.rules for row in audited(bench, name, setup.exits.settings(name), audit, tau)]
     facts = {"samples": str(len(bench.prompts)), "delta": repr(audit.delta), "omega": str(audit.omega), "tau": repr(tau)}
     write_table(out, rows, FLIPS, {**facts, "code": code_digest("flip_audit")})
 

@@ -5,14 +5,14 @@ a contraction alpha < 1, which each block of each sample shows or does not.
 """
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from tracedlm.config import Decode, Exits, FlipAudit
+from tracedlm.config import FlipAudit
 from tracedlm.decode.commit import most_confident, predict
 from tracedlm.decode.settings import TokenFreezeSettings
 from tracedlm.decode.slot import Decoded
@@ -20,7 +20,7 @@ from tracedlm.decode.step import Step
 from tracedlm.models.probe import Probe, probing
 from tracedlm.records.manifest import write_manifest
 from tracedlm.records.rrm import Rrm
-from tracedlm.stages.bench import Bench
+from tracedlm.stages.bench import Bench, Setup
 from tracedlm.theory.certificate import certificates
 from tracedlm.theory.contraction import contraction_rate
 from tracedlm.theory.divergence import total_variation
@@ -73,15 +73,7 @@ class CourseRecorder:
 
 
 def certify_freezing(
-    model: dict[str, Any],
-    adapter: Path,
-    maps: dict[str, Path],
-    activation: str,
-    dataset: str,
-    data_file: Path,
-    seq_len: int,
-    decode: Decode,
-    exits: Exits,
+    setup: Setup,
     audit: FlipAudit,
     tau: float,
     seed: int,
@@ -90,11 +82,10 @@ def certify_freezing(
 ) -> None:
     """Decode validation problems in full, push tokens' activations, and write what could be certified."""
     torch.set_num_threads(threads)
-    decode, exits = decode.model_copy(update={"reuse": "none"}), exits.model_copy(update={"rules": ("full",)})
-    bench = Bench(model, adapter, maps, activation, dataset, data_file, "validation", seq_len, decode, exits)
-    bench.take(data_file, "validation", audit.samples)
+    decode, exits = setup.decode.model_copy(update={"reuse": "none"}), setup.exits.model_copy(update={"rules": ("full",)})
+    bench = Bench(replace(setup, decode=decode, exits=exits), "validation", audit.samples)
     rng = np.random.default_rng(seed)
-    with probing(bench.denoiser, bench.rrm, activation) as probe:
+    with probing(bench.denoiser, bench.rrm, setup.activation) as probe:
         recorder = CourseRecorder(probe, bench.rrm)
         final = bench.run("full", {}, recorder)
         courses = [recorder.course(one.sample) for one in final]
@@ -108,7 +99,7 @@ def certify_freezing(
         "delta": audit.delta,
         "omega": audit.omega,
     }
-    write_manifest(out, "freezing", dataset=dataset, seq_len=seq_len, samples=len(final), **settings, **probes, **facts)
+    write_manifest(out, "freezing", dataset=setup.dataset, seq_len=setup.seq_len, samples=len(final), **settings, **probes, **facts)
 
 
 def push_tokens(

@@ -15,7 +15,7 @@ from tracedlm.progress import counted
 from tracedlm.records.manifest import write_manifest
 from tracedlm.records.moments import Moments
 from tracedlm.records.rrm import PROJECTIONS, Rrm
-from tracedlm.stages.bench import Bench
+from tracedlm.stages.bench import Bench, Setup
 from tracedlm.stages.module_ablation import SimilarityLog, summarised
 from tracedlm.stages.rrm import configured_maps
 from tracedlm.theory import map_comparison
@@ -61,23 +61,9 @@ def compare_run(
     torch.set_num_threads(threads)
     ours, theirs = (configured_maps(Moments.read(path), settings) for path in (moments, clean))
     ours["q"].write(out["map"])
-    sets = [
-        _decoded(
-            model,
-            adapter,
-            {"q": out["map"], "moments": moments},
-            settings.activation,
-            dataset,
-            file,
-            samples,
-            seq_len,
-            decode,
-            readout,
-            exits,
-            seed,
-        )
-        for dataset, file in data.items()
-    ]
+    maps, activation = {"q": out["map"], "moments": moments}, settings.activation
+    setups = [Setup(model, adapter, maps, activation, dataset, {"test": file}, seq_len, decode, exits) for dataset, file in data.items()]
+    sets = [_decoded(setup, samples, readout, seed) for setup in setups]
     write_manifest(out["summary"], "noise", run=run, sets=sets, maps={name: difference(ours[name], theirs[name]) for name in PROJECTIONS})
 
 
@@ -98,39 +84,24 @@ def difference(one: Rrm, other: Rrm) -> dict[str, Any]:
     }
 
 
-def _decoded(
-    model: dict[str, Any],
-    adapter: Path,
-    maps: dict[str, Path],
-    activation: str,
-    dataset: str,
-    data_file: Path,
-    samples: int,
-    seq_len: int,
-    decode: Decode,
-    readout: ReadoutSettings,
-    exits: Exits,
-    seed: int,
-) -> dict[str, Any]:
+def _decoded(setup: Setup, samples: int, readout: ReadoutSettings, seed: int) -> dict[str, Any]:
     """D_t over full decoding, and accuracy and forwards of full decoding and of `rad`, on one dataset."""
-    chosen = exits.for_set(dataset, seq_len)
-    alone = chosen.model_copy(update={"rules": ("full", "rad")})  # no rule that would need more than the one map
-    bench = Bench(model, adapter, maps, activation, dataset, data_file, "test", seq_len, decode, alone)
-    bench.take(data_file, "test", samples)
+    setup = setup.of_set(rules=("full", "rad"))  # no rule that would need more than the one map
+    bench = Bench(setup, "test", samples)
     log, divergences, full = SimilarityLog([bench.rrm], readout.visible), [], []
-    with observing(bench.denoiser, log.stacked, activation, "columns") as observer:
+    with observing(bench.denoiser, log.stacked, setup.activation, "columns") as observer:
         stream = decode_stream(
-            bench.denoiser, bench.prompts, bench.plan, "full", batch_size=decode.batch_size, record=log, observer=observer
+            bench.denoiser, bench.prompts, bench.plan, "full", batch_size=setup.decode.batch_size, record=log, observer=observer
         )
-        for one in counted(stream, f"noise {dataset} {seq_len}", "sample", len(bench.prompts)):
+        for one in counted(stream, f"noise {setup.dataset} {setup.seq_len}", "sample", len(bench.prompts)):
             ((similarity, visible),) = log.take(one.sample)
             divergences.append(certify(similarity, visible, readout.tau).kl)
             full.append(one)
-    rad = bench.run("rad", chosen.settings("rad"))
+    rad = bench.run("rad", setup.exits.settings("rad"))
     solved = {name: [row["correct"] for row in bench.rows(done)] for name, done in (("full", full), ("rad", rad))}
     return {
-        "dataset": dataset,
-        "seq_len": seq_len,
+        "dataset": setup.dataset,
+        "seq_len": setup.seq_len,
         "n": len(rad),
         "kl": summarised(divergences, seed),
         "forwards": float(np.mean([one.nfe for one in rad])),

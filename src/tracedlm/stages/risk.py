@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from tracedlm.config import Decode, Exits, Risk
+from tracedlm.config import Risk
 from tracedlm.decode.settings import settings_of
 from tracedlm.progress import Progress
 from tracedlm.records.card import ExitCard, adapter_digest, files_digest, map_digest
 from tracedlm.records.manifest import code_digest
 from tracedlm.records.rrm import Rrm
 from tracedlm.resources import checkpoint_files
-from tracedlm.stages.bench import Bench
+from tracedlm.stages.bench import Bench, Setup
 from tracedlm.theory.resampling import clopper_pearson
 from tracedlm.theory.risk import RiskControl, assess
 
@@ -23,39 +23,31 @@ Rows = list[dict[str, Any]]
 
 
 def control_exits(
-    model: dict[str, Any],
-    adapter: Path,
-    maps: dict[str, Path],
-    activation: str,
-    dataset: str,
-    data: dict[str, Path],
-    seq_len: int,
-    decode: Decode,
-    exits: Exits,
+    setup: Setup,
     risk: Risk,
     threads: int,
     out: dict[str, Path],
 ) -> None:
     """Write the exit card of every rule of `risk.rules`.
 
-    `data`: the splits `validation`, on which settings are tried, and `test`, on which the chosen one is run. Settings that do not vary
-    are those of the config, never those that rule `tune` chose: it chooses on validation too, and would break the guarantee.
+    `setup.data`: the splits `validation`, on which settings are tried, and `test`, on which the chosen one is run. Settings that do not
+    vary are those of the config, never those that rule `tune` chose: it chooses on validation too, and would break the guarantee.
     """
     torch.set_num_threads(threads)
-    exits = exits.for_set(dataset, seq_len).model_copy(update={"rules": ("full", *risk.rules)})
-    bench = Bench(model, adapter, maps, activation, dataset, data["validation"], "validation", seq_len, decode, exits)
+    setup = setup.of_set(rules=("full", *risk.rules))
+    bench = Bench(setup, "validation")
     full = bench.rows(bench.run("full", {}))
     found = {}
     for name in risk.rules:
-        candidates = [settings_of(name, **one).model_dump() for one in risk.candidates(name, exits.settings(name), bench.plan.steps)]
+        candidates = [settings_of(name, **one).model_dump() for one in risk.candidates(name, setup.exits.settings(name), bench.plan.steps)]
         found[name] = (candidates, *_control(bench, name, candidates, full, risk))
     tests = {}
     if any(control.index is not None for _, control, _ in found.values()):
-        bench.take(data["test"], "test")
+        bench.take("test")
         baseline = bench.rows(bench.run("full", {}))
         for name, (candidates, control, _) in found.items():
             tests[name] = None if control.index is None else _realised(bench, name, candidates[control.index], baseline, risk.loss)
-    digests = _digests(model, adapter)
+    digests = _digests(setup.model, setup.adapter)
     for name, (candidates, control, forwards) in found.items():
         reading = settings_of(name, **candidates[0]).reading
         observed = bench.observed(reading)
@@ -68,7 +60,7 @@ def control_exits(
             guarantee=control.guarantee,
             epsilon=risk.epsilon, eta=risk.eta, method=risk.method, loss=risk.loss,
             n=control.n,
-            dataset=dataset,
+            dataset=setup.dataset,
             decoding=_decoding(bench) | ({"activation": observed["activation"]} if reading else {}),
             **digests,
             map=map_digest(*_listed(observed["rrm"])) if reading else "",

@@ -8,34 +8,25 @@ from typing import Any
 import numpy as np
 import torch
 
-from tracedlm.config import Decode, Exits
 from tracedlm.decode.settings import settings_of
 from tracedlm.progress import counted
 from tracedlm.records.atomic import write_text
 from tracedlm.records.manifest import code_digest
-from tracedlm.stages.bench import Bench
+from tracedlm.stages.bench import Bench, Setup
 
 LATER = {"delta": "later_delta", "omega": "later_omega"}
 """Settings that hold for the first block, and their twins for the others (EDIT Table 3)."""
 
 
 def tune(
-    model: dict[str, Any],
-    adapter: Path,
-    maps: dict[str, Path],
-    activation: str,
-    dataset: str,
-    data_file: Path,
-    seq_len: int,
-    decode: Decode,
-    exits: Exits,
+    setup: Setup,
     threads: int,
     out: Path,
 ) -> None:
     """Try every combination of each tuned rule's values, then those of the later blocks alone; write all of it and the choice."""
     torch.set_num_threads(threads)
-    exits = exits.for_set(dataset, seq_len)
-    bench = Bench(model, adapter, maps, activation, dataset, data_file, "validation", seq_len, decode, exits)
+    setup = setup.of_set()
+    bench, exits = Bench(setup, "validation"), setup.exits
     chosen, tried = {}, {}
     for name, values in exits.tune.items():
         base, rows = exits.settings(name), []
@@ -44,8 +35,8 @@ def tune(
         chosen[name] = _search(bench, name, best, later, rows) if later else best
         tried[name] = rows
     record = {
-        "dataset": dataset,
-        "seq_len": seq_len,
+        "dataset": setup.dataset,
+        "seq_len": setup.seq_len,
         "n": len(bench.prompts),
         "chosen": chosen,
         "tried": tried,
