@@ -106,6 +106,16 @@ def test_random_meets_its_budget_on_average(schedule, budget):
     assert nfe.min() >= 2 and nfe.max() <= plan.steps
 
 
+@pytest.mark.parametrize("budget", [6.3, 20, 31.5, 40.9])
+def test_random_meets_its_budget_with_eight_samples(budget):
+    plan = Plan(64, 16, 64)
+    means = []
+    for seed in range(20):
+        done = decode([[1]] * 8, plan, "random", forwards=budget, batch_size=8, stop_seed=seed)
+        means.append(np.mean([one.nfe for one in done.values()]))
+    assert np.abs(np.array(means) - budget).max() < 1.01 and abs(np.mean(means) - budget) < 0.2
+
+
 def test_random_is_a_function_of_its_seed():
     prompts, plan = prompts_of(20), Plan(16, 8, 16)
     one, same, other = (decode(prompts, plan, "random", forwards=8, stop_seed=seed) for seed in (0, 0, 1))

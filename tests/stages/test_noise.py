@@ -33,7 +33,7 @@ def compared(checkpoint, adapter, tmp_path_factory):
     compare_run(
         {"path": str(checkpoint), "device": "cpu", "dtype": "float32"}, adapter, folder / "1.safetensors", folder / "0.safetensors",
         RrmSettings(placement="inside"), {"sudoku": folder / "test.txt"}, 3, 32, Decode(block_length=16, batch_size=2), ReadoutSettings(),
-        Exits(rad={"delta": 1e-3, "omega": 2}), {"name": "share-0.5", "share": 0.5, "seed": 0}, 0, 1, out,
+        Exits(rad={"delta": 1e-3, "omega": 2}), {"name": "share-0.5", "share": 0.5, "seed": 0}, 1, out,
     )  # fmt: skip
     return json.loads(out["summary"].read_text()), Rrm.read(out["map"]), folder / "test.txt"
 

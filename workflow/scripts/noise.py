@@ -12,4 +12,4 @@ with logged(snakemake.log[0], rule=snakemake.rule, **snakemake.wildcards):
     data = {dataset: Path(path) for dataset, path in zip(p.datasets, i.data, strict=True)}
     how = Decode(**p.decode), ReadoutSettings(**p.readout), Exits(**p.exits)
     runs = Path(i.adapter), Path(i.moments), Path(i.clean)
-    compare_run(p.model, *runs, Rrm(**p.rrm), data, p.noise["samples"], p.seq_len, *how, p.run, p.run["seed"], snakemake.threads, out)
+    compare_run(p.model, *runs, Rrm(**p.rrm), data, p.noise["samples"], p.seq_len, *how, p.run, snakemake.threads, out)

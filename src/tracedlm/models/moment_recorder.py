@@ -34,6 +34,9 @@ class MomentRecorder(TrainerCallback):
     """
 
     def __init__(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
         self.steps = 0
         self.eps, self.betas = math.nan, (math.nan, math.nan)
         self._groups: list[Named] = []
@@ -61,7 +64,7 @@ class MomentRecorder(TrainerCallback):
         Raises:
             ValueError: There is nothing to record, or the checkpoint holds no state of a recorder of this model.
         """
-        self.__init__()
+        self._forget()
         self._groups = _grouped(model)
         if not self._groups:
             raise ValueError("MomentRecorder: the model has no trainable LoRA matrices on q, k or v; attach them before training")

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tracedlm.report.certificate_tables import SELECTED, TABLE_2
-from tracedlm.report.exit_sentences import Tables, listed, place
+from tracedlm.report.exit_sentences import Tables, listed, place, places, spread
 from tracedlm.report.layout import number
 
 
@@ -14,10 +14,10 @@ def certified(tables: Tables) -> str:
     first = rows[0]
     text = (
         f"At delta = {number(first['delta'], 'setting')} and omega = {first['omega']}, chosen on validation, the sound certificate "
-        f"(pinsker) covers {counts['pinsker']} samples over all sets, TRACE's own rule {counts['paper']}, the tightest bound (tv) "
+        f"(pinsker) covers {counts['pinsker']} samples of a set, TRACE's own rule {counts['paper']}, the tightest bound (tv) "
         f"{counts['tv']}; the most aligned position in fact stayed for {counts['observed']}."
     )
-    if counts["pinsker"].startswith("0 "):
+    if not any(row["certified"] for row in rows if row["bound"] == "pinsker"):
         text += " No stop of this study is certified by the sound rule at that setting."
     infeasible = {(row["delta"], row["omega"]) for row in tables["certificate_grid"] if row["mark"]}
     return text + (f" {len(infeasible)} of the grid's settings could certify no distribution at all." if infeasible else "")
@@ -31,44 +31,44 @@ def calibrated(tables: Tables) -> str:
         ("tau", f"temperature {number(first['tau_tau'], 'setting')}"),
         ("gamma", f"power {number(first['gamma_gamma'], 'setting')}"),
     ):
-        fewer, more = ([place(row) for row in rows if sign * (row[f"{variant}_paper"] - row["strict_paper"]) > 0] for sign in (-1, 1))
-        found = [f"{word} on {listed(places)}" for word, places in (("fewer", fewer), ("more", more)) if places]
+        fewer, more = ([row for row in rows if sign * (row[f"{variant}_paper"] - row["strict_paper"]) > 0] for sign in (-1, 1))
+        found = [f"{word} on {places(sets, rows)}" for word, sets in (("fewer", fewer), ("more", more)) if sets]
         parts.append(f"{head} certifies {' and '.join(found) if found else 'as many on every set'}")
-    strict = listed([f"{row['strict_paper_certified']} of {row['n']} on {place(row)}" for row in rows])
+    strict, samples = (spread([row[key] for row in rows], "count") for key in ("strict_paper_certified", "n"))
     return (
-        f"At TRACE's pair ({number(first['delta'], 'setting')}, {first['omega']}) its rule certifies {strict}. Against that, "
-        f"{'; '.join(parts)}."
+        f"At TRACE's pair ({number(first['delta'], 'setting')}, {first['omega']}) its rule certifies {strict} of {samples} samples "
+        f"of a set. Against that, {'; '.join(parts)}."
     )
 
 
 def association(tables: Tables) -> str:
-    """Rank correlation of concentration and accuracy, set by set; amplification where there is any."""
+    """Rank correlation of concentration and accuracy; amplification where there is any."""
+    rows: list[Any] = [row for row in tables["certified_coverage"] if row["source"] == "ours" and row["pair"] == TABLE_2]
+    defined = [row for row in rows if row["rho"] is not None]
     sentences = []
-    for row in tables["certified_coverage"]:
-        if row["source"] != "ours" or row["pair"] != TABLE_2:
-            continue
-        if row["rho"] is None:
-            why = str(row["reason"]).removeprefix("rho: ")
-            sentences.append(f"On {place(row)} the correlation of concentration and accuracy is undefined ({why}).")
-            continue
-        low, high = row["rho_low"], row["rho_high"]
-        interval = f"{number(row['rho'], 'signed')} ({number(low, 'signed')} to {number(high, 'signed')})"
-        resolved = isinstance(low, int | float) and isinstance(high, int | float) and (low > 0 or high < 0)
-        ending = "" if resolved else ", an interval that includes 0"
-        sentences.append(f"On {place(row)} alignment concentration and accuracy correlate with rho = {interval}{ending}.")
+    if defined:
+        resolved = [row for row in defined if row["rho_low"] is not None and (row["rho_low"] > 0 or row["rho_high"] < 0)]
+        sign = [("positive", [row for row in resolved if row["rho"] > 0]), ("negative", [row for row in resolved if row["rho"] < 0])]
+        found = [f"{word} on {places(sets, rows)}" for word, sets in sign if sets]
+        sentences.append(
+            f"Alignment concentration and accuracy correlate with rho = {spread([row['rho'] for row in defined], 'signed')}; "
+            + (f"the interval excludes 0 and rho is {listed(found)}." if found else "every interval includes 0.")
+        )
+    for reason in dict.fromkeys(row["reason"] for row in rows if row["rho"] is None):
+        why = [row for row in rows if row["rho"] is None and row["reason"] == reason]
+        sentences.append(f"On {places(why, rows)} the correlation is undefined ({str(reason).removeprefix('rho: ')}).")
     return " ".join(sentences)
 
 
 def forward(tables: Tables) -> str:
     """Whether anything can be said of the steps after a stop."""
-    amplifying = [
-        place(row) for row in tables["profiles"] if row["statistic"] == "LSCR, TV" and isinstance(row["mean"], float) and row["mean"] > 1
-    ]
+    profiles = tables["profiles"]
+    amplifying = [row for row in profiles if row["statistic"] == "LSCR, TV" and isinstance(row["mean"], float) and row["mean"] > 1]
     sentences = []
     if amplifying:
         sentences.append(
-            f"The mean late-step change ratio exceeds 1 on {listed(amplifying)}: changes grow there on average, which rules out "
-            "assuming the contraction that forward guarantees need."
+            f"The mean late-step change ratio exceeds 1 on {places(amplifying, profiles)}: changes grow there on average, which rules "
+            "out assuming the contraction that forward guarantees need."
         )
     promises: list[Any] = [row for row in tables["forward_certificates"] if row["mark"]]
     sound = [row for row in promises if row["failure"] is not None]
@@ -76,11 +76,17 @@ def forward(tables: Tables) -> str:
     if kept:
         sentences.append(f"Validation lets the selected pair promise an unchanged argmax after the stop on {listed(kept)}.")
     else:
-        reasons = list(dict.fromkeys(f"{place(row)}: {row['reason']}" for row in sound))
-        sentences.append(f"Validation lets the selected pair promise nothing about the steps after a stop ({'; '.join(reasons)}).")
+        growing: list[Any] = [row for row in sound if row["alpha"] is not None and row["alpha"] >= 1]
+        others = {row["reason"]: [other for other in sound if other["reason"] == row["reason"]] for row in sound if row not in growing}
+        reasons = [f"alpha_hat = {spread([row['alpha'] for row in growing], 'two')} on {places(growing, sound)}"] if growing else []
+        reasons += [f"{reason} on {places(rows, sound)}" for reason, rows in others.items()]
+        sentences.append(
+            "Validation lets the selected pair promise nothing about the steps after a stop, which needs alpha_hat below 1 and enough "
+            f"stops ({'; '.join(reasons)})."
+        )
     return " ".join(sentences)
 
 
 def _counted(rows: list[Any], bound: str) -> str:
     chosen = [row for row in rows if row["bound"] == bound]
-    return f"{sum(row['certified'] for row in chosen)} of {sum(row['n'] for row in chosen)}"
+    return " of ".join(spread([row[key] for row in chosen], "count") for key in ("certified", "n"))

@@ -1,5 +1,6 @@
 """What the tables of exits show, in sentences: savings, verdicts at equal cost, curves, settings carried over, time. Negatives included."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from tracedlm.report.equal_cost import BASELINES, UNRESOLVED
@@ -21,33 +22,52 @@ def place(row: Row) -> str:
     return f"{row['dataset']} at {row['seq_len']} tokens"
 
 
+def places(rows: Sequence[Row], of: Sequence[Row] = ()) -> str:
+    """The sets of these rows, the lengths of a dataset together; `every set` where these are all `of` there are."""
+    if len(rows) > 1 and {place(row) for row in rows} == {place(row) for row in of}:
+        return "every set"
+    lengths: dict[str, list[str]] = {}
+    for row in rows:
+        lengths.setdefault(str(row["dataset"]), []).append(str(row["seq_len"]))
+    return listed([f"{dataset} at {listed(list(dict.fromkeys(found)))} tokens" for dataset, found in lengths.items()])
+
+
+def spread(values: Sequence[Any], kind: str) -> str:
+    """Smallest to largest."""
+    low, high = number(min(values), kind), number(max(values), kind)
+    return low if low == high else f"{low} to {high}"
+
+
 def listed(items: list[str]) -> str:
     """Items with commas and a final `and`."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
 def saving(tables: Tables) -> str:
-    """Forwards saved by the papers' rules, and the accuracy this costs."""
-    parts = []
-    sets = {place(row): [other for other in tables["efficiency"] if place(other) == place(row)] for row in tables["efficiency"]}
-    for where, rows in sets.items():
-        full = rows[0]
-        said = [
-            f"full decoding solves {number(full['accuracy_full'], 'percent')} % of {full['n']} problems in {full['full_steps']} forwards"
-        ]
-        said += [_stop(row) for row in rows if row["forwards"] is not None]
-        parts.append(f"On {where}, {'; '.join(said)}.")
-    unsolved = [where for where, rows in sets.items() if not rows[0]["accuracy_full"]]
-    if unsolved:
-        parts.append(f"Where full decoding solves none ({listed(unsolved)}), accuracy cannot tell exit rules apart.")
-    return " ".join(parts)
+    """Forwards saved by the papers' rules, and the accuracy this costs, over all sets."""
+    rows: list[Any] = tables["efficiency"]
+    full = list({place(row): row for row in rows}.values())
+    solved, forwards = spread([row["accuracy_full"] for row in full], "percent"), spread([row["full_steps"] for row in full], "count")
+    said = [
+        f"Over all sets of {spread([row['n'] for row in full], 'count')} problems, full decoding solves {solved} % in {forwards} forwards."
+    ]
+    run = [row for row in rows if row["forwards"] is not None]
+    said += [_stops(rule, [row for row in run if row["rule"] == rule]) for rule in dict.fromkeys(row["rule"] for row in run)]
+    if unsolved := [row for row in full if not row["accuracy_full"]]:
+        said.append(f"Where full decoding solves none ({places(unsolved, full)}), accuracy cannot tell exit rules apart.")
+    return " ".join(said)
 
 
-def _stop(row: Row) -> str:
-    gap, low, high = (number(row[key], "points") for key in ("difference", "difference_low", "difference_high"))
+def _stops(rule: str, rows: list[Any]) -> str:
+    resolved = {
+        "solves more problems": [row for row in rows if row["difference_low"] > 0],
+        "solves fewer": [row for row in rows if row["difference_high"] < 0],
+    }
+    found = [f"{verb} on {places(sets, rows)}" for verb, sets in resolved.items() if sets]
+    ending = f"with a 95 % interval without 0 it {listed(found)}" if found else "no 95 % interval excludes 0"
     return (
-        f"{row['rule']} stops after {number(row['forwards'], 'one')} ({number(row['reduction'], 'percent')} % fewer) and solves "
-        f"{number(row['accuracy_rule'], 'percent')} %, a difference of {gap} points (95 % interval {low} to {high})"
+        f"{rule} stops after {spread([row['forwards'] for row in rows], 'one')} ({spread([row['reduction'] for row in rows], 'percent')} % "
+        f"fewer); accuracy differs by {spread([row['difference'] for row in rows], 'points')} points: {ending}."
     )
 
 
@@ -71,21 +91,16 @@ def verdicts(tables: Tables) -> str:
     return " ".join(filter(None, sentences))
 
 
-def _verdicts_of(rule: str, baseline: str, rows: list[Row]) -> list[str]:
+def _verdicts_of(rule: str, baseline: str, rows: list[Any]) -> list[str]:
     groups = {verdict: [row for row in rows if row[f"{baseline}_verdict"] == verdict] for verdict in VERBS}
     said = [
-        f"The exit rule {rule} {VERBS[verdict]} {ALTERNATIVES[baseline]} on "
-        f"{listed([f'{place(row)} ({_against(row, baseline)})' for row in found])}."
+        f"The exit rule {rule} {VERBS[verdict]} {ALTERNATIVES[baseline]} on {places(found, rows)} "
+        f"({spread([row[f'{baseline}_difference'] for row in found], 'points')} points)."
         for verdict, found in groups.items()
         if found
     ]
-    unmatched = [place(row) for row in rows if row[f"{baseline}_verdict"] is None]
-    return said + ([f"No run of {baseline} is as expensive as {rule} on {listed(unmatched)}."] if unmatched else [])
-
-
-def _against(row: Any, baseline: str) -> str:
-    gap, low, high = (number(row[f"{baseline}_{key}"], "points") for key in ("difference", "low", "high"))
-    return f"{gap} points, {low} to {high}, McNemar p = {number(row[f'{baseline}_p'], 'p')}".replace("= <", "< ")
+    unmatched = [row for row in rows if row[f"{baseline}_verdict"] is None]
+    return said + ([f"No run of {baseline} is as expensive as {rule} on {places(unmatched, rows)}."] if unmatched else [])
 
 
 def _summed(baseline: str, rows: list[Row]) -> str:
@@ -121,14 +136,14 @@ def carried(tables: Tables) -> str:
         sets = [row for row in chosen if row["rule"] == rule]
         ties = [row["value"] for row in sets if row["value"] > 1]
         if ties:
-            many = _spread(ties, "count")
+            many = spread(ties, "count")
             sentences.append(
                 f"Validation does not tell the best settings of {rule} apart on {len(ties)} of {len(sets)} sets ({many} are as good)."
             )
     rows: list[Any] = [row for row in tables["transfer"] if row["difference"] is not None]
     if rows:
         resolved = sum(row["verdict"] != UNRESOLVED for row in rows)
-        points, forwards = (_spread([row[of] for row in rows], kind) for of, kind in CARRIED.items())
+        points, forwards = (spread([row[of] for row in rows], kind) for of, kind in CARRIED.items())
         sentences.append(
             f"With the settings chosen on another dataset, accuracy changes by {points} points and forwards by {forwards} against a "
             f"dataset's own choice; {resolved} of {len(rows)} changes of accuracy are resolved."
@@ -141,12 +156,6 @@ def times(tables: Tables) -> str:
     rows: list[Any] = [row for row in tables["latency"] if row["run"] == 1 and row["rule"] in PAPERS and row["time_saved"] is not None]
     saved = []
     for rule in dict.fromkeys(row["rule"] for row in rows):
-        forwards, time = (_spread([row[of] for row in rows if row["rule"] == rule], "percent") for of in ("forwards_saved", "time_saved"))
+        forwards, time = (spread([row[of] for row in rows if row["rule"] == rule], "percent") for of in ("forwards_saved", "time_saved"))
         saved.append(f"{rule} saves {forwards} % of the forwards and {time} % of the time")
     return f"Measured on this machine, {listed(saved)}." if saved else ""
-
-
-def _spread(values: list[float], kind: str) -> str:
-    """Smallest to largest."""
-    low, high = number(min(values), kind), number(max(values), kind)
-    return low if low == high else f"{low} to {high}"

@@ -35,7 +35,6 @@ def compare_run(
     readout: ReadoutSettings,
     exits: Exits,
     run: dict[str, Any],
-    seed: int,
     threads: int,
     out: dict[str, Path],
 ) -> None:
@@ -53,8 +52,7 @@ def compare_run(
         decode: How to decode.
         readout: How similarities become D_t.
         exits: Settings of `rad`.
-        run: What the run is: its `name`, `share` of corrupted labels and `seed`; kept in the result.
-        seed: Seed of the bootstrap.
+        run: What the run is: its `name`, `share` of corrupted labels and `seed`, which is the bootstrap's too; kept in the result.
         threads: CPU threads.
         out: `map`, the run's map of q; `summary`, JSON.
     """
@@ -63,7 +61,7 @@ def compare_run(
     ours["q"].write(out["map"])
     maps, activation = {"q": out["map"], "moments": moments}, settings.activation
     setups = [Setup(model, adapter, maps, activation, dataset, {"test": file}, seq_len, decode, exits) for dataset, file in data.items()]
-    sets = [_decoded(setup, samples, readout, seed) for setup in setups]
+    sets = [_decoded(setup, samples, readout, run["seed"]) for setup in setups]
     write_manifest(out["summary"], "noise", run=run, sets=sets, maps={name: difference(ours[name], theirs[name]) for name in PROJECTIONS})
 
 

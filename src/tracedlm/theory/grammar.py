@@ -5,7 +5,7 @@ own distribution, independently of all else, and belongs to no other class. So w
 """
 
 import numpy as np
-import scipy.optimize
+import scipy  # its modules load at first use, and every job reads the config, which needs only numpy
 
 END = -1
 """Symbol of every place behind the last word: sentences of a table are padded with it."""

@@ -30,11 +30,15 @@ class RandomExit(ExitRule[RandomSettings]):
         self.stop_at = torch.zeros(slots, dtype=torch.long)
 
     def open(self, slot: int, sample: int, block: int) -> None:
-        """Draw this block's stop: uniform on the widest interval around its mean inside 1..longest, rounded at random."""
-        rng = np.random.default_rng((self.settings.stop_seed, sample, block))
+        """Draw this block's stop: uniform on the widest interval around its mean inside 1..longest, rounded at random.
+
+        Samples 2k and 2k + 1 mirror each other's draws, so that even a few samples make the mean forwards asked for.
+        """
+        draws = np.random.default_rng((self.settings.stop_seed, sample // 2, block)).uniform(size=2)
+        place, rounding = 1 - draws if sample % 2 else draws
         mean = 1 + self.share * (self.longest[block] - 1)
         reach = min(mean - 1, self.longest[block] - mean)
-        self.stop_at[slot] = int(np.floor(rng.uniform(mean - reach, mean + reach) + rng.uniform()))
+        self.stop_at[slot] = int(np.floor(mean + (2 * place - 1) * reach + rounding))
 
     def stops(self, step: Step) -> torch.Tensor:
         """Rows whose drawn step has come."""
