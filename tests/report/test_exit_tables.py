@@ -84,6 +84,7 @@ def test_efficiency_by_hand(evidence):
     row, released = rows(evidence, "efficiency", dataset="countdown")
     # 16 of 64 forwards: 75 % fewer. 4 of 12 against 12 of 12 solved: -66.7 points. EDIT Table 2, Countdown, 128: 40.4 steps, 36.9 %.
     assert (row["rule"], row["full_steps"], row["forwards"], row["reduction"]) == ("rad", 64, 16, 0.75)
+    assert (row["forwards_least"], row["forwards_most"]) == (16, 16)
     assert row["difference"] == pytest.approx(4 / 12 - 1)
     assert (row["published_steps"], row["published_reduction"], row["published_difference"]) == (40.4, 36.9 / 100, 2.3 / 100)
     assert (row["accuracy_truncate"], row["truncate_forwards"], row["reason"]) == (1, 16, "")

@@ -92,6 +92,7 @@ def test_page_states_the_negative_result(report):
     text = " ".join(abstract(read_rows(report / "tables")).values())
     assert "rad is worse than simply taking fewer fixed steps (truncate, at the same mean forwards) on every set (" in text
     assert "rad is better" not in text
+    assert "All samples stop after as many forwards on every set: at this setting its signal decides nothing." in text
     assert "covers 0 to 3 of 12 samples of a set" in text
     assert "undefined (every sample has the same score)" in text
 

@@ -65,9 +65,13 @@ def _stops(rule: str, rows: list[Any]) -> str:
     }
     found = [f"{verb} on {places(sets, rows)}" for verb, sets in resolved.items() if sets]
     ending = f"with a 95 % interval without 0 it {listed(found)}" if found else "no 95 % interval excludes 0"
+    alike = [row for row in rows if row["forwards_least"] == row["forwards_most"]]
+    blind = (
+        f" All samples stop after as many forwards on {places(alike, rows)}: at this setting its signal decides nothing." if alike else ""
+    )
     return (
         f"{rule} stops after {spread([row['forwards'] for row in rows], 'one')} ({spread([row['reduction'] for row in rows], 'percent')} % "
-        f"fewer); accuracy differs by {spread([row['difference'] for row in rows], 'points')} points: {ending}."
+        f"fewer); accuracy differs by {spread([row['difference'] for row in rows], 'points')} points: {ending}.{blind}"
     )
 
 

@@ -43,6 +43,8 @@ def _efficiency(one: ResultSet, rule: str, seed: int) -> Row:
         "n": full.n if full else None,
         "full_steps": one.steps,
         "forwards": run.forwards if run else None,
+        "forwards_least": int(run.nfe.min()) if run else None,
+        "forwards_most": int(run.nfe.max()) if run else None,
         "reduction": 1 - run.forwards / one.steps if run else None,
         **accuracy(full, "full"),
         **accuracy(run, "rule"),
