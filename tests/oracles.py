@@ -7,7 +7,6 @@ from decimal import Decimal, getcontext
 from fractions import Fraction
 
 getcontext().prec = 50
-HALF = Decimal(1) / 2
 
 
 def softmax(row, support, tau=1.0):

@@ -135,13 +135,15 @@ def commit(canvas, found, first, last, count):
 def llada(model, prompt, gen_length, block_length, steps):
     """LLaDA's generate(), semi-autoregressive, low-confidence remasking, temperature 0: tokens of the response.
 
-    Published for blocks of one length; where lengths are given, each block has a share of the steps in proportion to its own.
+    Tokens to the right of the block wait; a mask left of its end can be chosen, also one that an earlier block has left because the
+    model predicted it. Published for blocks of one length; where lengths are given, each block has a share of the steps in proportion
+    to its own.
     """
     lengths = block_length if isinstance(block_length, tuple) else (block_length,) * (gen_length // block_length)
     text, first = [*prompt] + [MASK] * gen_length, len(prompt)
     for length in lengths:
         for count in transfer_counts(length, steps * length // gen_length):
-            commit(text, confidences(model.logits(text)), first, first + length, count)
+            commit(text, confidences(model.logits(text)), len(prompt), first + length, count)
         first += length
     return text[len(prompt) :]
 

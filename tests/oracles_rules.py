@@ -27,11 +27,11 @@ class Forward:
         self.found = confidences(self.logits)
 
     def masked(self, everywhere=False):
-        """Masked positions of the block, or of the whole canvas."""
-        return [at for at, token in enumerate(self.canvas) if token == MASK and (everywhere or self.first <= at < self.last)]
+        """Masked positions of the block and of those before it, or of the whole canvas."""
+        return [at for at, token in enumerate(self.canvas) if token == MASK and (everywhere or at < self.last)]
 
     def surest(self):
-        """Masked positions of the block, most confident first, ties to the earlier."""
+        """Masked positions up to the block's end, most confident first, ties to the earlier."""
         return sorted(self.masked(), key=lambda at: (-self.found[at][1], at))
 
     def margin(self, at):
@@ -65,11 +65,11 @@ def decode(model, prompt, lengths, counts, rule, canvas=False, own=False, polish
                 positions = now.masked(everywhere=canvas)
             for at in positions:
                 text[at] = now.found[at][0]
-        masks = text[first:last].count(MASK)
+        masks = text[:last].count(MASK)
         left = min(polish(block), masks, len(steps) - forwards) if stop else 0
         for count in transfer_counts(masks, left) if left else ():
             forwards += 1
-            commit(text, look().found, first, last, count)
+            commit(text, look().found, 0, last, count)
         used.append(forwards)
         first = last
         if stop and canvas:
@@ -78,7 +78,7 @@ def decode(model, prompt, lengths, counts, rule, canvas=False, own=False, polish
 
 
 def scheduled(history, quota):
-    """The most confident masks of the block."""
+    """The most confident masks up to the block's end."""
     return history[-1].surest()[:quota]
 
 

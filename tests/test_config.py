@@ -85,6 +85,7 @@ def test_a_dataset_for_training_only_is_evaluated_nowhere(raw):
         ("decode.tokens_per_step", 5, r"seq_lens: 64 tokens at decode\.tokens_per_step = 5\.0 give 13 steps, which do not divide over 2"),
         ("exits.rules", ["full", "random"], r"exits: random is run at the mean forwards of other rules: add one of them"),
         ("exits.rules", ["rad"], r"exits: full is the baseline"),
+        ("flip_audit.rules", ["rad", "truncate"], r"flip_audit\.rules: truncate is given the mean forwards of another rule"),
         ("exits.rules", ["full", "rda"], r"exits\.rules\.1: .*'rad'.*got 'rda'"),
         ("trace.refine_policy", "none", r"certify\.window: refine needs refine steps"),
         ("catalogue.sudoku.difficulty", 2, r"catalogue\.sudoku\.difficulty: sudoku has none; algebra and wordmath have"),

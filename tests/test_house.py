@@ -83,6 +83,14 @@ def test_every_equation_names_functions_that_exist():
             assert callable(named(name)), f"{equation}: no {name}"
 
 
+def test_every_public_function_of_theory_has_an_equation():
+    page = (ROOT / "docs/equations.md").read_text()
+    for path in (ROOT / "src/tracedlm/theory").glob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                assert f"`theory.{path.stem}.{node.name}`" in page, f"docs/equations.md has no row for {path.stem}.{node.name}"
+
+
 def test_every_equation_names_tests_that_exist():
     for equation, functions, tests in equation_rows():
         assert tests, f"{equation}: no test"

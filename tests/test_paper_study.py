@@ -9,6 +9,9 @@ import pytest
 import yaml
 
 from tracedlm.config import load_study
+from tracedlm.tasks import get_task
+from tracedlm.tasks.task import INSTRUCTION
+from tracedlm.tasks.templates import read_template, template_files
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "config"
@@ -60,8 +63,19 @@ def test_decoding_is_the_papers(study):
 
 
 def test_templates_are_the_default_and_two_others_with_seeds_that_matter(study):
-    assert study.evaluation.templates == ("default", "brief", "rules")
+    assert study.evaluation.templates == ("default", "brief", "question_first")
     assert study.evaluation.seeds == 3 and study.evaluation.temperature > 0
+
+
+def test_every_benchmark_is_asked_in_the_papers_form(study):
+    """The task, then reasoning and answer in blocks; the answer boxed, but for Sudoku's grid. No wording is used under two names."""
+    for dataset in study.datasets:
+        named = study.catalogue[dataset].prompt_template
+        text = read_template(ROOT / named) if named else get_task(dataset).template()
+        assert "<reasoning>" in text and "<answer>" in text and (r"\boxed{" in text or dataset == "sudoku")
+        assert len(text) > len(INSTRUCTION) + 100  # the one line that the small model knows tells a stranger nothing
+        others = template_files(dataset, study.evaluation.templates).values()
+        assert text not in [read_template(path) for path in others]
 
 
 SETS = 5 * 3

@@ -96,7 +96,7 @@ def _run_certify(options: argparse.Namespace) -> None:
     from tracedlm.records.series import to_series
 
     table = read_table(options.readout, trace.READOUT, "a readout")
-    series = to_series(table, int(table.schema.metadata[b"gen_length"]))
+    series = to_series(table, trace.canvas_of(options.readout), options.readout)
     for n, sample in enumerate(series.sample_id):
         steps = series.recorded[n]
         record = certify(

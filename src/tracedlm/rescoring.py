@@ -115,7 +115,7 @@ def rescore(folder: str | Path, dataset: str, scorer: Scorer = "d1", settings: s
     if scorer not in ("d1", "strict"):
         raise ValueError(f"unknown scorer {scorer!r}; known: d1, strict")
     released = read_released(folder)
-    problems = [_problem(dataset, item, sample) for sample, item in enumerate(released.items)]
+    problems = [_problem(folder, dataset, item, sample) for sample, item in enumerate(released.items)]
     marks = [_marks(dataset, problem, item["generations"]) for problem, item in zip(problems, released.items, strict=True)]
     steps = None if released.block_steps is None else float(released.block_steps.sum(axis=1).mean())
     return Rescored(
@@ -207,15 +207,15 @@ def _blocks(released: Released) -> tuple[BlockSteps, ...]:
     return tuple(BlockSteps(block, mean, tuple(q)) for block, (mean, q) in enumerate(zip(means, quantiles, strict=True), start=1))
 
 
-def _problem(dataset: str, item: dict[str, Any], sample: int) -> Problem | None:
+def _problem(folder: str | Path, dataset: str, item: dict[str, Any], sample: int) -> Problem | None:
     """The problem of a released generation; None where its gold answer is null."""
     if item["ground_truth"] is None:
         return None
     try:
         problem = PROBLEMS[dataset](item["question"], item["ground_truth"])
         get_task(dataset).check(problem)
-    except (ValueError, TypeError, IndexError) as error:
-        raise ValueError(f"generation {sample + 1} is not one of {dataset}: {error}") from error
+    except (ValueError, TypeError, IndexError, OverflowError) as error:
+        raise ValueError(f"{folder}: generation {sample + 1} is not one of {dataset}: {error}") from error
     return problem
 
 

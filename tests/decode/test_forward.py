@@ -26,7 +26,10 @@ class Small(Settling):
 
 
 @pytest.mark.parametrize(("room", "warned"), [(7, []), (4, [(7, 4)]), (3, [(7, 4), (4, 2)]), (1, [(7, 4), (4, 2), (2, 1)])])
-@pytest.mark.parametrize(("name", "settings"), [("rad", {"delta": 0.002, "omega": 1}), ("rank_softmax", {"blocks": [{"threshold": 0.1}]})])
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("rad", {"delta": 0.002, "omega": 1}), ("rank_softmax", {"blocks": [{"threshold": 0.1, "stability_span": 3, "required_stable": 3}]})],
+)
 def test_out_of_memory_costs_time_and_nothing_else(name, settings, room, warned):
     """Ten samples in seven slots: each size that does not fit is warned of once, and no sample is lost or decoded otherwise."""
     prompts, plan, like = prompts_of(10), Plan(16, 8, 16), twin.model_for(name)

@@ -81,7 +81,7 @@ def test_confidence_entropy_and_drift_are_those_of_the_masked_block(recorded):
 @pytest.mark.parametrize(("rule", "modules"), [("token_freeze", ((0, "q"),)), ("rank_softmax", ((0, "q"), (1, "v")))])
 def test_several_numbers_read_of_a_token_are_as_many_series(rule, modules):
     model, recorder, prompts = twin.Settling(modules=modules, components=3), TraceRecorder(), prompts_of(5)
-    plan = Plan(16, 8, 16)
+    plan = Plan(16, 16, 16)
     done = decode(prompts, plan, rule, model=model, record=recorder)
     assert [done[n].tokens.tolist() for n in range(5)] == [
         one.tokens.tolist() for _, one in sorted(decode(prompts, plan, rule, model=model).items())

@@ -1,8 +1,13 @@
-"""A folder is replaced whole: the old one until the new one is complete, and no leftovers."""
+"""A folder is replaced whole: the old one until the new one is complete, and no leftovers, of files neither."""
+
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
-from tracedlm.records.atomic import replacing_folder
+from tracedlm.records.atomic import replacing_folder, write_text
 
 
 def names(folder):
@@ -35,3 +40,20 @@ def test_what_a_killed_run_left_is_removed(tmp_path):
     with replacing_folder(tmp_path / "adapter") as new:
         (new / "weights").touch()
     assert names(tmp_path) == ["adapter", "adapter/weights"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_what_a_killed_writer_left_is_removed_by_the_next_and_a_living_ones_is_not(tmp_path):
+    dying = """
+import os, signal, sys
+from tracedlm.records.atomic import replacing
+with replacing(sys.argv[1]) as temporary:
+    temporary.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    killed = subprocess.run([sys.executable, "-c", dying, tmp_path / "moments"])
+    assert killed.returncode == -signal.SIGKILL and len(names(tmp_path)) == 1
+    living = f".moments.{os.getppid()}.part"
+    (tmp_path / living).touch()
+    write_text(tmp_path / "moments", "whole")
+    assert names(tmp_path) == [living, "moments"]

@@ -1,5 +1,7 @@
 """Tables of certificates: what a cell rests on is in its csv, and sentences say no more than the rows they are made from."""
 
+from dataclasses import replace
+
 import pytest
 
 from tracedlm.report import certificate_sentences as said
@@ -56,6 +58,13 @@ def test_a_pair_that_can_certify_nothing_is_named_not_numbered(tables):
     assert [cell.text for cell in grid.body[0]][4:6] == ["infeasible", "infeasible"]
 
 
+def test_a_pair_that_validation_had_no_reason_to_choose_is_called_so(evidence):
+    blind = replace(evidence, selection={**evidence.selection, "coverage": 0.0})
+    spec = SPECS["certificate_ladder"]
+    captions = [spec.caption(spec.build(one)) for one in (evidence, blind)]
+    assert ["first of equals" in caption for caption in captions] == [False, True]
+
+
 def test_the_grid_shows_the_strict_readout_and_keeps_the_rest_in_the_csv(tables):
     rows = tables["certificate_grid"]
     assert {row["calibration"] for row in rows} == {"tau", "gamma"}
@@ -110,7 +119,9 @@ def test_a_preview_aligns_its_columns():
 def test_sentences_follow_the_rows(tables):
     assert "promise nothing about the steps after a stop" in said.forward(tables)
     assert said.forward(tables).endswith("(alpha_hat = 2.50 on every set).")
-    assert said.certified(tables).startswith("At delta = 3e-06 and omega = 3")
+    assert said.certified(tables).startswith("At delta = 3e-06 and omega = 3, chosen on validation,")
+    unearned = [{**row, "validation_coverage": 0.0} for row in tables["certificate_ladder"]]
+    assert "the first of equals" in said.certified({**tables, "certificate_ladder": unearned})
     promises = [dict(row) for row in tables["forward_certificates"]]
     for row in promises:
         if row["failure"] is not None and row["dataset"] == "sudoku":

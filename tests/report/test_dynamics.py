@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tracedlm.records.measures import Measure, write_measures
-from tracedlm.report.dynamics_tables import CLAIMS, STOPPING, claim_rows, cost_rows, stopping_rows
+from tracedlm.report.dynamics_tables import CLAIMS, STOPPING, _order, claim_rows, cost_rows, stopping_rows
 from tracedlm.report.layout import lay_out
 from tracedlm.report.plots_of_dynamics import draw_dynamics, dynamics_rows
 from tracedlm.report.tables import read_csv, write_csv
@@ -15,8 +15,8 @@ STEPS = (0, 10, 100, 200, 300)
 LIMITS = {
     "causal": 2.5,
     "masked": {"0": 2.0, "0.5": 2.4, "1": 3.6},
-    "ceiling_prefix": {"": 0.9, "Agent": 0.7},
-    "ceiling_sentence": {"": 1.0},
+    "ceiling_prefix": 0.9,
+    "ceiling_sentence": 1.0,
 }
 
 
@@ -30,6 +30,9 @@ def rows_of(step, seed):
         ("lambda_max", "all", None, "train"): (1.0, 2.0, 3.0, 4.0, 5.0)[at],
         ("f1", "linear.role.sentence", 2, "Agent"): (0.2, 0.3, 0.4, 0.68, 0.69)[at],
         ("f1", "word.role.sentence", None, "Agent"): 0.3,
+        ("f1", "ceiling.role.sentence", None, "Agent"): 0.68,
+        ("f1", "linear.role.sentence", 2, "Action"): (0.2, 0.9, 0.9, 0.9, 0.9)[at],
+        ("f1", "linear.role.sentence", 2, "Theme"): (0.2, 0.3, 0.3, 0.3, 0.9)[at],
         ("selectivity", "linear.role.sentence", 2, ""): (0.0, 0.1, 0.4, 0.4, 0.4)[at],
     }
     return [
@@ -41,7 +44,7 @@ def rows_of(step, seed):
 @pytest.fixture
 def found(tmp_path):
     write_measures(tmp_path / "m.parquet", "causal", {(seed, step): rows_of(step, seed) for seed in range(3) for step in STEPS})
-    summary = {"limits": LIMITS, "trainings": [], "skipped": [], "stopping": {"tolerance": 0.02, "patience": 2}}
+    summary = {"limits": LIMITS, "trainings": [], "skipped": [], "stopping": {"tolerance": 0.02, "patience": 2, "warmup": 5}}
     (tmp_path / "summary.json").write_text(json.dumps(summary))
     return Trajectories(tmp_path / "m.parquet", tmp_path / "summary.json")
 
@@ -50,18 +53,46 @@ def test_a_curve_that_falls_and_rises_again_is_called_so(found):
     row = next(row for row in claim_rows(found) if row["quantity"] == "TwoNN, sentences side by side")
     assert (row["start"], row["turn"], row["end"]) == pytest.approx((18.01, 12.01, 25.01))
     assert row["turn_step"] == 100 and row["verdict"] == "falls, rises again" and row["n"] == 3 and row["toolkit"].startswith("18, 12, 25")
+    assert row["turn_stderr"] == pytest.approx(0.01)
 
 
 def test_curves_without_a_turn_are_not_given_one(found):
     rows = {row["quantity"]: row for row in claim_rows(found)}
-    assert rows["lambda_max, train"]["verdict"] == "rises, no turn" and rows["TwoNN, tokens"]["verdict"] == "falls, no turn"
+    assert rows["lambda_max, train"]["verdict"] == "rises, decays: not resolved"
+    assert rows["TwoNN, tokens"]["verdict"] == "falls, rises again: not resolved"
     assert rows["trace, train"]["reason"] == "not among dynamics.metrics" and rows["trace, train"]["verdict"] is None
 
 
 def test_a_role_is_learnt_half_way_from_the_best_baseline_to_the_ceiling(found):
     (row,) = [row for row in claim_rows(found) if row["quantity"] == "F1 of role Agent"]
-    # (0.32 + 0.7) / 2 = 0.51: above it from step 200 on; surely not at 100.
-    assert row["turn_step"] == 200 and row["learnt_low"] == 100 and row["learnt_high"] == 200 and row["ceiling"] == 0.7
+    # (0.32 + 0.7) / 2 = 0.51: above it from step 200 on; surely not at 100. The best baseline and the ceiling are those of the third seed.
+    assert row["turn_step"] == 200 and row["learnt_low"] == 100 and row["learnt_high"] == 200 and row["ceiling"] == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize(
+    ("agent", "action", "theme", "verdict"),
+    [
+        ((0, 10), (0, 10), (10, 100), "yes"),
+        ((0, 10), (10, 100), (0, 10), "no: Theme before Action"),
+        ((0, 10), (0, 100), (0, 10), "not resolved"),
+        ((0, None), (0, 10), (10, 100), "not resolved"),
+    ],
+)
+def test_the_order_of_roles_is_told_from_their_intervals(agent, action, theme, verdict):
+    named = {"Agent": agent, "Action": action, "Theme": theme}
+    roles = [{"quantity": f"F1 of role {name}", "learnt_low": low, "learnt_high": high, "n": 3} for name, (low, high) in named.items()]
+    assert _order("causal", roles)["verdict"] == verdict
+
+
+def test_the_third_claim_has_a_verdict(found):
+    (row,) = [row for row in claim_rows(found) if row["quantity"] == "Agent and Action before all others"]
+    assert row["verdict"] == "yes"  # Action by 10, Agent by 200, Theme after 200
+
+
+def test_a_rule_does_not_stop_in_the_warm_up(found):
+    found.summary["stopping"]["warmup"] = 200
+    rows = {row["signal"]: row for row in stopping_rows(found)}
+    assert rows["selectivity of the role probe"]["stopped"] == 0  # two of its three still checkpoints are too early
 
 
 def test_stopping_counts_what_was_saved_and_lost(found):
@@ -80,7 +111,7 @@ def test_tables_survive_their_csv_and_name_floor_and_ceiling(found, tmp_path):
 
 def test_costs_are_per_checkpoint(found):
     costs = {row["metric"]: row for row in cost_rows(found)}
-    assert costs["all"]["seconds"] == pytest.approx(4.0) and costs["probes"]["seconds"] == pytest.approx(1.5) and costs["all"]["n"] == 15
+    assert costs["all"]["seconds"] == pytest.approx(5.5) and costs["probes"]["seconds"] == pytest.approx(3.0) and costs["all"]["n"] == 15
 
 
 def test_the_figure_has_the_floor_the_ceiling_and_one_axis(found):

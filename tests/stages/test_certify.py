@@ -102,9 +102,14 @@ def test_the_pair_of_largest_coverage_is_selected_ties_to_small_delta_and_long_w
 
 def test_validation_says_what_may_be_promised_and_why_not(tmp_path):
     """Two samples that never move contract with 0 and promise; one that starts to move after a standstill has no contraction."""
-    chosen, _ = selected(tmp_path, still=readout_of(tmp_path / "a.parquet", [0.0, 0.0]))
+    still = readout_of(tmp_path / "a.parquet", [0.0, 0.0])
+    one_pair = SETTINGS.model_copy(update={"deltas": (1e-8,), "omegas": (3,)})
+    chosen, _ = selected(tmp_path, one_pair, still=still)
     (pac,) = [one["calibration"] for one in chosen["sets"]]
     assert (pac["alpha"], pac["n"], pac["holds"], pac["failure"], pac["reason"]) == (0.0, 2, True, 0.5 + 1 / 3, "")
+    chosen, _ = selected(tmp_path, still=still)  # the same pair, but two samples chose it among nine
+    (pac,) = [one["calibration"] for one in chosen["sets"]]
+    assert pac["reason"] == "2 stops are too few for beta = 0.5 and a pair chosen on them among 9" and not pac["holds"]
     late = [[1.0, -1.0]] * 4 + [[1.0, -0.9]] * 3
     chosen, _ = selected(tmp_path, late=written(tmp_path / "b.parquet", [rows_of(0, late), rows_of(1, wobbling(0.0))]))
     (pac,) = [one["calibration"] for one in chosen["sets"]]

@@ -12,11 +12,13 @@ from tracedlm.models.snapshots import read_snapshot
 from tracedlm.records.manifest import digest_of
 from tracedlm.records.measures import MEASURES, Measure, read_measures, write_measures
 from tracedlm.records.metrics import read_json
+from tracedlm.records.sentences import read_sentences, read_vocabulary
 from tracedlm.report.dynamics import make_dynamics
 from tracedlm.stages.dynamics_corpus import make_corpus
-from tracedlm.stages.dynamics_measure import measure, with_rest
+from tracedlm.stages.dynamics_measure import Setting, measure, with_rest
 from tracedlm.stages.dynamics_summary import summarise
-from tracedlm.stages.dynamics_train import train, weights_digest
+from tracedlm.stages.dynamics_train import POS_NAMES, train, weights_digest
+from tracedlm.tasks.frames.grammar import ROLES
 
 SETTINGS = Dynamics(
     runs=("causal", "masked"), seeds=1, sentences=400, types=120, hidden=12, heads=2, feed_forward=16, steps=3, batch_size=16, warmup=0,
@@ -146,3 +148,11 @@ def test_a_measure_has_a_value_or_a_reason(tmp_path):
 def test_fewer_sentences_than_a_batch_are_refused(corpus, tmp_path):
     with pytest.raises(ValueError, match=r"dynamics\.batch_size = 4000"):
         trained(corpus, tmp_path, settings=SETTINGS.model_copy(update={"batch_size": 4000}))
+
+
+def test_the_ceiling_of_probes_is_that_of_the_evaluated_sentences(corpus):
+    words = read_vocabulary(corpus["vocabulary"])
+    few = read_sentences(corpus["sentences"], words, POS_NAMES, ROLES, "held_out", SETTINGS.evaluation)
+    found = [Setting(causal, SETTINGS, few, few, 0).ceilings for causal in (True, False)]
+    prefix, whole = ({(row.metric, row.label): row.value for row in rows} for rows in found)
+    assert set(whole.values()) == {1.0} and 0.5 < prefix["accuracy", ""] < 1

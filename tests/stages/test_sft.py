@@ -129,6 +129,22 @@ def test_a_run_killed_at_any_step_and_started_again_gives_the_same_bits(whole, a
     assert not run.scratch.exists()
 
 
+def test_snapshots_are_kept_on_the_way_and_change_no_bit(whole, a_run):
+    run = a_run()
+    run.out["snapshots"] = run.out["adapter"].with_name("snapshots")
+    process = start(train_until, "between forwards", 3, run.arguments(snapshot_every=2))  # killed, and resumed from step 2
+    assert exit_codes(process) == [-signal.SIGKILL]
+    same_bits(run.train(snapshot_every=2), whole)
+    moments, adapter, _ = run.results()
+    assert sorted(path.name for path in run.out["snapshots"].iterdir()) == ["0", "1", "2", "4", "5"]
+    last = run.out["snapshots"] / "5"
+    kept = load_file(last / "adapter_model.safetensors")
+    assert all(np.array_equal(kept[name], weight) for name, weight in adapter.items())
+    ours = Moments.read(last / "moments.safetensors")
+    assert ours.steps == 5 and all(np.array_equal(ours.mean_updates[name], update) for name, update in moments.mean_updates.items())
+    assert not (run.out["snapshots"] / "0/moments.safetensors").exists()  # nothing was updated yet
+
+
 def test_how_a_batch_is_split_into_forwards_changes_nothing_but_rounding(a_run):
     settings = {"dropout": 0, "steps": 2}
     close(a_run("whole").train(**settings, micro_batch=None), a_run("split").train(**settings, micro_batch=1), 1e-4)

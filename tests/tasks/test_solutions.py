@@ -1,6 +1,7 @@
 """Every worked solution that a model is trained on is right, by both scorers, and short enough for its canvas."""
 
 import random
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -20,6 +21,19 @@ def test_a_generated_solution_is_correct_under_both_scorers(name, length, seed):
     for scorer in ("strict", "d1"):
         score = task.score(problem, text, scorer)
         assert score.correct and score.value == 1.0, text
+
+
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=50)
+def test_countdowns_marks_compare_each_result_with_the_target(seed):
+    problem = GENERATED["countdown"].draw(random.Random(seed))
+    first, second, marks = GENERATED["countdown"].solve(problem, 128).splitlines()[1:4]
+    target, results = int(problem["output"]), [int(value) for row in (first, second) for value in re.findall(r"= *(-?\d+)", row)[1:]]
+    meaning = {"=": lambda value: value == target, "-": lambda value: value == -target}
+    meaning |= {"<": lambda value: value < target, ">": lambda value: value > target}
+    assert len(marks) == len(results) == 4
+    assert all(meaning[mark](value) for mark, value in zip(marks, results, strict=True))
+    assert all((mark == "=") == (value == target) for mark, value in zip(marks, results, strict=True))
 
 
 @pytest.mark.parametrize("name", GENERATED)

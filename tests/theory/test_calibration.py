@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracedlm.theory.calibration import beta_quantile, pac_calibration, paper_quantile, select_pair
+from tracedlm.theory.calibration import beta_quantile, expected_calibration_error, pac_calibration, paper_quantile, select_pair
 from tracedlm.theory.contraction import required_forward_margin
 
 
@@ -78,6 +78,19 @@ def test_a_calibrated_promise_is_kept_and_the_printed_one_is_not(world):
     assert printed / splits > allowed + error
 
 
+def test_a_pair_chosen_on_the_same_samples_costs_what_it_was_chosen_among():
+    """Of nine pairs with margins alike, the one whose quantile came out largest: with `pairs` the promise is kept, without it is not."""
+    rng, splits, n, beta, pairs = np.random.default_rng(0), 1000, 89, 0.1, 9
+    missed = {1: 0, pairs: 0}
+    for _ in range(splits):
+        margins, new = rng.exponential(0.01, (pairs, n)), rng.exponential(0.01)
+        chosen = margins[np.argmax(np.sort(margins, axis=1)[:, int(beta * (n + 1)) - 1])]
+        for known in missed:
+            missed[known] += new < pac_calibration(chosen, np.zeros(n), 1e-6, 3, beta, known).quantile
+    error = 3 * np.sqrt(beta * (1 - beta) / splits)
+    assert missed[pairs] / splits <= beta + error < missed[1] / splits
+
+
 def test_the_promise_says_why_it_is_not_made():
     nan = np.nan
     margins, alphas = np.array([0.1, 0.2, nan, 0.3]), np.array([0.5, 0.2, 0.4, nan])
@@ -97,6 +110,8 @@ def test_the_promise_says_why_it_is_not_made():
         pac = pac_calibration(m, a, delta, 3, beta)
         assert not pac.holds and pac.reason == reason
         assert pac.alpha < 1 or np.isnan(pac.required)  # no number where there is no right to one
+    pac = pac_calibration(margins, alphas, 1e-6, 3, 0.5, pairs=9)
+    assert pac.reason == "3 stops are too few for beta = 0.5 and a pair chosen on them among 9" and pac.failure == 0.5 + 1 / 4
 
 
 def test_selection_and_its_ties():
@@ -117,3 +132,15 @@ def test_selection_errors():
         select_pair(np.zeros((2, 2)), [1, 2], [1, 2, 3])
     with pytest.raises(ValueError, match="no coverage"):
         select_pair(np.full((1, 1), np.nan), [1], [1])
+
+
+@given(st.lists(st.tuples(st.integers(0, 64), st.booleans()), max_size=20), st.sampled_from([1, 4, 8]))
+def test_the_calibration_error_is_the_gap_of_each_bin_by_its_share(predictions, bins):
+    confidence, correct = np.array([c / 64 for c, _ in predictions]), np.array([right for _, right in predictions], dtype=bool)
+    found, expected = expected_calibration_error(confidence, correct, bins), 0.0
+    for k in range(bins):
+        inside = [(c, r) for c, r in zip(confidence, correct, strict=True) if k <= c * bins < k + 1 or (c == 1 and k == bins - 1)]
+        if inside:
+            gap = sum(c for c, _ in inside) / len(inside) - sum(r for _, r in inside) / len(inside)
+            expected += abs(gap) * len(inside) / len(predictions)
+    np.testing.assert_allclose(found, expected if predictions else np.nan, atol=1e-15)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import oracles
-from tracedlm.theory.divergence import entropy, kl, kl_from_log, top_two_margin, total_variation
+from tracedlm.theory.divergence import NEAR, entropy, kl, kl_from_log, kl_from_ratio, top_two_margin, total_variation
 
 weights = st.lists(st.integers(0, 1000), min_size=2, max_size=6).filter(any)
 
@@ -26,6 +26,16 @@ def test_pinsker(values, random):
     assert 0 <= total_variation(p, q) <= 1 + 1e-15
 
 
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=2, max_size=6).filter(
+        lambda rows: all(map(any, zip(*rows, strict=True)))
+    )
+)
+def test_kl_is_its_definition_zeros_and_all(rows):
+    p, q = map(distribution, zip(*rows, strict=True))
+    assert kl(p, q) == pytest.approx(float(oracles.kl(decimal(p), decimal(q))), rel=1e-12, abs=1e-14)
+
+
 @given(st.lists(st.integers(1, 1000), min_size=2, max_size=6), st.sampled_from([1.0, 1e-1, 1e-3, 1e-5]))
 def test_kl_of_close_distributions_keeps_its_digits(values, distance):
     p = np.array(values, dtype=float)
@@ -36,6 +46,20 @@ def test_kl_of_close_distributions_keeps_its_digits(values, distance):
     exact_p = {s: x / sum(exact_p.values()) for s, x in exact_p.items()}
     exact_q = {s: x / sum(exact_q.values()) for s, x in exact_q.items()}
     assert float(kl(p, q)) == pytest.approx(float(oracles.kl(exact_p, exact_q)), rel=1e-8, abs=1e-24)
+
+
+@pytest.mark.parametrize("share", [0.9999, 0.9, 0.5, 1e-4])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_series_has_all_digits_wherever_it_is_used(share, sign):
+    """Up to the largest log-ratio that it is used for, alone or beside a term of the long form."""
+    ratios = np.array([sign * share * NEAR, 0.0])
+    p = np.array([0.25, 0.75])
+    exact = oracles.Decimal(p[0]) * (oracles.Decimal(ratios[0]) - 1 + (-oracles.Decimal(ratios[0])).exp())
+    for far in ([], [1.0]):  # with one term beyond the series, too
+        q = np.r_[p * np.exp(-ratios), [np.exp(-1.0)] * len(far)]
+        found = kl_from_ratio(np.r_[p, np.ones(len(far))], q, np.r_[ratios, far])
+        beyond = sum(oracles.Decimal(r) - 1 + (-oracles.Decimal(r)).exp() for r in far)
+        assert float(found) == pytest.approx(float(exact + beyond), rel=1e-12, abs=0)
 
 
 def test_kl_at_zero_probabilities():
@@ -52,6 +76,14 @@ def test_smoothing_is_the_papers():
     assert kl(p, q, smoothing=1e-12) == pytest.approx(float(exact), rel=1e-12)
     on_two = oracles.kl(oracles.smoothed(decimal(p[:2]), 1e-12), oracles.smoothed(decimal(q[:2]), 1e-12))
     assert kl(p, q, smoothing=1e-12, support=np.array([True, True, False])) == pytest.approx(float(on_two), rel=1e-12)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_every_row_of_a_batch_is_smoothed_by_itself(axis):
+    p, q = np.array([[0.5, 0.5, 0.0], [0.2, 0.0, 0.8]]), np.array([[1.0, 0.0, 0.0], [0.0, 0.7, 0.3]])
+    alone = [kl(one, other, smoothing=0.01) for one, other in zip(p, q, strict=True)]
+    batch = kl(np.moveaxis(p, 1, axis), np.moveaxis(q, 1, axis), axis=axis, smoothing=0.01)
+    np.testing.assert_allclose(batch, alone, rtol=1e-14)
 
 
 def test_smoothing_an_empty_support_is_undefined_not_zero():
@@ -86,6 +118,10 @@ def test_margin(values):
     positive = {s: x for s, x in decimal(p).items() if x > 0}
     expected = float(oracles.margin(positive)) if len(positive) > 1 else np.nan
     np.testing.assert_allclose(top_two_margin(p), expected, atol=1e-16)
+
+
+def test_every_row_of_a_batch_has_a_support_of_its_own():
+    np.testing.assert_array_equal(top_two_margin(np.array([[0.75, 0.25], [1.0, 0.0]])), [0.5, np.nan])
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,29 @@ def test_the_role_ceiling_is_what_the_best_rule_reaches_on_drawn_sentences(causa
     assert np.mean(right) == pytest.approx((ceiling[scored] * weight).sum() / weight.sum(), abs=0.005)
 
 
+@pytest.mark.parametrize("causal", [True, False])
+def test_the_f1_ceiling_is_the_best_of_all_ways_to_say_a_role(causal):
+    """Its naive twin goes through all sets of contexts in which a role may be said."""
+    chance = {}
+    for symbols, roles, mass in zip(TINY.symbols, TINY.role, TINY.probability, strict=True):
+        for place, role in enumerate(roles):
+            if role >= 0:
+                context = (place, *symbols[: place + 1 if causal else None])
+                chance.setdefault(context, np.zeros(3))[role] += mass
+    masses = np.array(list(chance.values()))
+    said = np.array(list(itertools.product([False, True], repeat=len(masses))))
+    best = (2 * (said @ masses) / ((said @ masses.sum(1))[:, None] + masses.sum(0))).max(0)
+    found = theory.f1_ceiling(TINY.symbols, TINY.role, TINY.probability, causal)
+    np.testing.assert_allclose(found, best)
+    assert causal or np.allclose(found, 1)
+
+
+def test_ceilings_are_of_the_sentences_that_occur():
+    only = np.where(np.arange(len(TINY.probability)) == 0, 1.0, 0.0)
+    ceiling = theory.role_ceiling(TINY.symbols, TINY.role, only, causal=True)
+    assert np.nanmin(ceiling) == 1.0 and np.isnan(ceiling[1:]).all()  # of one sentence type all roles are known
+
+
 def test_roles_are_open_to_the_left_and_settled_by_the_whole():
     grammar = frame_grammar()
     prefix, whole = (theory.role_ceiling(grammar.symbols, grammar.role, grammar.probability, causal) for causal in (True, False))

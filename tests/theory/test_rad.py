@@ -4,7 +4,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import oracles
-from tracedlm.theory.rad import aggregate, alignment, cosine_similarity, log_alignment, restrict, sharpen, subspace_similarity
+from tracedlm.theory.rad import (
+    aggregate,
+    alignment,
+    column_similarities,
+    cosine_similarity,
+    log_alignment,
+    restrict,
+    sharpen,
+    subspace_similarity,
+)
 
 rows = st.lists(st.tuples(st.floats(-1, 1), st.booleans()), min_size=2, max_size=8).filter(lambda row: any(seen for _, seen in row))
 
@@ -21,7 +30,7 @@ def test_alignment_is_equation_6(row, tau):
     np.testing.assert_allclose(p, [float(exact.get(s, 0)) for s in range(len(p))], rtol=1e-13)
 
 
-@given(rows, st.sampled_from([1.5, 2.0, 3.0]), st.sampled_from([0.5, 1.0]))
+@given(rows, st.sampled_from([0.5, 1.5, 2.0, 3.0]), st.sampled_from([0.5, 1.0]))
 def test_power_calibration_is_a_temperature(row, gamma, tau):
     similarity, visible = arrays(row)
     np.testing.assert_allclose(sharpen(alignment(similarity, visible, tau), gamma), alignment(similarity, visible, tau / gamma), rtol=1e-12)
@@ -50,6 +59,19 @@ def test_cosine_is_equation_5(pairs):
         assert np.isnan(cosine_similarity(f, u))
     else:
         assert cosine_similarity(f, u) == pytest.approx(float(oracles.cosine(f, u)), abs=1e-14)
+
+
+def test_every_row_of_a_batch_is_scaled_by_itself():
+    """Rows a thousand orders of magnitude apart: none is measured by the largest of another."""
+    similarity, visible = np.array([[1.0, 0.0], [-1e4, -1e4 + 1], [1e4, 1e4]]), np.ones((3, 2), dtype=bool)
+    e = np.e / (1 + np.e)
+    np.testing.assert_allclose(alignment(similarity, visible), [[e, 1 - e], [1 - e, e], [0.5, 0.5]], rtol=1e-11)
+    np.testing.assert_allclose(np.exp(log_alignment(similarity, visible)), alignment(similarity, visible), rtol=1e-15)
+    p = np.array([[1.0] + [0.0] * 99, [0.01] * 100])
+    np.testing.assert_allclose(sharpen(p, 400.0), p, rtol=1e-12)
+    np.testing.assert_allclose(restrict(p, np.arange(100) < 50), [p[0], [0.02] * 50 + [0.0] * 50], rtol=1e-12)
+    f = np.array([[1e-30, 1e-30], [1e30, 0.0]], dtype=np.float32)
+    np.testing.assert_allclose(cosine_similarity(f, np.array([1.0, 0.0], dtype=np.float32)), [0.5**0.5, 1.0], rtol=1e-6)
 
 
 def test_half_precision_is_widened_before_the_sum():
@@ -94,6 +116,13 @@ def test_subspace_of_one_map_is_the_absolute_cosine():
     np.testing.assert_allclose(subspace_similarity(f, u, cosine=False), np.linalg.norm(f @ u, axis=-1), rtol=1e-12)
     np.testing.assert_allclose(subspace_similarity(f, u), np.linalg.norm(f @ u, axis=-1) / np.linalg.norm(f, axis=-1), rtol=1e-12)
     np.testing.assert_allclose(subspace_similarity(f, np.eye(8)), 1, rtol=1e-12)
+
+
+def test_columns_are_compared_one_by_one_whatever_their_length():
+    rng = np.random.default_rng(3)
+    f, columns = rng.normal(size=(4, 6, 8)), rng.normal(size=(8, 3)) * [1e-20, 1.0, 1e20]
+    one_by_one = [cosine_similarity(f, columns[:, j]) for j in range(3)]
+    np.testing.assert_allclose(column_similarities(f, columns), np.stack(one_by_one, axis=-1), atol=1e-15)
 
 
 def test_aggregates_are_token_by_token_over_projections():

@@ -1,14 +1,15 @@
 """Rank agreement against pairs counted by hand; gaps that noise can explain are not called resolved."""
 
 import math
-from itertools import combinations
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracedlm.theory.ranking import accuracy_interval, change_of_gap, kendall_tau, paired_gap
+from tracedlm.theory.ranking import accuracy_interval, change_of_gap, kendall_tau, paired_gap, paired_spearman
 from tracedlm.theory.resampling import mcnemar
 
 
@@ -83,3 +84,16 @@ def test_an_accuracy_of_several_answers_has_a_wider_interval_than_independent_on
     low, high = accuracy_interval(solved, np.random.default_rng(0))
     assert low < 0.4 and high > 0.6  # 160 independent answers would give 0.42 to 0.58
     assert all(math.isnan(end) for end in accuracy_interval(np.ones((5, 2)), np.random.default_rng(0)))
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=3, max_size=5))
+def test_spearman_of_few_pairs_has_the_p_of_all_permutations(pairs):
+    x, y = np.array(pairs, dtype=float).T
+    rho, p = paired_spearman(x, y)
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        assert math.isnan(rho) and math.isnan(p)
+        return
+    assert rho == pytest.approx(scipy.stats.spearmanr(x, y).statistic)
+    all_of_them = [scipy.stats.spearmanr(order, y).statistic for order in permutations(x)]
+    shares = [np.mean(np.array(all_of_them) >= rho - 1e-9), np.mean(np.array(all_of_them) <= rho + 1e-9)]
+    assert p == pytest.approx(min(1, 2 * min(shares)))

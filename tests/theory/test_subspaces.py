@@ -90,3 +90,12 @@ def test_cca_of_what_does_not_fit_is_an_error(tokens, k, message):
 def test_rank_counts_directions_and_not_columns():
     assert subspaces.rank_of(np.zeros((3, 2))) == 0
     assert subspaces.rank_of(np.array([[1.0, 2.0], [2.0, 4.0], [0.0, 0.0]])) == 1
+
+
+@given(st.integers(0, 100), st.integers(1, 4))
+def test_captured_energy_is_largest_for_the_updates_own_subspace(seed, k):
+    rng = np.random.default_rng(seed)
+    u, other = rng.normal(size=(7, 4)), np.linalg.qr(rng.normal(size=(7, k)))[0]
+    singular = np.linalg.svd(u, compute_uv=False) ** 2
+    own = subspaces.captured_energy(u, subspaces.subspace(u, k))
+    assert own == pytest.approx(singular[:k].sum() / singular.sum()) and 0 <= subspaces.captured_energy(u, other) <= own + 1e-12

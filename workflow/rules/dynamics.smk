@@ -55,4 +55,5 @@ rule dynamics_train:
 
 
 include: "dynamics_measure.smk"
+include: "dynamics_sft.smk"
 include: "dynamics_report.smk"

@@ -24,9 +24,10 @@ rule dynamics_report:
         "../scripts/dynamics_report.py"
 
 
-DYNAMICS_RESULTS = rules.dynamics_report.output if DYNAMICS.enabled else []
+DYNAMICS_RESULTS = [*(rules.dynamics_report.output if DYNAMICS.enabled else []), *SFT_DYNAMICS]
 
 
 rule dynamics:
     input:
         rules.dynamics_report.output,
+        SFT_DYNAMICS,

@@ -1,5 +1,8 @@
 """Tables and the page people read; figures are in figures.smk."""
 
+from pathlib import Path
+
+from tracedlm.records.seal import broken_seals
 from tracedlm.report.names import COST_TABLES, FIGURES, TABLES, TIMED_TABLES, pseudo_gradient_figures
 
 
@@ -86,3 +89,9 @@ rule page:
 
 
 include: "paper.smk"
+
+
+# A job checks what it reads. What only people read is checked here, as Snakemake starts.
+if workflow.is_main_process:
+    for message in broken_seals(Path("results", STUDY.study)):
+        print(f"warning: {message}", file=sys.stderr)

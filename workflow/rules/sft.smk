@@ -8,6 +8,7 @@ rule sft:
         data=expand("<results>/data/{dataset}/train.txt", dataset=SFT_DATASETS),
         model=MODEL_FILES,
     output:
+        **({"snapshots": directory("<results>/sft/snapshots")} if STUDY.sft.snapshot_every else {}),
         adapter=directory("<results>/sft/adapter"),
         moments="<results>/sft/moments.safetensors",
         gradients="<results>/sft/gradients.parquet",

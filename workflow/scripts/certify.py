@@ -7,7 +7,7 @@ from tracedlm.stages.certify import certify_set
 from tracedlm.stages.certify_setup import read_setup
 from tracedlm.stages.job_log import logged
 
-with logged(snakemake.log[0], rule=snakemake.rule, **snakemake.wildcards):
+with logged(snakemake):
     p, i, w = snakemake.params, snakemake.input, snakemake.wildcards
     readouts = dict(zip(p.readouts, map(Path, i.readouts), strict=True))
     samples, maps = ([Path(path) for path in paths] for paths in (i.samples, i.maps))

@@ -6,7 +6,7 @@ from tracedlm.config import Dataset
 from tracedlm.stages.data import make_data
 from tracedlm.stages.job_log import logged
 
-with logged(snakemake.log[0], rule=snakemake.rule, **snakemake.wildcards):
+with logged(snakemake):
     out = {split: Path(snakemake.output[split]) for split in ("train", "validation", "test")}
     entry = Dataset(**snakemake.params.entry)
     make_data(snakemake.wildcards.dataset, entry, snakemake.params.seed, out, Path(snakemake.output.manifest))

@@ -5,6 +5,6 @@ from pathlib import Path
 from tracedlm.report.dynamics import make_dynamics
 from tracedlm.stages.job_log import logged
 
-with logged(snakemake.log[0], rule=snakemake.rule, **snakemake.wildcards):
+with logged(snakemake):
     root = Path(snakemake.output[0]).parents[1]
     make_dynamics(Path(snakemake.input.measures), Path(snakemake.input.summary), root / "tables", root / "figures")

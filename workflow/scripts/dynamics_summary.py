@@ -6,7 +6,7 @@ from tracedlm.config import Dynamics
 from tracedlm.stages.dynamics_summary import summarise
 from tracedlm.stages.job_log import logged
 
-with logged(snakemake.log[0], rule=snakemake.rule, **snakemake.wildcards):
+with logged(snakemake):
     i, out = snakemake.input, {name: Path(path) for name, path in snakemake.output.items()}
     parts, manifests = ([Path(path) for path in paths] for paths in (i.parts, i.manifests))
     summarise(parts, Path(i.limits), manifests, Dynamics(**snakemake.params.settings), out)

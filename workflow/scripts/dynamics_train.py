@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tracedlm.stages.job_log import logged
 
-with logged(snakemake.log[0], rule=snakemake.rule, **snakemake.wildcards):
+with logged(snakemake):
     from tracedlm.config import Dynamics
     from tracedlm.stages.dynamics_train import train
 

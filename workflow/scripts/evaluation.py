@@ -5,7 +5,7 @@ from pathlib import Path
 from tracedlm.config import Evaluation
 from tracedlm.stages.job_log import logged
 
-with logged(snakemake.log[0], rule=snakemake.rule, **snakemake.wildcards):
+with logged(snakemake):
     from tracedlm.stages.bench import Setup
     from tracedlm.stages.evaluate import evaluate
 

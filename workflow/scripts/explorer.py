@@ -7,6 +7,6 @@ from tracedlm.report.explorer import write_explorer
 from tracedlm.stages.explorer import replay_study
 from tracedlm.stages.job_log import logged
 
-with logged(snakemake.log[0], rule=snakemake.rule, **snakemake.wildcards):
+with logged(snakemake):
     p, out = snakemake.params, Path(snakemake.output[0])
     write_explorer(replay_study(out.parent, certify=Certify(**p.certify), **p.shown), p.code, out)

@@ -5,5 +5,5 @@ from pathlib import Path
 from tracedlm.stages.download import Source, fetch
 from tracedlm.stages.job_log import logged
 
-with logged(snakemake.log[0], rule=snakemake.rule, **snakemake.wildcards):
+with logged(snakemake):
     fetch(Source(**snakemake.params.source), Path(snakemake.output[0]))

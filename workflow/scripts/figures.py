@@ -6,7 +6,7 @@ from tracedlm.report.evidence import read_evidence
 from tracedlm.report.figures import make_figures
 from tracedlm.stages.job_log import logged
 
-with logged(snakemake.log[0], rule=snakemake.rule, **snakemake.wildcards):
+with logged(snakemake):
     i, p = snakemake.input, snakemake.params
     out = {name: Path(snakemake.output[name]) for name in p.figures}
     evidence = read_evidence(Path(snakemake.output[0]).parents[1], **p.shown)

@@ -5,7 +5,7 @@ from pathlib import Path
 from tracedlm.config import Ablation, Certify, Decode, ReadoutSettings
 from tracedlm.stages.job_log import logged
 
-with logged(snakemake.log[0], rule=snakemake.rule, **snakemake.wildcards):
+with logged(snakemake):
     from tracedlm.stages.module_ablation import ablate
 
     p, i, w = snakemake.params, snakemake.input, snakemake.wildcards

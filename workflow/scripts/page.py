@@ -6,7 +6,7 @@ from tracedlm.report.costs import make_costs
 from tracedlm.report.page import make_page
 from tracedlm.stages.job_log import logged
 
-with logged(snakemake.log[0], rule=snakemake.rule, **snakemake.wildcards):
+with logged(snakemake):
     out = Path(snakemake.output.page)
     make_costs(out.parent, out.parent / "tables")
     manifests = [Path(path) for path in snakemake.input.manifests]

@@ -5,7 +5,7 @@ from pathlib import Path
 from tracedlm.report.paper import make_paper
 from tracedlm.stages.job_log import logged
 
-with logged(snakemake.log[0], rule=snakemake.rule, **snakemake.wildcards):
+with logged(snakemake):
     out = Path(snakemake.output.pdf)
     manifests = [Path(path) for path in snakemake.input.manifests]
     make_paper(snakemake.params.study, out.parent / "tables", out.parent / "figures", manifests, out)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tracedlm.stages.job_log import logged
 
-with logged(snakemake.log[0], rule=snakemake.rule, **snakemake.wildcards):
+with logged(snakemake):
     from tracedlm.stages.pseudo_gradient import replay_traces
 
     p, out = snakemake.params, {dataset: Path(path) for dataset, path in snakemake.output.items()}

@@ -6,7 +6,7 @@ from tracedlm.config import ReadoutSettings
 from tracedlm.stages.job_log import logged
 from tracedlm.stages.readout import make_readout
 
-with logged(snakemake.log[0], rule=snakemake.rule, **snakemake.wildcards):
+with logged(snakemake):
     settings = ReadoutSettings(**snakemake.params.settings)
     steps, readouts = ([Path(path) for path in paths] for paths in (snakemake.input.steps, snakemake.input.readouts))
     make_readout(steps, readouts, snakemake.wildcards.readout, settings, Path(snakemake.output[0]))

@@ -6,7 +6,7 @@ from tracedlm.report.rescored_tables import make_rescored_tables
 from tracedlm.stages.job_log import logged
 from tracedlm.stages.rescore import rescore_releases
 
-with logged(snakemake.log[0], rule=snakemake.rule, **snakemake.wildcards):
+with logged(snakemake):
     folder, *settings = map(Path, snakemake.params.folders)
     scores = Path(snakemake.output.scores)
     rescore_releases(folder, settings[0] if settings else None, scores)

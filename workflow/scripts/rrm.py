@@ -6,7 +6,7 @@ from tracedlm.config import Rrm
 from tracedlm.stages.job_log import logged
 from tracedlm.stages.rrm import make_maps
 
-with logged(snakemake.log[0], rule=snakemake.rule, **snakemake.wildcards):
+with logged(snakemake):
     out = {name: Path(path) for name, path in snakemake.output.items()}
     manifest = out.pop("manifest")
     make_maps(Path(snakemake.input.source), Path(snakemake.input.adapter), Rrm(**snakemake.params.settings), out, manifest)

@@ -6,7 +6,7 @@ from tracedlm.config import Certify
 from tracedlm.stages.job_log import logged
 from tracedlm.stages.select import Validation, select
 
-with logged(snakemake.log[0], rule=snakemake.rule, **snakemake.wildcards):
+with logged(snakemake):
     p, out = snakemake.params, {name: Path(path) for name, path in snakemake.output.items()}
     sets = [Validation(dataset, seq_len, Path(path)) for (dataset, seq_len), path in zip(p.sets, snakemake.input, strict=True)]
     select(sets, Certify(**p.settings), p.tau, out)

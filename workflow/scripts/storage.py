@@ -5,7 +5,7 @@ from pathlib import Path
 from tracedlm.records.rrm import PROJECTIONS
 from tracedlm.stages.job_log import logged
 
-with logged(snakemake.log[0], rule=snakemake.rule, **snakemake.wildcards):
+with logged(snakemake):
     from tracedlm.stages.storage import storage
 
     storage(snakemake.params.model, {name: Path(snakemake.input[name]) for name in PROJECTIONS}, Path(snakemake.output[0]))

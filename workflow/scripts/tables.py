@@ -7,6 +7,6 @@ from tracedlm.report.names import TABLES, TIMED_TABLES
 from tracedlm.report.tables import make_tables
 from tracedlm.stages.job_log import logged
 
-with logged(snakemake.log[0], rule=snakemake.rule, **snakemake.wildcards):
+with logged(snakemake):
     folder = Path(snakemake.output[0]).parent
     make_tables(read_evidence(folder.parent, **snakemake.params.shown), TABLES + TIMED_TABLES, folder)

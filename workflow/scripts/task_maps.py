@@ -6,7 +6,7 @@ from tracedlm.config import Rrm
 from tracedlm.stages.job_log import logged
 from tracedlm.stages.task_maps import compare_tasks
 
-with logged(snakemake.log[0], rule=snakemake.rule, **snakemake.wildcards):
+with logged(snakemake):
     i, out = snakemake.input, {name: Path(path) for name, path in snakemake.output.items()}
     study = {"study": Path(i.study)} if i.study else {}
     tasks = dict(zip(snakemake.params.runs, map(Path, i.tasks), strict=True))

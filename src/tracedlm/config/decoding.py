@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from tracedlm.config.evaluation import MATCHED
 from tracedlm.config.section import ExitRuleName, Positive, Probability, Section, Share
 from tracedlm.decode.settings import (
     SETTINGS,
@@ -158,3 +159,10 @@ class FlipAudit(Section):
     probes: int = Field(
         default=0, ge=0, description="Pushed tokens per validation problem, for beta_s of token freezing (EDIT App. D); 0: not run"
     )
+
+    @field_validator("rules")
+    @classmethod
+    def _stop_by_themselves(cls, rules: tuple[str, ...]) -> tuple[str, ...]:
+        if matched := [name for name in rules if name in MATCHED]:
+            raise ValueError(f"{matched[0]} is given the mean forwards of another rule, which an audit does not run; name rules that stop")
+        return rules

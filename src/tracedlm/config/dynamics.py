@@ -51,6 +51,9 @@ class Dynamics(Section):
     )
     evaluation: Positive = Field(default=300, description="Held-out sentences, all different, that a checkpoint is measured on")
     curvature_sentences: Positive = Field(default=64, description="Sentences of each of the two batches of the Hessian and the gradients")
+    sft_examples: Positive = Field(
+        default=2, description="Examples of each of the two batches that snapshots of fine-tuning are measured on (`sft.snapshot_every`)"
+    )
     mask_ratios: tuple[Ratio, ...] = Field(
         default=(0.15, 0.5, 0.85), min_length=1, description="Mask ratios that a masked model is measured at; hidden states are their mean"
     )

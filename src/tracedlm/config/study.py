@@ -2,6 +2,7 @@
 
 from difflib import get_close_matches
 from pathlib import Path
+from reprlib import Repr
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -15,6 +16,12 @@ from tracedlm.config.training import Card, Dataset, Model, Noise, Pretrain, Sft
 from tracedlm.decode.settings import settings_of
 from tracedlm.tasks.names import GRADED, TASK_NAMES, TRAINING_ONLY
 from tracedlm.theory.schedule import total_steps
+
+MOST_VALUES = 100_000
+"""Of a config: a few hundred are usual."""
+
+BRIEFLY = Repr()
+BRIEFLY.maxstring = BRIEFLY.maxother = 100
 
 
 class Resources(Section):
@@ -116,6 +123,8 @@ def load_study(raw: dict[str, Any]) -> Study:
     Raises:
         ValueError: One line per problem: the key, the value, what was expected, and the nearest known key.
     """
+    if _written_out(raw, {}) > MOST_VALUES:
+        raise ValueError(f"config:\n  more than {MOST_VALUES} values once every YAML alias (*name) is written out; write fewer")
     try:
         return Study.model_validate(raw)
     except ValidationError as error:
@@ -123,10 +132,21 @@ def load_study(raw: dict[str, Any]) -> Study:
 
 
 def load_yaml(path: str | Path) -> Study:
-    """Read and validate a config file."""
+    """Read and validate a config file.
+
+    Raises:
+        ValueError: It is missing or no YAML, or as `load_study`; the message names it.
+    """
     import yaml
 
-    return load_study(yaml.safe_load(Path(path).read_text()))
+    try:
+        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except Exception as error:  # PyYAML also lets KeyErrors and the like through, for `!!bool x`; all mean a file that is no config
+        raise ValueError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from error
+    try:
+        return load_study(raw)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _explain(problem: Any) -> str:
@@ -135,8 +155,18 @@ def _explain(problem: Any) -> str:
         known = _known_keys(problem["loc"][:-1])
         return f"{'.'.join(location)}: unknown key{_hint(location[-1], known)} Known keys here: {', '.join(known)}."
     message = problem["msg"].removeprefix("Value error, ")
-    shown = "" if isinstance(problem["input"], dict) else f" (got {problem['input']!r})"
+    shown = "" if isinstance(problem["input"], dict) else f" (got {BRIEFLY.repr(problem['input'])})"
     return f"{'.'.join(location) + ': ' if location else ''}{message}{shown}"
+
+
+def _written_out(value: Any, counted: dict[int, float]) -> float:
+    """How many values a config holds once every alias is written out: infinitely many where one stands inside itself."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in counted:
+        counted[id(value)] = float("inf")
+        counted[id(value)] = 1 + sum(_written_out(inner, counted) for inner in (value.values() if isinstance(value, dict) else value))
+    return counted[id(value)]
 
 
 def _known_keys(location: tuple[Any, ...]) -> list[str]:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from tracedlm.config.section import Positive, Section, Share
+from tracedlm.theory.schedule import checkpoint_steps
 
 
 class Model(Section):
@@ -80,9 +81,19 @@ class Sft(Section):
     processes: Positive = Field(default=1, description="Training processes on this machine, one accelerator each (on a CPU, its cores)")
     shard: bool = Field(default=False, description="Divide the weights among the processes (FSDP2) instead of copying them (DDP)")
     checkpoint_every: Positive = Field(default=40, description="Optimiser steps between resumable checkpoints")
+    snapshot_every: int | None = Field(
+        default=None,
+        ge=1,
+        description="Optimiser steps between snapshots of adapter and moments that are kept and measured (`dynamics_sft`), with step 0 and "
+        "the powers of 10 before the first; null: none",
+    )
     report_to: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(
         default=(), description="Trackers that watch the training, each a package to install; their files go to sft/runs; empty: none"
     )
+
+    def snapshots(self, steps: int) -> list[int]:
+        """Optimiser steps of a run of `steps` after which a snapshot is kept."""
+        return checkpoint_steps(steps, self.snapshot_every, ratio=10) if self.snapshot_every else []
 
     @field_validator("optimizer", mode="before")
     @classmethod

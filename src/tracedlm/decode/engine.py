@@ -105,11 +105,14 @@ class Engine:
         slot = Slot(index, sample, len(prompt), torch.Generator(self.device).manual_seed(self.seeds[sample]))
         slot.stopped_at = [0] * start.block
         self.active.append(slot)
-        self._open_block(slot, start.block, start.steps)
+        self._open_block(slot, start.block, start.tokens, start.steps)
 
-    def _open_block(self, slot: Slot, block: int, done: int = 0) -> None:
+    def _open_block(self, slot: Slot, block: int, canvas_g: torch.Tensor | None, done: int = 0) -> None:
+        """Start on a block; a canvas is looked through for masks before it, which a model may predict and LLaDA's sampler revisits."""
         counts = self.rule.counts(slot.sample, block).tolist()
-        slot.open(block, ([count for count in counts if count] if self.rule.skips_noop else counts)[done:])
+        before = [] if canvas_g is None or self.reuse else canvas_g[: self.plan.begins[block]].tolist()  # with reuse they are not computed
+        behind = [at for at, token in enumerate(before) if token == self.mask_id]
+        slot.open(block, ([count for count in counts if count] if self.rule.skips_noop else counts)[done:], behind)
         self.rule.open(slot.index, slot.sample, block)
 
     def _advance(self) -> list[Decoded]:
@@ -125,20 +128,21 @@ class Engine:
             self._write(step, write_rk)
         if self.record is not None:
             self.record(replace(step, scheduled_rk=write_rk, stop_r=stop_r))
-        left_r = (step.eligible_rk & ~(write_rk & (step.prediction_rk != self.mask_id))).sum(1)  # a model may predict the mask
-        stops, left = torch.stack([stop_r.long(), left_r]).tolist()  # the step's one transfer to the host
+        left_rk = step.eligible_rk & ~(write_rk & (step.prediction_rk != self.mask_id))  # a model may predict the mask
+        facts = torch.stack([stop_r.long(), left_rk.sum(1), (left_rk & step.in_block_rk).sum(1)])
+        stops, left, left_here = facts.tolist()  # the step's one transfer to the host
         seconds = (time.perf_counter() - started) / len(slots)
         done = []
-        for slot, stop, masks, tokens in zip(slots, stops, left, computed, strict=True):
+        for slot, stop, masks, here, tokens in zip(slots, stops, left, left_here, computed, strict=True):
             slot.advance(seconds, self.forwards_per_step * min(tokens, slot.prompt_length + self.plan.gen_length))
             polish = self.rule.polish(slot.block) if stop else 0
             if polish and masks:
                 slot.polish(masks, polish)
-            # A rule that commits on its own is done when nothing is left; no block can take more forwards than it has tokens.
+            # A rule that commits on its own is done when its block is full; no block can take more forwards than it has tokens.
             own = self.rule.commits_itself and not slot.polishing
-            over = not masks or slot.block_step >= self.plan.lengths[slot.block] if own else slot.cursor >= len(slot.counts)
+            over = not here or slot.block_step >= self.plan.lengths[slot.block] if own else slot.cursor >= len(slot.counts)
             if over or (stop and not slot.polishing):
-                done += self._close_block(slot, bool(stop))
+                done += self._close_block(slot, bool(stop), masks)
         return done
 
     def _step(self, slots: Sequence[Slot]) -> tuple[Step, torch.Tensor, list[int]]:
@@ -155,7 +159,11 @@ class Engine:
         canvas_rg = tokens[:, -plan.gen_length :]
         whole = self.rule.scope == "canvas"
         position_rk = self.view_k.expand(len(slots), -1) if whole else begin[:, None] + self.view_k
-        in_block_rk = (position_rk >= begin[:, None]) & (position_rk < end[:, None])
+        if not whole and (most := max(len(one.behind) for one in slots)):
+            behind = [one.behind + [plan.gen_length] * (most - len(one.behind)) for one in slots]
+            position_rk = torch.cat([position_rk, torch.tensor(behind).to(self.device, non_blocking=True)], 1)
+        reached_rk = position_rk < end[:, None]
+        in_block_rk = reached_rk & (position_rk >= begin[:, None])
         position_rk = position_rk.clamp(max=plan.gen_length - 1)  # where a short block's view runs past the canvas
         with phase("forward"):
             if self.reuse is None:
@@ -167,8 +175,7 @@ class Engine:
         with phase("head_and_softmax"):
             prediction, log_confidence = predict(logits, self.temperature, [one.generator for one in slots])
         tokens_rk = canvas_rg.gather(1, position_rk)
-        masked_rk = (tokens_rk == self.mask_id) & (in_block_rk | whole)
-        eligible_rk = masked_rk & in_block_rk
+        masked_rk = (tokens_rk == self.mask_id) & (reached_rk | whole)
         step = Step(
             slots=len(self.tokens_s),
             slot_r=rows,
@@ -181,11 +188,11 @@ class Engine:
             in_block_rk=in_block_rk,
             tokens_rk=tokens_rk,
             masked_rk=masked_rk,
-            eligible_rk=eligible_rk,
+            eligible_rk=masked_rk & reached_rk,
             logits_rkv=logits,
             prediction_rk=prediction,
             log_confidence_rk=log_confidence,
-            scheduled_rk=most_confident(log_confidence, eligible_rk, quota),
+            scheduled_rk=most_confident(log_confidence, masked_rk & reached_rk, quota),
             readings={key: value[:, -plan.gen_length :] for key, value in readings.items()},
         )
         return step, polishing.bool(), computed
@@ -198,13 +205,13 @@ class Engine:
             canvas = torch.nn.functional.pad(state[step.slot_r, begin:], (0, 1)).scatter_(1, at, values)
             state[step.slot_r, begin:] = canvas[:, :-1]
 
-    def _close_block(self, slot: Slot, stop: bool) -> list[Decoded]:
+    def _close_block(self, slot: Slot, stop: bool, masks: int) -> list[Decoded]:
         """Go on to the next block; without one, leave the slot: the finished sample."""
         slot.stopped_at.append(slot.block_step)
         if stop and self.rule.scope == "canvas":
             slot.stopped_at += [0] * (self.plan.blocks - slot.block - 1)
         if len(slot.stopped_at) < self.plan.blocks:
-            self._open_block(slot, slot.block + 1)
+            self._open_block(slot, slot.block + 1, self.tokens_s[slot.index, self.width :] if masks else None)
             return []
         self.active.remove(slot)
         self.free.append(slot.index)

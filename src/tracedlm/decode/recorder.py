@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tracedlm.decode.memory import Memory, swap
 from tracedlm.decode.step import Step
 from tracedlm.theory.divergence import kl_from_log
 
@@ -22,7 +23,7 @@ class TraceRecorder:
     def __init__(self) -> None:
         self.steps: dict[int, list[Row]] = defaultdict(list)
         self.readouts: dict[int, list[Row]] = defaultdict(list)
-        self._previous: torch.Tensor | None = None
+        self._memory: Memory = {}
 
     def __call__(self, step: Step) -> None:
         """Record one forward of every active row; `step.scheduled_rk` says what was committed."""
@@ -111,11 +112,9 @@ class TraceRecorder:
 
     def _predictive_kl(self, step: Step) -> torch.Tensor:
         """Mean over the block of KL(p_t || p_{t-1}), nats; NaN at a block's first forward."""
-        slots, now = step.slot_r, step.log_probs_rkv
-        if self._previous is None:
-            self._previous = now.new_zeros((step.slots, *now.shape[1:]))
-        drift = torch.where(step.in_block_rk, kl_from_log(now, self._previous[slots]), 0).sum(1) / step.in_block_rk.sum(1)
-        self._previous[slots] = now
+        now = step.log_probs_rkv
+        moved = kl_from_log(now, swap(self._memory, "log_probs", step, now))
+        drift = torch.where(step.in_block_rk, moved, 0).sum(1) / step.in_block_rk.sum(1)
         return torch.where(step.block_step_r == 1, torch.nan, drift)
 
 

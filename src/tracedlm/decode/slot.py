@@ -55,6 +55,7 @@ class Slot:
         generator: Source of its draws.
         block, block_step, nfe: Where it is.
         counts, cursor: Tokens to commit in each step of the block, and the next of them.
+        behind: Canvas positions of earlier blocks that are masked still, because the model predicted the mask there.
         polishing: Whether the block was stopped and is being filled by further forwards.
         stopped_at, seconds, token_forwards: What it cost so far.
     """
@@ -68,6 +69,7 @@ class Slot:
     nfe: int = 0
     counts: list[int] = field(default_factory=list)
     cursor: int = 0
+    behind: list[int] = field(default_factory=list)
     polishing: bool = False
     stopped_at: list[int] = field(default_factory=list)
     seconds: float = 0.0
@@ -78,9 +80,9 @@ class Slot:
         """Tokens the schedule commits in the coming step; a rule that commits on its own may outlast the schedule."""
         return self.counts[self.cursor] if self.cursor < len(self.counts) else 1
 
-    def open(self, block: int, counts: list[int]) -> None:
+    def open(self, block: int, counts: list[int], behind: list[int]) -> None:
         """Start on a block."""
-        self.block, self.block_step, self.counts, self.cursor, self.polishing = block, 0, counts, 0, False
+        self.block, self.block_step, self.counts, self.cursor, self.behind, self.polishing = block, 0, counts, 0, behind, False
 
     def advance(self, seconds: float, tokens: int) -> None:
         """Count a forward."""

@@ -21,11 +21,11 @@ class Step:
         block_r: Active block, from 0.
         block_step_r: Forwards in this block so far, this one included.
         visible_rg: Response positions that were unmasked before this forward (S_t).
-        position_rk: Canvas position of each token in view.
+        position_rk: Canvas position of each token in view. A block's view goes on with the masks that earlier blocks have left.
         in_block_rk: Which of them are the active block's: the view of a short block runs on past its end.
         tokens_rk: The tokens in view, masks included.
         masked_rk: Which of them are masked.
-        eligible_rk: Which of the masked ones belong to the active block.
+        eligible_rk: Which of the masked ones may be committed: those of the active block and of the blocks before it.
         logits_rkv: Predictions, float32.
         prediction_rk: The token each would become: the most probable one, or a drawn one at a temperature above 0.
         log_confidence_rk: Log-probability of that token at temperature 1, float64.

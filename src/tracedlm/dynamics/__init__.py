@@ -29,6 +29,22 @@ Arrays are [n, length], one row a sentence, the same in all of them, padded on t
                                                                  # metric gradient_norm, gradient_cosine (to previous)
     frequency_bands(word, attention_mask, names=("frequent", "middle", "rare")) -> Labels
     first_learnt(steps, values, stderrs, threshold) -> FirstLearnt(step, low, high, reason)       # theory.probing
+
+The same for a causal and a masked model of transformers:
+
+>>> import numpy as np
+>>> from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel
+>>> size = {"vocab_size": 50, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+>>> gpt2 = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=8, n_layer=1, n_head=2))  # or from_pretrained
+>>> bert = BertForMaskedLM(BertConfig(**size, intermediate_size=8, is_decoder=False))
+>>> ids = np.random.default_rng(0).integers(5, 49, size=(12, 6))
+>>> for model, batches in ((gpt2, causal_batches(ids, ids > 0)), (bert, masked_batches(ids, ids > 0, mask_id=49, seed=0, ratio=0.5))):
+...     labels = {"parity": Labels(ids % 2, ("even", "odd"))}
+...     found = output_measures(model, batches, labels) + curvature_measures(model, {"train": batches}, budget=Budget(probes=2))
+...     probes = probe_measures(hidden_states(model, batches), labels, ids, classifiers=("linear",))
+...     print(len(found), sorted({one.metric for one in found})[-3:], sorted({str(one.layer) for one in probes}))
+23 ['products', 'products_cap', 'trace'] ['0', '1', 'None']
+23 ['products', 'products_cap', 'trace'] ['0', '1', 'None']
 """
 
 from tracedlm.dynamics.batches import Batch, Labels, causal_batches, masked_batches

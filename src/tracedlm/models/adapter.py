@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from peft import PeftConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft import PeftConfig, PeftType, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file
 
 from tracedlm.models.checkpoint import UNREADABLE, short
@@ -23,6 +23,9 @@ def load_adapter(model: Any, folder: Path, merge: bool) -> Any:
     try:
         config = PeftConfig.from_pretrained(str(folder))
         made_for = config.base_model_name_or_path
+        # Of other kinds PEFT loads tokenizers and files that the config names; for Megatron it imports a module that it names.
+        if config.peft_type != PeftType.LORA or getattr(config, "megatron_config", None) is not None:
+            raise ValueError("it is no plain LoRA")
         weights = load_file(folder / "adapter_model.safetensors")
         config.inference_mode, config.base_model_name_or_path = True, model.name_or_path
         if any(transformers_name(name) != name for name in weights):

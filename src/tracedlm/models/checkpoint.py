@@ -1,6 +1,6 @@
 """Reading a checkpoint: from a folder or hub id to a model and its tokenizer, each weight held once."""
 
-import json
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +11,17 @@ import torch
 import transformers
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME
 from transformers.utils.hub import cached_file
 
 from tracedlm.models.families import FAMILIES, Family, family_of
 from tracedlm.models.llada import ROTATED_IN_FP32, rotate_in_fp32
+from tracedlm.records.json_text import parse_json
 
-UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError, StrictDataclassError)
+UNREADABLE = (
+    OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError, MemoryError, re.error,
+    SafetensorError, StrictDataclassError,
+)  # fmt: skip
 """What transformers, peft, safetensors and the hub client raise for files that are missing, broken or of another kind."""
 
 CLASSES = ("AutoModelForCausalLM", "AutoModelForMaskedLM", "AutoModel")
@@ -43,7 +48,7 @@ def read_checkpoint(path: str, dtype: torch.dtype, device: torch.device, allow_r
     with _reading(path, "config.json"):
         if file is None:
             raise ValueError("it is missing")
-        raw = dict(json.loads(Path(file).read_text()))
+        raw = dict(parse_json(Path(file).read_bytes()))
         family = family_of(raw)
         config = family.read(raw) if family is not None else None
     if family is not None:
@@ -60,6 +65,7 @@ def _native(path: str, family: Family, config: Any, dtype: torch.dtype, device: 
     with _reading(path, "the tokenizer", (Exception,)):  # tokenizers raises nothing more specific
         tokenizer = getattr(transformers, family.tokenizer).from_pretrained(path, trust_remote_code=False)
     with _reading(path, "the weights"):
+        _check_shards(path)
         model, report = getattr(transformers, family.model).from_pretrained(
             path,
             config=config,
@@ -87,6 +93,14 @@ def _with_its_own_code(path: str, auto_map: dict[str, str], dtype: torch.dtype, 
             path, dtype=dtype, device_map=str(device), use_safetensors=True, trust_remote_code=True
         )
         return model, transformers.AutoTokenizer.from_pretrained(path, trust_remote_code=True)
+
+
+def _check_shards(path: str) -> None:
+    """Refuse an index that names files elsewhere: transformers would read them."""
+    index = cached_file(path, SAFE_WEIGHTS_INDEX_NAME, _raise_exceptions_for_missing_entries=False)
+    names = set() if index is None else set(parse_json(Path(index).read_bytes())["weight_map"].values())
+    if outside := sorted(name for name in names if Path(name).name != name):
+        raise ValueError(f"{SAFE_WEIGHTS_INDEX_NAME} names a file outside of the checkpoint, {outside[0]!r}")
 
 
 def _check_complete(report: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from tracedlm.models.adapter import load_adapter
 from tracedlm.models.checkpoint import read_checkpoint
 from tracedlm.models.layout import LAYOUTS
 from tracedlm.models.linear import use_onednn
+from tracedlm.models.memory import keep_freed_memory
 from tracedlm.resources import located
 
 
@@ -30,6 +31,8 @@ class Denoiser:
         self.causal_lm: Any = model.get_base_model() if isinstance(model, PeftModel) else model
         self.causal_lm.config.use_cache = False  # a denoising step computes every position anew
         use_onednn(self.model)
+        if self.device.type == "cpu":
+            keep_freed_memory()
 
     @property
     def device(self) -> torch.device:

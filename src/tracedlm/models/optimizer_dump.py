@@ -32,7 +32,7 @@ class Entry:
     def update(self, variant: str) -> np.ndarray:
         """U_k in one of `VARIANTS`, float64."""
         placement, correction = variant.split("_")
-        first, second = (moment.double().numpy() for moment in (self.first, self.second))
+        first, second = (moment.detach().double().numpy() for moment in (self.first, self.second))
         corrected = {"step": self.step, "betas": self.betas} if correction == "corrected" else {}
         return moments.update(first, second, self.eps, placement, **corrected)
 
@@ -105,7 +105,10 @@ class OptimizerDumps:
     def _entries(self, path: Path) -> dict[str, Entry]:
         content = load_pickled(path)
         if isinstance(content, dict) and isinstance(content.get("state"), dict) and isinstance(content.get("param_groups"), list):
-            found = self._of_trainer(content, path)
+            try:
+                found = self._of_trainer(content, path)
+            except (KeyError, TypeError, AttributeError) as error:
+                raise ValueError(f"{path}: not the state_dict of an optimiser ({error!r}); save AdamW's with torch.save") from error
         else:
             named = content if isinstance(content, dict) else {}
             found = {module: (state, {}) for name, state in named.items() if (module := short_name(str(name))) and isinstance(state, dict)}
@@ -130,17 +133,33 @@ class OptimizerDumps:
         return {module: (states[number], group_of[number]) for number, module in modules.items() if number in states}
 
     def _entry(self, state: dict[str, Any], group: dict[str, Any], where: str) -> Entry:
-        if not all(isinstance(state.get(key), torch.Tensor) for key in ("exp_avg", "exp_avg_sq")):
+        if not all(_is_whole(state.get(key)) for key in ("exp_avg", "exp_avg_sq")):
             raise ValueError(
                 f"{where} has {', '.join(map(str, state)) or 'no state'}; expected exp_avg and exp_avg_sq, as AdamW in full precision keeps"
             )
         if state["exp_avg"].shape != state["exp_avg_sq"].shape or state["exp_avg"].ndim != 2:
             shapes = " and ".join(str(tuple(state[key].shape)) for key in ("exp_avg", "exp_avg_sq"))
             raise ValueError(f"{where}: moments of shapes {shapes}; expected one matrix shape")
-        eps = float(state.get("epsilon", state.get("eps", group.get("eps", self.eps))))
-        beta1, beta2 = group.get("betas", self.betas)
-        step = state.get("step")
-        return Entry(state["exp_avg"], state["exp_avg_sq"], eps, (float(beta1), float(beta2)), None if step is None else int(step))
+        try:
+            eps = float(state.get("epsilon", state.get("eps", group.get("eps", self.eps))))
+            beta1, beta2 = map(float, group.get("betas", self.betas))
+            step = None if state.get("step") is None else int(state["step"])
+            if not (0 <= eps < 1 and 0 <= beta1 < 1 and 0 <= beta2 < 1 and (step is None or 0 < step < 2**53)):
+                raise ValueError(f"epsilon {eps}, betas {beta1} and {beta2}, step {step}")
+        except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+            raise ValueError(f"{where}: its epsilon, betas or step cannot be AdamW's ({error})") from None
+        return Entry(state["exp_avg"], state["exp_avg_sq"], eps, (beta1, beta2), step)
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether a value is a tensor with every number in the file: not sparse, not one number repeated by strides to any size."""
+    return (
+        isinstance(value, torch.Tensor)
+        and value.is_floating_point()
+        and value.layout is torch.strided
+        and value.device.type == "cpu"
+        and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+    )
 
 
 def load_pickled(path: Path) -> Any:
@@ -150,7 +169,11 @@ def load_pickled(path: Path) -> Any:
         ValueError: The file is missing or unreadable, or holds something else.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        mapped = zipfile.is_zipfile(path)
+        if mapped:
+            with zipfile.ZipFile(path) as archive:  # torch would take compressed bytes for numbers
+                assert all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist()), "its entries are compressed"
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except FileNotFoundError:
         raise ValueError(f"{path}: optimiser dump not found; correct the path") from None
     except Exception as error:  # torch raises UnpicklingError, EOFError, RuntimeError, ...; all mean a file that will not be used

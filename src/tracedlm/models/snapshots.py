@@ -1,4 +1,4 @@
-"""Checkpoints of a model while it trains: when they are kept, and reading one back for analysis."""
+"""Checkpoints of a model or an adapter while it trains: when they are kept, and reading one back for analysis."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -10,8 +10,10 @@ from transformers import AutoModelForCausalLM, TrainerCallback
 
 from tracedlm.models.architecture import ATTENTION
 from tracedlm.models.checkpoint import UNREADABLE, short
-from tracedlm.models.training import NoisyBatches
+from tracedlm.models.moment_recorder import MomentRecorder
+from tracedlm.models.training import NoisyBatches, lora_state
 from tracedlm.records.atomic import replacing_folder
+from tracedlm.records.moments import MOMENTS_FILE
 
 
 class CausalBatches(NoisyBatches):
@@ -45,16 +47,40 @@ class SnapshotSaver(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         """Save the model as initialised."""
         if state.global_step == 0:
-            self._save(model, 0)
+            self._save(model, state)
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         """Save after this step, if it is one of ours."""
-        self._save(model, state.global_step)
+        self._save(model, state)
 
-    def _save(self, model: Any, step: int) -> None:
-        if step in self.steps:
-            with replacing_folder(self.folder / str(step)) as folder:
+    def _save(self, model: Any, state: Any) -> None:
+        if state.global_step in self.steps:
+            with replacing_folder(self.folder / str(state.global_step)) as folder:
                 model.save_pretrained(folder)
+
+
+class AdapterSaver(SnapshotSaver):
+    """Saves the adapter, and beside it `moments.safetensors`: the mean updates so far. To stand behind the recorder among the callbacks.
+
+    Args:
+        folder: As in `SnapshotSaver`.
+        steps: Likewise; after step 0 there are no moments yet.
+        recorder: Of the same training.
+    """
+
+    def __init__(self, folder: Path, steps: Collection[int], recorder: MomentRecorder) -> None:
+        super().__init__(folder, steps)
+        self.recorder = recorder
+
+    def _save(self, model: Any, state: Any) -> None:
+        if state.global_step not in self.steps:
+            return
+        weights, moments = lora_state(model), self.recorder.moments() if self.recorder.steps else None  # gathered from every process
+        if state.is_world_process_zero:
+            with replacing_folder(self.folder / str(state.global_step)) as folder:
+                model.save_pretrained(folder, state_dict=weights, save_embedding_layers=False)
+                if moments is not None:
+                    moments.write(folder / MOMENTS_FILE)
 
 
 def read_snapshot(folder: str | Path) -> Any:

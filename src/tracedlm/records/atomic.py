@@ -1,5 +1,6 @@
 """Publishing files and folders whole or not at all: write under a temporary name, fsync, rename."""
 
+import glob
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,9 +10,13 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path next to `path`; on success it replaces `path`, on any failure it is removed."""
+    """Yield a temporary path next to `path`; on success it replaces `path`, on failure it is removed; after a kill, by the next writer."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left_over in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        writer = left_over.name.removeprefix(f".{path.name}.").removesuffix(".part")
+        if writer.isdigit() and not _alive(int(writer)):
+            left_over.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
@@ -20,6 +25,17 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    """Whether there is a process of this number on this machine."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 @contextmanager

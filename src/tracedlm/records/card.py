@@ -3,18 +3,18 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from tracedlm.records.atomic import write_text
+from tracedlm.records.formats import FORMATS, check_format
 from tracedlm.records.manifest import fingerprint
 from tracedlm.records.metrics import read_json
 from tracedlm.records.rrm import Rrm
-
-FORMAT = "tracedlm exit card 1"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class ExitCard:
 
     def write(self, path: str | Path) -> None:
         """Write to JSON."""
-        write_text(path, json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n")
+        write_text(path, json.dumps({"format": FORMATS["card"], **asdict(self)}, indent=1) + "\n")
 
     @classmethod
     def read(cls, path: str | Path) -> "ExitCard":
@@ -71,10 +71,15 @@ class ExitCard:
             ValueError: The file is missing, unreadable or not a card.
         """
         record = read_json(path, tuple(cls.__annotations__))
-        if record.get("format") != FORMAT:
-            raise ValueError(f"{path}: not an exit card (format {record.get('format')!r}, expected {FORMAT!r}); rule risk writes one")
-        record["decoding"] = {name: tuple(value) if isinstance(value, list) else value for name, value in record["decoding"].items()}
-        return cls(**{name: record[name] for name in cls.__annotations__})
+        check_format(path, record.get("format"), "card", "an exit card; rule risk writes one")
+        try:
+            card = TypeAdapter(cls).validate_python({name: record[name] for name in cls.__annotations__})
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            raise ValueError(
+                f"{path}: not an exit card ({'.'.join(map(str, wrong['loc']))}: {wrong['msg']}); rule risk writes one"
+            ) from None
+        return replace(card, decoding={name: tuple(value) if isinstance(value, list) else value for name, value in card.decoding.items()})
 
     def check_adapter(self, folder: str | Path | None) -> None:
         """Refuse another adapter than the card's.

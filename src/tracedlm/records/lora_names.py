@@ -4,6 +4,9 @@ import re
 
 PARAMETER = re.compile(r"\.(\d+)\.(?:self_attn\.)?([qkv])_proj\.lora_([AB])(?:\.|$)")
 
+MODULE = re.compile(r"\d+\.[qkv]\.[AB]")
+"""A short name. Maps are kept in files that are called after it."""
+
 
 def short_name(parameter: str) -> str | None:
     """Short name of a LoRA parameter, or None for other parameters.

@@ -9,6 +9,7 @@ from pathlib import Path
 import grimp
 
 from tracedlm.records.atomic import write_text
+from tracedlm.records.formats import FORMATS
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -71,5 +72,5 @@ def versions() -> dict[str, str]:
 
 def write_manifest(path: str | Path, stage: str, **facts: object) -> None:
     """Write the manifest of a stage's results; call it after everything else is on disk."""
-    record = {"stage": stage, "code": code_digest(stage), "versions": versions(), **facts}
+    record = {"format": FORMATS["manifest"], "stage": stage, "code": code_digest(stage), "versions": versions(), **facts}
     write_text(path, json.dumps(record, indent=1, sort_keys=True, default=str) + "\n")

@@ -1,6 +1,5 @@
 """Finished maps of other tools, in JSON or `.npz` (TRACE App. H: `rrms/final_block_{Q,K,V}.json`), and our own map files."""
 
-import json
 import re
 import zipfile
 from collections.abc import Iterator
@@ -10,12 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from tracedlm.records.json_text import parse_json
 from tracedlm.records.rrm import PROJECTIONS, Rrm
 from tracedlm.theory.moments import unit
 
 VECTORS = ("u", "rrm", "map", "vector")
 LAYERS = ("layer", "block")
 SUFFIXES = (".json", ".npz")
+LARGEST = 2**26
+"""Bytes of a `.npz` file when unpacked: the maps of every module of LLaDA-8B take a twentieth of it."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,10 @@ def read_foreign_map(path: Path) -> list[Vector]:
         ValueError: The file is unreadable, or holds no vector.
     """
     try:
-        content = _npz(path) if path.suffix == ".npz" else json.loads(path.read_text())
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        content = _npz(path) if path.suffix == ".npz" else parse_json(path.read_bytes())
+        found = list(_vectors(content, str(path), projection_in(path.stem)))
+    except (ValueError, OSError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path}: not a readable map file ({str(error)[:120]}); expected JSON, or .npz of plain arrays") from error
-    found = list(_vectors(content, str(path), projection_in(path.stem)))
     if not found:
         raise ValueError(f"{path}: no vector; expected a list of numbers, or one under {', '.join(VECTORS)} or a projection's name")
     return found
@@ -68,7 +70,7 @@ class MapFiles:
     kind = "file"
 
     def __init__(self, path: Path) -> None:
-        files = [path] if path.is_file() else sorted(file for file in path.iterdir() if is_map_file(file))
+        files = sorted(file for file in path.iterdir() if is_map_file(file)) if path.is_dir() else [path]
         self.maps: dict[str | None, Rrm] = {}
         for file in files:
             for rrm, projection in _maps(file):
@@ -123,7 +125,7 @@ def _vectors(content: Any, where: str, projection: str | None, layer: int | None
         if len(values) > 1:
             yield Vector(where, values, projection, layer)
     elif isinstance(content, dict):
-        layer = next((int(content[key]) for key in LAYERS if isinstance(content.get(key), int | float)), layer)
+        layer = next((int(value) for key in LAYERS if isinstance(value := content.get(key), int | float) and value % 1 == 0), layer)
         projection = projection_in(str(content.get("projection", ""))) or projection
         for key, inner in content.items():
             named = projection_in(key)
@@ -132,6 +134,12 @@ def _vectors(content: Any, where: str, projection: str | None, layer: int | None
 
 
 def _npz(path: Path) -> Any:
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name].tolist() for name in file.files}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if (size := sum(entry.file_size for entry in archive.infolist())) > LARGEST:
+                raise ValueError(f"{size} bytes when unpacked, more than {LARGEST}")
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name].tolist() for name in file.files}
+    except Exception as error:  # zipfile, zlib and NumPy raise a dozen kinds; all mean a file that will not be used
+        raise ValueError(str(error) or type(error).__name__) from error
     return next(iter(arrays.values())) if list(arrays) == ["arr_0"] else arrays

@@ -1,11 +1,12 @@
 """What tables and figures are made of: schemas of certificates and gradients, and the reader of JSON results."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from tracedlm.records.formats import refuse_newer
+from tracedlm.records.json_text import parse_json
 from tracedlm.records.parquet import column
 from tracedlm.theory.certificate import BOUNDS
 
@@ -99,11 +100,12 @@ def read_json(path: str | Path, keys: tuple[str, ...]) -> dict[str, Any]:
         ValueError: The file is missing or unreadable, or lacks a key; the message says what to do.
     """
     try:
-        record = json.loads(Path(path).read_text())
+        record = parse_json(Path(path).read_bytes())
     except FileNotFoundError:
         raise ValueError(f"{path}: not found; run the rule that makes it, or correct the path") from None
-    except json.JSONDecodeError as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path}: not valid JSON ({error}); delete it and run snakemake again") from error
+    refuse_newer(path, record.get("format") if isinstance(record, dict) else None)
     missing = [key for key in keys if not isinstance(record, dict) or key not in record]
     if missing:
         raise ValueError(f"{path}: lacks {', '.join(missing)}; delete it and run snakemake again")

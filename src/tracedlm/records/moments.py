@@ -8,7 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from tracedlm.records.footprint import by_layer
+from tracedlm.records.formats import FORMATS, check_format
+from tracedlm.records.json_text import parse_json
+from tracedlm.records.lora_names import MODULE
 from tracedlm.records.tensors import StoredArrays, write_arrays
+
+MOMENTS_FILE = "moments.safetensors"
 
 VARIANTS = ("outside_raw", "outside_corrected", "inside_raw", "inside_corrected")
 """Placement of eps (AdamW: outside; TRACE Eq. 2: inside) x raw or bias-corrected moments."""
@@ -55,7 +60,7 @@ class Moments:
         write_arrays(
             path,
             dict(self.mean_updates),
-            {"steps": str(self.steps), "eps": repr(self.eps), "betas": json.dumps(self.betas), "format": "moments/1"},
+            {"steps": str(self.steps), "eps": repr(self.eps), "betas": json.dumps(self.betas), "format": FORMATS["moments"]},
         )
 
     @classmethod
@@ -67,6 +72,15 @@ class Moments:
         """
         stored = StoredArrays(path, "moments")
         facts = stored.metadata
-        if facts.get("format") != "moments/1":
-            raise ValueError(f"{path}: not a moments file (format {facts.get('format')!r}, expected 'moments/1'); rule sft writes one")
-        return cls(stored, int(facts["steps"]), float(facts["eps"]), tuple(json.loads(facts["betas"])))
+        check_format(path, facts.get("format"), "moments", "a moments file; rule sft writes one")
+        try:
+            beta1, beta2 = map(float, parse_json(facts["betas"]))
+            moments = cls(stored, int(facts["steps"]), float(facts["eps"]), (beta1, beta2))
+            modules = moments.modules()
+            if not stored or set(stored) != {f"{module}/{variant}" for module in modules for variant in moments.variants}:
+                raise ValueError("not every module has every variant")
+            if strange := [module for module in modules if not MODULE.fullmatch(module)]:
+                raise ValueError(f"no module is called {strange[0]!r}")
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}: not the moments of LoRA modules ({error!r}); make it anew with rule sft") from None
+        return moments

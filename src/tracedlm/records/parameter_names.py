@@ -1,10 +1,10 @@
 """Which of an optimiser's numbered parameters is which LoRA matrix: from a name map, or from the adapter saved beside the dump."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from tracedlm.records.adapter import ADAPTER_FILE, Adapter
+from tracedlm.records.json_text import parse_json
 from tracedlm.records.lora_names import short_name
 
 REMEDY = "pass names=FILE, a JSON list of parameter names in the optimiser's order (or kind='snapshots' for a map from the adapters)"
@@ -23,14 +23,14 @@ def read_name_map(path: Path) -> dict[int, str]:
         ValueError: The file is missing or something else.
     """
     try:
-        raw = json.loads(path.read_text())
+        raw = parse_json(path.read_bytes())
         pairs = list(enumerate(raw) if isinstance(raw, list) else raw.items())
         if isinstance(raw, dict) and all(isinstance(value, int) for value in raw.values()):
             pairs = [(number, name) for name, number in pairs]
         return {int(number): str(name) for number, name in pairs}
     except FileNotFoundError:
         raise ValueError(f"{path}: name map not found; correct names=...") from None
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError, OverflowError, OSError) as error:
         raise ValueError(
             f"{path}: not a name map ({error}); expected a JSON list of parameter names, {{name: number}} or {{number: name}}"
         ) from error

@@ -9,6 +9,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tracedlm.records.atomic import replacing
+from tracedlm.records.formats import FORMATS, refuse_newer
+
+EXPANSION = 1000
+"""Bytes of columns for each byte of the file beyond which it was made to fill the memory; of our tables it is less than ten."""
+
+HARMLESS = 100_000_000
+"""Bytes of columns that are read whatever the file's size."""
+
+UNREADABLE = (pa.ArrowException, OSError, ValueError)
+"""What is raised of a file that cannot be used."""
 
 
 def column(name: str, kind: pa.DataType, meaning: str) -> pa.Field:
@@ -17,7 +27,7 @@ def column(name: str, kind: pa.DataType, meaning: str) -> pa.Field:
 
 
 def writing(schema: pa.Schema) -> dict[str, Any]:
-    """How pyarrow is to write a table: zstd, dictionaries for all but floating numbers, whose bytes are split by significance.
+    """How pyarrow is to write a table: zstd, dictionaries for all but floating numbers, whose bytes are split by significance; checksums.
 
     Measured similarities hardly repeat, so that a dictionary of them costs both time and bytes (`benchmarks/parquet.py`, docs/log.md).
     """
@@ -27,6 +37,7 @@ def writing(schema: pa.Schema) -> dict[str, Any]:
         "compression": "zstd",
         "use_dictionary": [path for path in leaves if path not in floating],
         "column_encoding": dict.fromkeys(floating, "BYTE_STREAM_SPLIT"),
+        "write_page_checksum": True,
     }
 
 
@@ -76,17 +87,23 @@ def read_table(path: str | Path, schema: pa.Schema, what: str, columns: list[str
         ValueError: The file is missing, truncated, not Parquet, or lacks a column; the message says what made it and what to do.
     """
     with _explaining(path, what):
-        table = pq.read_table(path, columns=columns)
+        table = read_columns(path, columns)
     return _checked(path, table, schema, what, columns)
+
+
+def read_columns(path: str | Path, columns: list[str] | None = None) -> pa.Table:
+    """Columns of a Parquet file of any schema; raises what `UNREADABLE` lists."""
+    with _opened(path) as file:
+        return _validated(file.read(columns))
 
 
 def read_groups(path: str | Path, schema: pa.Schema, what: str, columns: list[str] | None = None) -> Iterator[pa.Table]:
     """Read a Parquet file one row group at a time, in bounded memory; raises as `read_table`."""
     with _explaining(path, what):
-        file = pq.ParquetFile(path)
+        file = _opened(path)
     for group in range(file.num_row_groups):
         with _explaining(path, what):
-            table = file.read_row_group(group, columns=columns)
+            table = _validated(file.read_row_group(group, columns=columns))
         yield _checked(path, table, schema, what, columns)
 
 
@@ -96,17 +113,42 @@ def row_groups(path: str | Path, what: str) -> int:
         return pq.read_metadata(path).num_row_groups
 
 
+def read_facts(path: str | Path, what: str) -> dict[bytes, bytes]:
+    """Metadata of a Parquet file; raises as `read_table` where there is none."""
+    with _explaining(path, what):
+        return dict(pq.read_schema(path).metadata or {})
+
+
+def _opened(path: str | Path) -> pq.ParquetFile:
+    """The file, unless what it declares to hold is out of proportion to its size."""
+    file = pq.ParquetFile(path, page_checksum_verification=True)
+    # Not column by column: pyarrow ends the process where a column's metadata are broken.
+    groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
+    declared = sum(max(group.total_byte_size, 8 * group.num_rows * group.num_columns) for group in groups)
+    size = Path(path).stat().st_size
+    if declared > max(HARMLESS, EXPANSION * size):
+        raise ValueError(f"its {size} bytes declare columns of {declared}")
+    return file
+
+
+def _validated(table: pa.Table) -> pa.Table:
+    """The table, unless its lists or texts do not hang together: Arrow itself does not look."""
+    table.validate(full=True)
+    return table
+
+
 @contextmanager
 def _explaining(path: str | Path, what: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
         raise ValueError(f"{path}: {what} not found; run the rule that makes it, or correct the path") from None
-    except (pa.ArrowInvalid, OSError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"{path}: not a readable Parquet file of {what} ({str(error)[:120]}); {_remedy(what)}") from error
 
 
 def _checked(path: str | Path, table: pa.Table, schema: pa.Schema, what: str, columns: list[str] | None) -> pa.Table:
+    refuse_newer(path, (table.schema.metadata or {}).get(b"format", b"").decode(errors="replace"))
     for field in schema:
         if columns is not None and field.name not in columns:
             continue
@@ -123,4 +165,4 @@ def _remedy(what: str) -> str:
 
 
 def _with(schema: pa.Schema, metadata: dict[str, str] | None) -> pa.Schema:
-    return schema.with_metadata(metadata) if metadata else schema
+    return schema.with_metadata({**(metadata or {}), "format": FORMATS["table"]})

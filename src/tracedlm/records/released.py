@@ -5,7 +5,6 @@ A folder of one set-up holds, for each device k, `<set-up>_<k>_generations.json`
 """
 
 import csv
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from tracedlm.records.json_text import parse_json
 
 SETUP = ("gen_length", "diffusion_steps", "block_length")
 ITEM = ("question", "generations", "ground_truth")
@@ -60,6 +61,9 @@ def read_released(folder: str | Path) -> Released:
         hint = f"; there are in {', '.join(below[:6])}" if below else f"; {folder} does not exist" if not folder.exists() else ""
         raise ValueError(f"{folder}: no file named *_generations.json{hint}")
     records = [_read_json(path, (*SETUP, "generations")) for path in files]
+    for path, record in zip(files, records, strict=True):
+        if not isinstance(record["generations"], list) or not all(_is_count(record[key]) for key in SETUP):
+            raise ValueError(f"{path}: expected a list `generations`, and whole numbers above 0 for {', '.join(SETUP)}")
     setups = {tuple(record[key] for key in SETUP) for record in records}
     if len(setups) > 1:
         raise ValueError(f"{folder}: generations of {len(setups)} set-ups ({', '.join(SETUP)} = {sorted(setups)}); one folder for each")
@@ -79,11 +83,14 @@ def read_settings(path: str | Path, gen_length: int, steps: int) -> list[Block]:
     """
     record = _read_json(Path(path), ("first_block_length", "num_blocks", "token_schedule"))
     first, blocks, schedule = record["first_block_length"], record["num_blocks"], record["token_schedule"]
+    if not (_is_count(first) and _is_count(blocks) and isinstance(schedule, list) and all(map(_is_gaussian, schedule))):
+        raise ValueError(f"{path}: expected whole numbers and, for each block, a `center` and a `std` above 0, as EDIT releases them")
     if len(schedule) != blocks or gen_length % first or not 0 < first <= gen_length:
         raise ValueError(f"{path}: {len(schedule)} settings for {blocks} blocks, the first of {first} tokens; the canvas has {gen_length}")
     first_steps = steps // (gen_length // first)
-    lengths = [first] + [(gen_length - first) // (blocks - 1)] * (blocks - 1)
-    budgets = [first_steps] + [(steps - first_steps) // (blocks - 1)] * (blocks - 1)
+    others = blocks - 1
+    lengths = [first] + [(gen_length - first) // max(others, 1)] * others
+    budgets = [first_steps] + [(steps - first_steps) // max(others, 1)] * others
     if sum(lengths) != gen_length:
         raise ValueError(f"{path}: blocks of {lengths} tokens do not add up to {gen_length}")
     return [
@@ -101,8 +108,11 @@ def _read_steps(folder: Path, counts: dict[int, int]) -> np.ndarray | None:
         raise ValueError(f"{folder}: generations of devices {sorted(counts)}, but steps of devices {sorted(files)}")
     tables = []
     for device, n in sorted(counts.items()):
-        with files[device].open(newline="") as file:
-            rows = [row for row in csv.DictReader(file) if str(row.get("")).startswith("Sample_")]
+        try:
+            with files[device].open(newline="", encoding="utf-8") as file:
+                rows = [row for row in csv.DictReader(file) if str(row.get("")).startswith("Sample_")]
+        except (OSError, ValueError, csv.Error) as error:
+            raise ValueError(f"{files[device]}: not readable as CSV ({error})") from error
         if len(rows) != n:
             raise ValueError(f"{files[device]}: steps of {len(rows)} samples, but that device has {n} generations")
         tables.append([_forwards(row, files[device]) for row in rows])
@@ -117,26 +127,34 @@ def _forwards(row: dict[str, str], path: Path) -> list[int]:
         values = [float(value) for _, value in blocks]
     except (TypeError, ValueError):
         raise ValueError(f"{path}, row {row['']}: a block's forwards are no number") from None
-    if not blocks or any(value != int(value) or value < 0 for value in values):
+    if not blocks or any(value % 1 or not 0 <= value < 2**31 for value in values):
         raise ValueError(f"{path}, row {row['']}: expected whole numbers of forwards in Block_1, Block_2, .., got {dict(blocks)}")
     return [int(value) for value in values]
 
 
 def _checked(item: Any, path: Path, n: int) -> dict[str, Any]:
-    if not isinstance(item, dict) or any(key not in item for key in ITEM) or not isinstance(item["generations"], str):
-        raise ValueError(f"{path}, generation {n + 1}: expected the fields {', '.join(ITEM)}")
+    if not isinstance(item, dict) or any(key not in item for key in ITEM) or not all(isinstance(item[key], str) for key in ITEM[:2]):
+        raise ValueError(f"{path}, generation {n + 1}: expected the fields {', '.join(ITEM)}, the first two of them texts")
     return item
 
 
 def _read_json(path: Path, keys: Iterable[str]) -> dict[str, Any]:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: not readable as JSON ({error})") from error
     missing = [key for key in keys if not isinstance(record, dict) or key not in record]
     if missing:
         raise ValueError(f"{path}: lacks {', '.join(missing)}; expected a file as EDIT releases it")
     return record
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and 0 < value < 2**31
+
+
+def _is_gaussian(entry: Any) -> bool:
+    return isinstance(entry, dict) and all(isinstance(x := entry.get(key), int | float) and 1e-9 < x < 1e9 for key in ("center", "std"))
 
 
 def _device(path: Path) -> int:

@@ -1,13 +1,16 @@
 """Reasoning Representation Maps: one a file (`rrm/<projection>.safetensors`), or all that a study compares (`rrm/modules.safetensors`)."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tracedlm.records.formats import FORMATS, check_format
+from tracedlm.records.json_text import parse_json
+from tracedlm.records.lora_names import MODULE
 from tracedlm.records.tensors import read_arrays, write_arrays
 
 PROJECTIONS = ("q", "k", "v")
@@ -49,7 +52,7 @@ class Rrm:
     def write(self, path: str | Path) -> None:
         """Write to safetensors."""
         described = {key: str(getattr(self, key)) for key in FACTS}
-        write_arrays(path, {"u": self.u, "U": self.subspace}, {**described, "format": "rrm/1"})
+        write_arrays(path, {"u": self.u, "U": self.subspace}, {**described, "format": FORMATS["map"]})
 
     @classmethod
     def read(cls, path: str | Path) -> "Rrm":
@@ -59,16 +62,14 @@ class Rrm:
             ValueError: The file is unreadable, is not a map, or its vector is not of unit norm.
         """
         arrays, metadata = read_arrays(path, "a reasoning map")
-        if metadata.get("format") != "rrm/1" or not {"u", "U"} <= set(arrays):
-            raise ValueError(f"{path}: not a map (format {metadata.get('format')!r}, expected 'rrm/1'); rule rrm writes one")
-        facts = {key: metadata[key] for key in FACTS[1:] if key in metadata}  # the last two are younger than the format
-        return _checked(path, cls(arrays["u"], arrays["U"], int(metadata["layer"]), **facts))
+        check_format(path, metadata.get("format"), "map", "a map; rule rrm writes one")
+        return _made(path, arrays, "", {key: metadata[key] for key in FACTS if key in metadata})
 
 
 def write_maps(path: str | Path, maps: Sequence[Rrm]) -> None:
     """Write several maps to one safetensors file, in their order."""
     arrays = {f"{n}/{name}": array for n, rrm in enumerate(maps) for name, array in (("u", rrm.u), ("U", rrm.subspace))}
-    write_arrays(path, arrays, {"maps": json.dumps([facts_of(rrm) for rrm in maps]), "format": "rrms/1"})
+    write_arrays(path, arrays, {"maps": json.dumps([facts_of(rrm) for rrm in maps]), "format": FORMATS["maps"]})
 
 
 def read_maps(path: str | Path) -> list[Rrm]:
@@ -78,9 +79,12 @@ def read_maps(path: str | Path) -> list[Rrm]:
         ValueError: The file is unreadable or does not hold maps, or one is not of unit norm.
     """
     arrays, metadata = read_arrays(path, "reasoning maps")
-    if metadata.get("format") != "rrms/1":
-        raise ValueError(f"{path}: not a set of maps (format {metadata.get('format')!r}, expected 'rrms/1'); rule rrm writes one")
-    return [_checked(path, Rrm(arrays[f"{n}/u"], arrays[f"{n}/U"], **facts)) for n, facts in enumerate(json.loads(metadata["maps"]))]
+    check_format(path, metadata.get("format"), "maps", "a set of maps; rule rrm writes one")
+    try:
+        described = list(parse_json(metadata["maps"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: does not say what its maps are of ({error!r}); rule rrm writes one that does") from None
+    return [_made(path, arrays, f"{n}/", facts) for n, facts in enumerate(described)]
 
 
 def facts_of(rrm: Rrm) -> dict[str, Any]:
@@ -88,7 +92,16 @@ def facts_of(rrm: Rrm) -> dict[str, Any]:
     return {key: getattr(rrm, key) for key in FACTS}
 
 
-def _checked(path: str | Path, rrm: Rrm) -> Rrm:
+def _made(path: str | Path, arrays: Mapping[str, np.ndarray], prefix: str, facts: Mapping[str, Any]) -> Rrm:
+    """A map from what a file holds; `reduction` and `basis`, which are younger than the format, may be missing."""
+    try:
+        rrm = Rrm(arrays[f"{prefix}u"], arrays[f"{prefix}U"], **{**facts, "layer": int(facts["layer"])})
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{path}: not a map ({error!r}); rule rrm writes one") from None
+    if rrm.u.ndim != 1 or rrm.subspace.ndim != 2 or len(rrm.u) != len(rrm.subspace) or not MODULE.fullmatch(rrm.module):
+        raise ValueError(
+            f"{path}: arrays of shapes {rrm.u.shape} and {rrm.subspace.shape} for module {rrm.module!r} are no map; rule rrm writes one"
+        )
     norm = float(np.linalg.norm(rrm.u.astype(np.float64)))
     if not abs(norm - 1) < 1e-4:
         raise ValueError(f"{path}: the map's vector has norm {norm:.6g}, expected 1; make it anew with rule rrm")

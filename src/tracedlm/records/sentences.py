@@ -100,6 +100,9 @@ def read_sentences(
     rows = [row for row in read_table(corpus, SENTENCES, "a corpus").to_pylist() if row["split"] == split]
     if limit is not None:
         rows = list({tuple(row["words"]): row for row in rows}.values())[:limit]
+    for row in rows:
+        if not row["words"] or [len(row[name] or ()) for name in ("pos", "roles")] != 2 * [len(row["words"])]:
+            raise ValueError(f"{corpus}: sentence {row['sentence_id']}: needs words, and a part of speech and a role for each of them")
     if not rows:
         raise ValueError(f"{corpus}: no sentence of split {split!r}; draw more sentences, or raise dynamics.held_out")
     token, pos, role = ({name: number for number, name in enumerate(names)} for names in (vocabulary, pos_names, role_names))

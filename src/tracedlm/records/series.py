@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from tracedlm.records.parquet import read_groups
-from tracedlm.records.trace import READOUT
+from tracedlm.records.trace import READOUT, canvas_of
 
 
 @dataclass(frozen=True)
@@ -53,24 +53,36 @@ def read_late(path: Path, window: str, length: int) -> Iterator[tuple[Series, np
         ValueError: The file is not a readout, or does not say its canvas length.
     """
     for table in read_groups(path, READOUT, "a readout"):
-        facts = table.schema.metadata or {}
-        if b"gen_length" not in facts:
-            raise ValueError(f"{path}: does not say its canvas length (metadata gen_length); make it anew with rule readout")
-        series = to_series(table, int(facts[b"gen_length"]))
+        series = to_series(table, canvas_of(path), path)
         late = series.late(window, length)
         yield series, series.on_common_support(late), late
 
 
-def to_series(table: pa.Table, positions: int) -> Series:
-    """Dense arrays of a table with columns sample_id, step, block, phase, position and similarity."""
+def to_series(table: pa.Table, positions: int, where: str | Path = "readout") -> Series:
+    """Dense arrays of a table with columns sample_id, step, block, phase, position and similarity.
+
+    Args:
+        table: Its rows.
+        positions: Canvas length, tokens.
+        where: File that a refusal names.
+
+    Raises:
+        ValueError: A value is missing, or a step or a position cannot be.
+    """
+    if any(table[name].null_count for name in ("sample_id", "step", "block", "phase", "position", "similarity")):
+        raise ValueError(f"{where}: values are missing; make it anew with rule readout")
     samples, row = np.unique(table["sample_id"].to_numpy(), return_inverse=True)
     step = table["step"].to_numpy() - 1
+    lists, others = table["position"].combine_chunks(), table["similarity"].combine_chunks()
+    place, values = (inner.flatten().to_numpy(zero_copy_only=False) for inner in (lists, others))
+    fits = lists.value_lengths().equals(others.value_lengths()) and ((place >= 0) & (place < positions)).all()
+    if not fits or others.flatten().null_count or not ((step >= 0) & (step < len(table))).all():
+        raise ValueError(f"{where}: steps or positions that cannot be; make it anew with rule readout")
     shape = (len(samples), int(step.max()) + 1 if len(step) else 0, positions)
     similarity, visible = np.zeros(shape), np.zeros(shape, dtype=bool)
-    lists = table["position"].combine_chunks()
     seen = np.repeat(np.arange(len(table)), np.diff(lists.offsets.to_numpy()))
-    at = (row[seen], step[seen], lists.flatten().to_numpy())
-    visible[at], similarity[at] = True, table["similarity"].combine_chunks().flatten().to_numpy()
+    at = (row[seen], step[seen], place)
+    visible[at], similarity[at] = True, values
     refine, block, recorded = np.zeros(shape[:2], bool), np.full(shape[:2], -1), np.zeros(shape[:2], bool)
     refine[row, step] = table["phase"].to_numpy(zero_copy_only=False) == "refine"
     block[row, step], recorded[row, step] = table["block"].to_numpy(), True

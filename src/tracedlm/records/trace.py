@@ -1,8 +1,12 @@
 """Denoising traces: tables `samples`, `steps` and `readouts`, one folder per dataset, length and split."""
 
+from pathlib import Path
+from typing import Any
+
 import pyarrow as pa
 
-from tracedlm.records.parquet import column
+from tracedlm.records.json_text import parse_json
+from tracedlm.records.parquet import column, read_facts
 
 SAMPLES = pa.schema(
     [
@@ -51,6 +55,9 @@ READOUTS = pa.schema(
     ]
 )
 
+LONGEST_CANVAS = 2**15
+"""Tokens: positions are int16."""
+
 TABLES = {"samples": SAMPLES, "steps": STEPS, "readouts": READOUTS}
 """Tables of a trace set; each is a folder of parts, one part per shard."""
 
@@ -73,3 +80,31 @@ EXITS = SAMPLES.append(column("stopped_at", pa.list_(pa.int32()), "forwards spen
 EXITS = EXITS.append(column("token_flips", pa.int32(), "response tokens that differ from full decoding"))
 EXITS = EXITS.append(column("answer_flip", pa.bool_(), "the extracted answer differs from full decoding's"))
 EXITS = EXITS.append(column("rule", pa.string(), "exit rule with its settings"))
+
+
+def read_plan(part: Path) -> tuple[dict[str, Any], int | None]:
+    """How the samples of a part of a trace were decoded: the fields of `decode.plan.Plan`; and the mask's id, None where it is not said.
+
+    Raises:
+        ValueError: The file is unreadable, or does not say.
+    """
+    facts = read_facts(part, "a trace")
+    try:
+        plan, mask = parse_json(facts[b"plan"]), facts.get(b"mask_id")
+        if not 0 < plan["gen_length"] <= LONGEST_CANVAS:
+            raise ValueError(f"gen_length is {plan['gen_length']}")
+        return plan, None if mask is None else int(mask)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{part}: does not say how it was decoded (metadata plan, mask_id: {error!r}); collect the trace anew") from None
+
+
+def canvas_of(readout: str | Path) -> int:
+    """Canvas length of a readout, tokens.
+
+    Raises:
+        ValueError: The file is unreadable, or does not say.
+    """
+    length = read_facts(readout, "a readout").get(b"gen_length", b"")
+    if not length.isdigit() or not 0 < int(length[:9]) <= LONGEST_CANVAS:
+        raise ValueError(f"{readout}: does not say its canvas length (metadata gen_length); make it anew with rule readout")
+    return int(length)

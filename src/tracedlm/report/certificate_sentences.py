@@ -12,8 +12,11 @@ def certified(tables: Tables) -> str:
     rows: list[Any] = [row for row in tables["certificate_ladder"] if row["pair"] == SELECTED]
     counts = {bound: _counted(rows, bound) for bound in ("pinsker", "paper", "tv", "observed")}
     first = rows[0]
+    choice = (
+        "chosen on validation" if first["validation_coverage"] else "the first of equals, since no pair certified anything on validation"
+    )
     text = (
-        f"At delta = {number(first['delta'], 'setting')} and omega = {first['omega']}, chosen on validation, the sound certificate "
+        f"At delta = {number(first['delta'], 'setting')} and omega = {first['omega']}, {choice}, the sound certificate "
         f"(pinsker) covers {counts['pinsker']} samples of a set, TRACE's own rule {counts['paper']}, the tightest bound (tv) "
         f"{counts['tv']}; the most aligned position in fact stayed for {counts['observed']}."
     )
@@ -32,7 +35,7 @@ def calibrated(tables: Tables) -> str:
         ("gamma", f"power {number(first['gamma_gamma'], 'setting')}"),
     ):
         fewer, more = ([row for row in rows if sign * (row[f"{variant}_paper"] - row["strict_paper"]) > 0] for sign in (-1, 1))
-        found = [f"{word} on {places(sets, rows)}" for word, sets in (("fewer", fewer), ("more", more)) if sets]
+        found = [f"{word} on {places(sets, rows)} ({_instead(sets, variant)})" for word, sets in (("fewer", fewer), ("more", more)) if sets]
         parts.append(f"{head} certifies {' and '.join(found) if found else 'as many on every set'}")
     strict, samples = (spread([row[key] for row in rows], "count") for key in ("strict_paper_certified", "n"))
     return (
@@ -85,6 +88,11 @@ def forward(tables: Tables) -> str:
             f"stops ({'; '.join(reasons)})."
         )
     return " ".join(sentences)
+
+
+def _instead(rows: list[Any], variant: str) -> str:
+    changed, strict = (spread([row[f"{name}_paper_certified"] for row in rows], "count") for name in (variant, "strict"))
+    return f"{changed} instead of {strict}"
 
 
 def _counted(rows: list[Any], bound: str) -> str:

@@ -5,6 +5,9 @@ from typing import Any
 
 import matplotlib
 
+from tracedlm.report.dynamics_sft import CAPTION as SFT_CAPTION
+from tracedlm.report.dynamics_sft import SFT
+from tracedlm.report.dynamics_sft import TITLE as SFT_TITLE
 from tracedlm.report.dynamics_tables import CLAIMS, COST, STOPPING
 from tracedlm.report.figures import save
 from tracedlm.report.layout import lay_out
@@ -17,7 +20,7 @@ from tracedlm.report.trajectories import Trajectories
 SPECS = {spec.name: spec for spec in (CLAIMS, STOPPING, COST)}
 assert tuple(SPECS) == DYNAMICS_TABLES
 
-TITLE = "What a small model learns while it trains"
+TITLE = "What models learn while they train"
 CAPTION = (
     "Mean over seeds with Student's 95 % intervals, all panels over the same optimiser steps. Floor: what the grammar itself loses on the "
     "evaluated tokens. Probes are trained anew at every checkpoint and tested on other sentences; ceiling: the best any reader of the "
@@ -43,7 +46,7 @@ def make_dynamics(measures: Path, summary: Path, tables: Path, figures: Path) ->
 
 
 def dynamics_section(study: dict[str, Any], tables: Path) -> tuple[str, list[dict[str, Any]]]:
-    """Heading and items of the page; no items where the study leaves the branch out.
+    """Heading and items of the page; no items of what the study leaves out.
 
     Args:
         study: The validated config, as plain values.
@@ -51,9 +54,10 @@ def dynamics_section(study: dict[str, Any], tables: Path) -> tuple[str, list[dic
     """
     if not study["dynamics"]["enabled"]:
         return TITLE, []
-    shown: list[dict[str, Any]] = [
-        {"kind": "table", "grid": lay_out(spec, read_csv(tables / f"{name}.csv", spec))} for name, spec in SPECS.items()
-    ]
+    followed = [SFT] if study["model"]["adapter"] is None and study["sft"]["snapshot_every"] else []
+    specs = [*SPECS.values(), *followed]
+    shown: list[dict[str, Any]] = [{"kind": "table", "grid": lay_out(spec, read_csv(tables / f"{spec.name}.csv", spec))} for spec in specs]
+    shown += [{"kind": "figure", "name": spec.name, "title": SFT_TITLE, "caption": SFT_CAPTION, "blank": False} for spec in followed]
     for run in study["dynamics"]["runs"]:
         title, context = RUNS[run]
         shown.append(

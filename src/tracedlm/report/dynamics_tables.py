@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from tracedlm.report.layout import Column, Row, Spec, number, shows, text, with_interval
+from tracedlm.report.layout import UNDEFINED, Column, Row, Spec, number, shows, text, with_interval
 from tracedlm.report.trajectories import Curve, Trajectories, Which
-from tracedlm.theory.early_stopping import mean_interval, plateau
+from tracedlm.theory.early_stopping import mean_interval, plateau, turn_differences
 from tracedlm.theory.probing import first_learnt
 
 TEXTS = Spec.texts | {"claim", "run", "quantity", "toolkit", "why", "signal", "metric", "limits"}
@@ -32,6 +32,7 @@ TOOLKIT = {
 """What the paper says, and what its released code gave on one seed (method.md section 9)."""
 
 ROLE_PROBE = "linear.role.sentence"
+CEILING = "ceiling.role.sentence"
 BASELINES = ("majority.role.sentence", "position.role.sentence", "word.role.sentence")
 QUANTITIES = {
     DIMENSION: {"TwoNN, sentences side by side": Which("two_nn", "flat", -1), "TwoNN, tokens": Which("two_nn", "token", -1)},
@@ -41,8 +42,6 @@ QUANTITIES = {
         "lambda_max, validation": Which("lambda_max", "all", None, "validation"),
     },
 }
-ENOUGH_SEEDS = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}
-"""Student's 97.5 % quantiles, for the mean of so many seeds."""
 
 
 def loss_of(run: str, found: Trajectories) -> Which:
@@ -59,7 +58,8 @@ def claim_rows(found: Trajectories) -> list[Row]:
             for quantity, which in quantities.items():
                 curve = found.curve(run, which)
                 rows.append({**_named(claim, run, quantity), **(_turning(curve, claim) if curve else _not_measured())})
-        rows += [_role(found, run, role) for role in found.labels(run, "f1", ROLE_PROBE)]
+        roles = [_role(found, run, role) for role in found.labels(run, "f1", ROLE_PROBE)]
+        rows += [*roles, *([_order(run, roles)] if roles else [])]
     return [{**row, "limits": limits_sentence(found.limits)} for row in rows]
 
 
@@ -76,14 +76,14 @@ def _turning(curve: Curve, claim: str) -> Row:
     means = np.array([curve.at(index)[0] for index in range(len(curve.steps))])
     if np.isnan(means).all():
         return {"n": 0, "verdict": None, "reason": "undefined at every checkpoint"}
-    extreme = int(np.nanargmin(means) if claim == DIMENSION else np.nanargmax(means))
     sign = 1 if claim == DIMENSION else -1
-    before, after = (_resolved(sign * (curve.values[:, place] - curve.values[:, extreme])) for place in (0, -1))
+    extreme = int(np.nanargmin(sign * means))
+    before, after = map(_resolved, turn_differences(sign * curve.values))
     words = ("falls", "rises again") if claim == DIMENSION else ("rises", "decays")
-    verdict = f"{words[0] if before else f'no resolved change before step {curve.steps[extreme]}'}, {words[1] if after else 'no turn'}"
+    verdict = ", ".join(word if seen else f"{word}: not resolved" for word, seen in zip(words, (before, after), strict=True))
     row: Row = {"n": len(curve.seeds), "turn_step": curve.steps[extreme], "verdict": verdict, "reason": ""}
     for name, index in (("start", 0), ("turn", extreme), ("end", len(curve.steps) - 1)):
-        row |= _with_bounds(name, curve.at(index))
+        row |= _with_bounds(name, curve.at(index)) | {f"{name}_stderr": _number(np.sqrt(np.mean(curve.stderrs[:, index] ** 2)))}
     return row
 
 
@@ -97,35 +97,43 @@ def _role(found: Trajectories, run: str, role: str) -> Row:
     """When a probe of the last layer reads a role: half-way from the best baseline to what can be read at all."""
     curve = found.curve(run, Which("f1", ROLE_PROBE, -1, role))
     assert curve is not None
-    row = {**_named(ROLES, run, f"F1 of role {role}"), "n": len(curve.seeds), "reason": ""}
-    tables = [found.curve(run, Which("f1", module, None, role)) for module in BASELINES]
-    known = [np.nanmax(table.values) for table in tables if table is not None and not np.isnan(table.values).all()]
-    ceiling = found.limits.get("ceiling_prefix" if run == "causal" else "ceiling_sentence", {}).get(role, 1.0)
+    row = {**_named(ROLES, run, f"F1 of role {role}"), "n": len(curve.seeds)}
+    baseline = max((known for module in BASELINES if (known := _level(found, run, module, role)) is not None), default=0.0)
+    ceiling = _level(found, run, CEILING, role)
+    ceiling = 1.0 if ceiling is None else ceiling  # of a corpus without a grammar no more is known
     means = [curve.at(index) for index in range(len(curve.steps))]
-    row |= {
-        **_with_bounds("start", means[0]),
-        **_with_bounds("end", means[-1]),
-        "baseline": _number(max(known, default=0.0)),
-        "ceiling": ceiling,
-    }
-    threshold = (max(known, default=0.0) + ceiling) / 2
-    spread = np.nanstd(curve.values, axis=0, ddof=1) / math.sqrt(len(curve.seeds)) if len(curve.seeds) > 1 else np.full(len(means), np.nan)
-    learnt = first_learnt(
-        curve.steps,
-        [_number(mean) for mean, _, _ in means],
-        [_number(error) for error in spread],
-        threshold,
-        ENOUGH_SEEDS.get(len(curve.seeds), 1.96),
-    )
+    row |= _with_bounds("start", means[0]) | _with_bounds("end", means[-1]) | {"baseline": baseline, "ceiling": ceiling}
+    if baseline >= ceiling:
+        return row | {"verdict": None, "reason": "a baseline reads all that can be read"}
+    halves = [_number((high - low) / 2) for _, low, high in means]
+    learnt = first_learnt(curve.steps, [_number(mean) for mean, _, _ in means], halves, (baseline + ceiling) / 2, quantile=1)
     verdict = "not learnt" if learnt.step is None else f"learnt at {learnt.step}"
     interval = {"learnt_low": learnt.low, "learnt_high": learnt.high} if len(curve.seeds) > 1 else {}
-    return {
-        **row,
-        **interval,
-        "turn_step": learnt.step,
-        "verdict": verdict,
-        "reason": learnt.reason,
-    }
+    return {**row, **interval, "turn_step": learnt.step, "verdict": verdict, "reason": learnt.reason}
+
+
+def _level(found: Trajectories, run: str, module: str, role: str) -> float | None:
+    """F1 of a role of what sees no model; None where it is not known."""
+    curve = found.curve(run, Which("f1", module, None, role))
+    return None if curve is None or np.isnan(curve.values).all() else float(np.nanmax(curve.values))
+
+
+def _order(run: str, roles: list[Row]) -> Row:
+    """Whether Agent and Action are learnt before every other role, by the intervals of the steps."""
+    intervals = {str(row["quantity"]).removeprefix("F1 of role "): (row.get("learnt_low"), row.get("learnt_high")) for row in roles}
+    first = {role: interval for role, interval in intervals.items() if role in ("Agent", "Action")}
+    others = {role: interval for role, interval in intervals.items() if role not in first}
+    # (low, high]: not learnt up to low, learnt from high on; None: not known.
+    earlier = [f"{b} before {a}" for a, (low, _) in first.items() for b, (_, high) in others.items() if _precedes(high, low)]
+    holds = all(_precedes(high, low) for _, high in first.values() for low, _ in others.values())
+    verdict = f"no: {', '.join(earlier)}" if earlier else "yes" if holds and len(first) == 2 and others else "not resolved"
+    n = max((int(row["n"] or 0) for row in roles), default=0)
+    return {**_named(ROLES, run, "Agent and Action before all others"), "n": n, "verdict": verdict, "reason": ""}
+
+
+def _precedes(high: Any, low: Any) -> bool:
+    """Whether what was learnt by `high` was learnt before what was not learnt up to `low`."""
+    return high is not None and low is not None and high <= low
 
 
 SIGNALS = {
@@ -137,20 +145,21 @@ SIGNALS = {
 
 def stopping_rows(found: Trajectories) -> list[Row]:
     """What a rule that stops where a signal rests would have saved and lost, evaluated on the finished runs."""
-    tolerance, patience = found.summary["stopping"]["tolerance"], found.summary["stopping"]["patience"]
+    rule = found.summary["stopping"]
     limits, rows = limits_sentence(found.limits), []
     for run in found.runs:
         loss = found.curve(run, loss_of(run, found))
         for signal, which in {"held-out loss": loss_of(run, found), **SIGNALS}.items():
-            row: Row = {"run": run, "signal": signal, "tolerance": tolerance, "patience": patience, "limits": limits}
+            row: Row = {"run": run, "signal": signal, **rule, "limits": limits}
             curve = found.curve(run, which)
-            rows.append(row | (_stopped(curve, loss, tolerance, patience) if curve and loss else _not_measured()))
+            rows.append(row | (_stopped(curve, loss, **rule) if curve and loss else _not_measured()))
     return rows
 
 
-def _stopped(curve: Curve, loss: Curve, tolerance: float, patience: int) -> Row:
-    stops = [plateau([_number(value) for value in values], tolerance, patience) for values in curve.values]
-    at = [(seed, index) for seed, index in enumerate(stops) if index is not None]
+def _stopped(curve: Curve, loss: Curve, tolerance: float, patience: int, warmup: int) -> Row:
+    first = sum(step < warmup for step in curve.steps)
+    stops = [plateau([_number(value) for value in values[first:]], tolerance, patience) for values in curve.values]
+    at = [(seed, first + index) for seed, index in enumerate(stops) if index is not None]
     if not at:
         return {"n": len(stops), "stopped": 0, "verdict": None, "reason": "the signal never rests"}
     excess = [loss.values[seed, index] - loss.values[seed, -1] for seed, index in at]
@@ -216,7 +225,7 @@ def limits_sentence(limits: dict[str, Any]) -> str:
     masked = ", ".join(f"{limits['masked'][ratio]:.2f} at ratio {ratio}" for ratio in ("0", "0.5", "1"))
     return (
         f"Entropy floor: {limits['causal']:.3f} nats per token for any causal model, {masked} for any masked one. Role ceiling: "
-        f"{limits['ceiling_prefix']['']:.3f} of the prefix, {limits['ceiling_sentence']['']:.3f} of the whole sentence."
+        f"{limits['ceiling_prefix']:.3f} of the prefix, {limits['ceiling_sentence']:.3f} of the whole sentence."
     )
 
 
@@ -233,6 +242,12 @@ def _learnt(row: Row) -> str:
     return f"{number(row.get('turn_step'), 'count')} [{number(row.get('learnt_low'), 'count')}, {number(row.get('learnt_high'), 'count')}]"
 
 
+def _errors(row: Row) -> str:
+    """Standard errors within a run at start, turn and end; extremes have none."""
+    found = [row.get(f"{name}_stderr") for name in ("start", "turn", "end")]
+    return " / ".join(number(error, "two") for error in found) if any(error is not None for error in found) else UNDEFINED
+
+
 CLAIM_COLUMNS = (
     Column("claim", text("claim"), numeric=False, merge=True),
     Column("toolkit", text("toolkit"), numeric=False, merge=True),
@@ -241,6 +256,7 @@ CLAIM_COLUMNS = (
     Column("at step 0", bounded("start", "two")),
     Column("at the turn", bounded("turn", "two")),
     Column("at the end", bounded("end", "two")),
+    Column("estimator's error", _errors),
     Column("turn or learnt at", _learnt),
     Column("verdict", text("verdict"), numeric=False),
     Column("seeds", shows("n", "count")),
@@ -270,15 +286,18 @@ def _claims_caption(rows: list[Row]) -> str:
     because = " ".join(f"{claim.capitalize()}: {why}." for claim, why in WHY.items())
     return (
         "What the toolkit of the dynamics paper reports, and the same rerun. A role is learnt from the step on at which a fresh "
-        f"probe of the last layer stays above the middle between its best baseline and its ceiling. Why the numbers differ: "
-        f"{because} {_of_seeds(rows)}"
+        "probe of the last layer stays above the middle between its best baseline and its ceiling, the largest F1 of any reader of the "
+        "evaluated sentences; in brackets, the steps up to which it was certainly not and from which it certainly was. The turn is the "
+        "extreme of the mean curve; whether a seed falls to it and rises from it is asked where the other seeds have it. The estimator's "
+        f"own error at start, turn and end is contained in the intervals. Why the numbers differ: {because} {_of_seeds(rows)}"
     )
 
 
 def _stopping_caption(rows: list[Row]) -> str:
     rule = f"by at most {number(rows[0].get('tolerance'), 'percent')} % of its largest value {rows[0].get('patience')} checkpoints in a row"
     return (
-        f"Training would stop where a signal changed {rule}: evaluated on finished runs, with nothing later than the checkpoint itself. "
+        f"Training would stop where, warm-up over, a signal changed {rule}: evaluated on finished runs, with nothing later than the "
+        "checkpoint itself. "
         f"Loss excess: held-out loss there less that at the end. {_of_seeds(rows)}"
     )
 

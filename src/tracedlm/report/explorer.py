@@ -18,6 +18,7 @@ import numpy as np
 from markupsafe import Markup
 
 from tracedlm.records.atomic import write_text
+from tracedlm.records.formats import FORMATS
 from tracedlm.records.replay import ReadoutReplay, SampleReplay, SetReplay, StudyReplay
 from tracedlm.report.markup import html
 from tracedlm.theory.certificate import BOUNDS
@@ -115,6 +116,7 @@ def _study(study: StudyReplay, levels: int) -> dict[str, Any]:
     numbers = {token: place for place, token in enumerate(study.tokens)}
     ramp = (matplotlib.colormaps[COLOURS](np.arange(256), bytes=True)[:, :3]).astype(np.uint8)
     return {
+        "format": FORMATS["explorer"],
         "readouts": study.readouts,
         "bounds": list(BOUNDS),
         "delta": study.delta,

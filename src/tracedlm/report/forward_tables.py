@@ -79,7 +79,8 @@ def _forward_caption(rows: list[Row]) -> str:
         f"What may be said of the steps after a stop, readout {first['readout']}. Stops: the first late step that ends a run of omega KLs "
         f"below delta, (delta, omega) = ({number(first['delta'], 'setting')}, {first['omega']}). A forward certificate needs a contraction "
         "below 1; samples without one are excluded, not counted as failures. Exits: those that Algorithm 1 would have made in the blocks "
-        "of the same runs, at most one a block; EDIT reports 72.3 %. A dash is not certifiable; the csv has the reason."
+        "of the same runs, at most one a block; EDIT reports 72.3 %. Cor. B.2: its sound quantile allows for all the pairs that validation "
+        "chose among. A dash is not certifiable; the csv has the reason."
     )
 
 

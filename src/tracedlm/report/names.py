@@ -42,6 +42,9 @@ COST_TABLES = ("stage_costs", "disk_use")
 DYNAMICS_TABLES = ("dynamics_claims", "dynamics_stopping", "dynamics_cost")
 """Of the branch on training dynamics, which a study may leave out; the last one holds times."""
 
+SFT_DYNAMICS = "dynamics_sft"
+"""Table and figure of fine-tuning's snapshots, which a study need not keep."""
+
 FIGURES = ("stability", "similarity", "temperature", "pareto", "gradients", "maps", "map_similarity", "update_magnitude")
 
 

@@ -1,12 +1,13 @@
 """Training dynamics of one kind of run: every quantity over the same optimiser steps, one panel below the other."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from tracedlm.report.dynamics_tables import BASELINES, ROLE_PROBE, loss_of
+from tracedlm.report.dynamics_tables import BASELINES, CEILING, ROLE_PROBE, loss_of
 from tracedlm.report.layout import Row
 from tracedlm.report.style import BLUE, GREEN, GREY, INK, VERMILION
 from tracedlm.report.trajectories import Trajectories, Which
@@ -86,11 +87,9 @@ def _level(panel: str, name: str, value: float) -> Row:
 
 def _levels(found: Trajectories, run: str, panel: str) -> list[tuple[str, float]]:
     """Floors and ceilings of a panel."""
-    limits = found.limits
-    if "causal" not in limits:
-        return []
     if panel == "role probe":
-        return [("ceiling", limits["ceiling_prefix" if run == "causal" else "ceiling_sentence"][""])]
+        ceiling = found.curve(run, Which("accuracy", CEILING))
+        return [] if ceiling is None else [("ceiling", float(np.nanmean(ceiling.values)))]
     if panel == "nats per token":
         module = loss_of(run, found).module
         excess = found.curve(run, Which("excess_nll", module))
@@ -102,12 +101,17 @@ def _levels(found: Trajectories, run: str, panel: str) -> list[tuple[str, float]
     return []
 
 
-def draw_dynamics(rows: list[Any]) -> Figure:
-    """Panels with one shared axis of steps, linear up to 1 and logarithmic from there; bands are 95 % intervals over seeds."""
-    panels = [name for name in PANELS if any(row["panel"] == name and row["step"] is not None for row in rows)]
+def draw_dynamics(rows: list[Any], lines_of: Mapping[str, tuple[Series, ...]] = PANELS) -> Figure:
+    """Panels with one shared axis of steps, linear up to 1 and logarithmic from there; bands are 95 % intervals over seeds.
+
+    Args:
+        rows: Of `dynamics_rows`.
+        lines_of: Panel -> its lines, top to bottom; a panel without rows is left out.
+    """
+    panels = [name for name in lines_of if any(row["panel"] == name and row["step"] is not None for row in rows)]
     figure = Figure(figsize=(7.2, 1.0 + 1.75 * len(panels)), layout="constrained")
     grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-    styles = {(panel, line.name): (line.colour, line.dash) for panel, lines in PANELS.items() for line in lines}
+    styles = {(panel, line.name): (line.colour, line.dash) for panel, lines in lines_of.items() for line in lines}
     for axes, panel in zip(grid, panels, strict=True):
         own = [row for row in rows if row["panel"] == panel]
         for line in dict.fromkeys(row["line"] for row in own):

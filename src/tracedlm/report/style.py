@@ -3,7 +3,7 @@
 from typing import Any
 
 BLUE, VERMILION, GREEN, YELLOW = "#0072b2", "#d55e00", "#009e73", "#f0e442"
-INK, GREY, PALE, MASKED = "#222222", "#777777", "#b3b3b3", "#dcdcd8"
+INK, GREY, MASKED = "#222222", "#777777", "#dcdcd8"
 SAND, EARTH = "#f1ead8", "#7a6a3a"
 """A shaded range, and what is written or drawn on it."""
 

@@ -118,12 +118,15 @@ def read_csv(path: Path, spec: Spec) -> list[Row]:
     """Read a table's csv.
 
     Raises:
-        ValueError: The file is missing.
+        ValueError: The file is missing, or is not the csv of a table.
     """
     if not path.exists():
         raise ValueError(f"{path}: not found; run snakemake again")
-    with path.open(newline="") as file:
-        return [{field: _read(value, field in spec.texts) for field, value in row.items()} for row in csv.DictReader(file)]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [{field: _read(value, field in spec.texts) for field, value in row.items()} for row in csv.DictReader(file)]
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise ValueError(f"{path}: not the csv of a table ({error}); delete it and run snakemake again") from error
 
 
 def tex_escape(value: object) -> str:

@@ -122,11 +122,9 @@ def _statistics(series: Series, visible: np.ndarray, late: np.ndarray, tau: floa
     return {
         "steps": series.recorded.sum(axis=1),
         **{
-            f"{name}_mean": np.array([np.mean(row) if row.size else np.nan for row in _defined(values)]) for name, values in digests.items()
-        },
-        **{
-            f"{name}_median": np.array([np.median(row) if row.size else np.nan for row in _defined(values)])
+            f"{name}_{how.__name__}": np.array([how(row) if row.size else np.nan for row in _defined(values)])
             for name, values in digests.items()
+            for how in (np.mean, np.median)
         },
         "kl_undefined": (series.recorded & np.isnan(found.kl)).sum(axis=1),
         "concentration": found.concentration[n, last_denoise],

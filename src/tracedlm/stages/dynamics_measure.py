@@ -19,7 +19,7 @@ from tracedlm.records.measures import Measure, write_measures
 from tracedlm.records.sentences import MASK, SPECIAL, Sentences, read_sentences, read_vocabulary
 from tracedlm.stages.dynamics_corpus import grammar_of
 from tracedlm.stages.dynamics_train import POS_NAMES
-from tracedlm.tasks.frames.floors import causal_floor, masked_floor
+from tracedlm.tasks.frames.floors import causal_floor, masked_floor, role_ceilings
 from tracedlm.tasks.frames.grammar import ROLES
 
 Checkpoint = tuple[int, int]
@@ -70,6 +70,18 @@ class Setting:
         else:
             found = [masked_floor(grammar, lexicon, kind, words, ratio) for ratio in self.settings.mask_ratios]
         return {name: np.pad(floor, ((0, 0), (1, 0))) for name, floor in zip(self.views, found, strict=True)}
+
+    @cached_property
+    def ceilings(self) -> list[Measure]:
+        """Largest accuracy and F1 of any probe of roles on the evaluated sentences, whatever it reads; none where no grammar is known."""
+        if self.settings.corpus_file:
+            return []
+        grammar, _ = grammar_of(self.settings)
+        shares = np.bincount(self.sentences.kind, minlength=len(grammar.probability)) / len(self.sentences)
+        accuracy, f1 = role_ceilings(grammar, shares, self.causal)
+        n = int((self.sentences.role >= 0).sum())
+        named = [("accuracy", "", accuracy), *(("f1", role, value) for role, value in f1.items())]
+        return [Measure("ceiling.role.sentence", None, metric, label, value, None, n, 0.0) for metric, label, value in named]
 
     def groups(self) -> dict[str, Labels]:
         """Labels of each token: part of speech, role, and frequency among the evaluated tokens."""
@@ -162,7 +174,8 @@ def _outputs(model: Any, setting: Setting, _: Path | None) -> list[Measure]:
 
 def _probes(model: Any, setting: Setting, _: Path | None) -> list[Measure]:
     states = dynamics.hidden_states(model, *setting.views.values())
-    return dynamics.probe_measures(states, setting.tasks(), setting.sentences.word, tuple(range(setting.settings.probe_seeds)))
+    seeds = tuple(range(setting.settings.probe_seeds))
+    return [*dynamics.probe_measures(states, setting.tasks(), setting.sentences.word, seeds), *setting.ceilings]
 
 
 def _dimension(model: Any, setting: Setting, _: Path | None) -> list[Measure]:

@@ -35,7 +35,7 @@ def summarise(parts: Sequence[Path], limits: Path, manifests: Sequence[Path], se
         limits={name: value for name, value in known.items() if name not in ("stage", "code", "versions")},
         trainings=[{name: one[name] for name in ("run", "seed", "weights")} for one in trained],
         skipped=skipped,
-        stopping={"tolerance": settings.tolerance, "patience": settings.patience},
+        stopping={"tolerance": settings.tolerance, "patience": settings.patience, "warmup": settings.warmup},
     )
 
 

@@ -1,6 +1,5 @@
 """Rule `explorer`: samples of full decoding as the explorer replays them, from stored results. Loads no model and no torch."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from tracedlm.config import Certify
 from tracedlm.models.token_text import TokenText, read_token_text
@@ -84,7 +82,9 @@ def _set(
         raise ValueError(f"{results}/traces/{where}/test: holds no samples; run the rule trace")
     rows = sorted((row for part in parts for row in _rows(part, tables.SAMPLES, "trace samples")), key=lambda row: row["sample_id"])
     ends = {row["tokens"][row["output_tokens"]] for row in rows if row["output_tokens"] < len(row["tokens"])}
-    plan, mask = _plan(parts[0])
+    plan, mask = tables.read_plan(parts[0])
+    if mask is None or "begins" not in plan:
+        raise ValueError(f"{parts[0]}: does not say how it was decoded (metadata plan, mask_id); collect the trace anew")
     shown = [row["sample_id"] for row in rows[:share]]
     steps = _by_sample(
         row for part in parts for row in _rows(part.parents[1] / "steps" / part.name, tables.STEPS, "trace steps", shown=shown)
@@ -99,14 +99,6 @@ def _set(
     for sample in samples:
         sample.readouts.update({name: found[sample.sample_id] for name, found in read.items() if sample.sample_id in found})
     return SetReplay(dataset, seq_len, plan["begins"], len(rows), samples)
-
-
-def _plan(part: Path) -> tuple[dict[str, Any], int]:
-    """How the trace was decoded, and the mask's id."""
-    facts = pq.read_schema(part).metadata or {}
-    if b"plan" not in facts or b"mask_id" not in facts:
-        raise ValueError(f"{part}: does not say how it was decoded (metadata plan, mask_id); collect the trace anew")
-    return json.loads(facts[b"plan"]), int(facts[b"mask_id"])
 
 
 RUN = ["sample_id", "rule", "nfe", "stopped_at", "answer", "correct", "answer_flip"]
@@ -131,13 +123,12 @@ def _by_sample(rows: Iterable[Row]) -> dict[int, list[Row]]:
 
 def _readout(path: Path, shown: Sequence[int], setup: Setup) -> dict[int, ReadoutReplay]:
     """A readout of the samples shown; those without a row of it are left out."""
-    length = int((pq.read_schema(path).metadata or {}).get(b"gen_length", 0)) if path.exists() else 0
-    found = {}
+    length, found = tables.canvas_of(path), {}
     for table in read_groups(path, tables.READOUT, "a readout"):
         for sample in shown:
             own = _of(table, [sample]).sort_by("step")
             if len(own):
-                series = to_series(own, length)
+                series = to_series(own, length, path)
                 visible = series.on_common_support(series.late(setup.settings.window, setup.settings.late_window))
                 flags = certificates(series.similarity, visible, setup.delta, setup.omega, setup.tau)
                 found[sample] = ReadoutReplay(

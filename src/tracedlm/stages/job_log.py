@@ -1,34 +1,42 @@
-"""What every rule's script runs under: a log, an event log beside it, and a user's mistake as one line instead of a traceback."""
+"""What every rule's script runs under: a log, an event log beside it, seals, and a user's mistake as one line instead of a traceback."""
 
 import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 from tracedlm.progress import EVENTS, emit
+from tracedlm.records.seal import check_seal, seal
 
 
 @contextmanager
-def logged(path: str, **job: object) -> Iterator[None]:
-    """Send output to the rule's log, and events to `.jsonl` beside it, after those of earlier attempts.
+def logged(job: Any, skippable: Iterable[str] = ()) -> Iterator[None]:
+    """Send output to the rule's log, and events to `.jsonl` beside it, after those of earlier attempts; check inputs, seal outputs.
 
     A ValueError, which is a message to the user, ends the job with that message alone.
 
     Args:
-        path: The log.
-        job: What every event names: the rule and its wildcards.
+        job: The `snakemake` of the script: its log, rule, wildcards, input and output are used.
+        skippable: Inputs of which the stage itself leaves out, by name, what it cannot read.
     """
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    path = Path(job.log[0])
+    path.parent.mkdir(parents=True, exist_ok=True)
     before = os.environ.get(EVENTS)
-    os.environ[EVENTS] = json.dumps({"path": str(Path(path).with_suffix(".jsonl").resolve()), "job": job}, default=str)
+    named = {"rule": job.rule, **job.wildcards}
+    os.environ[EVENTS] = json.dumps({"path": str(path.with_suffix(".jsonl").resolve()), "job": named}, default=str)
     try:
-        with Path(path).open("w", buffering=1) as log, redirect_stdout(log), redirect_stderr(log):
+        with path.open("w", buffering=1) as log, redirect_stdout(log), redirect_stderr(log):
             try:
                 with _timed():
+                    for file in dict.fromkeys(file for file in job.input if file not in skippable):
+                        check_seal(Path(file))
                     yield
+                    for file in filter(_kept_here, job.output):
+                        seal(Path(file))
             except ValueError as error:
                 print(f"error: {error}", file=log)
                 print(f"error: {error}", file=sys.__stderr__)
@@ -38,6 +46,11 @@ def logged(path: str, **job: object) -> Iterator[None]:
             del os.environ[EVENTS]
         else:
             os.environ[EVENTS] = before
+
+
+def _kept_here(file: str) -> bool:
+    """Whether an output stays where it was written; copies of what is on object storage come and go, and seals do not go with them."""
+    return not Path(file).is_absolute() and Path(file).parts[0] != ".snakemake"
 
 
 @contextmanager

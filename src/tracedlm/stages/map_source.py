@@ -5,13 +5,13 @@ from pathlib import Path
 from tracedlm.records.adapter import ADAPTER_FILE, Adapter, Snapshots
 from tracedlm.records.checkpoints import RELEASED_STATE, TRAINER_STATE, checkpoints, optimizer_files
 from tracedlm.records.footprint import Footprint
+from tracedlm.records.formats import is_of_kind
 from tracedlm.records.map_file import SUFFIXES, MapFiles, is_map_file
-from tracedlm.records.moments import Moments
+from tracedlm.records.moments import MOMENTS_FILE, Moments
 from tracedlm.records.tensors import StoredArrays
 from tracedlm.resources import located
 
 KINDS = ("moments", "optimizer", "snapshots", "adapter", "file")
-MOMENTS_FILE = "moments.safetensors"
 
 
 def open_source(
@@ -45,7 +45,7 @@ def _open(kind: str, path: Path, names: Path | None) -> Footprint | MapFiles | N
     """The path as a source of one kind, None where it is none."""
     if kind == "moments":
         file = path / MOMENTS_FILE if path.is_dir() else path
-        return Moments.read(file) if _format(file) == "moments/1" else None
+        return Moments.read(file) if is_of_kind(_format(file), "moments") else None
     if kind == "optimizer":
         files = [[path]] if path.suffix == ".pt" else optimizer_files(path) if path.is_dir() else []
         return _dumps(files, names) if files else None
@@ -58,7 +58,7 @@ def _open(kind: str, path: Path, names: Path | None) -> Footprint | MapFiles | N
         return Adapter(snapshots[0]) if len(snapshots) == 1 else Adapter(path) if path.name == ADAPTER_FILE else None
     if path.is_dir():
         return MapFiles(path) if any(map(is_map_file, path.iterdir())) else None
-    return MapFiles(path) if path.suffix in SUFFIXES or _format(path) == "rrm/1" else None
+    return MapFiles(path) if path.suffix in SUFFIXES or is_of_kind(_format(path), "map") else None
 
 
 def _dumps(files: list[list[Path]], names: Path | None) -> Footprint:

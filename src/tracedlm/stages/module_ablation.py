@@ -83,8 +83,8 @@ class SimilarityLog:
         """Record one forward of every active row."""
         visible_rg = step.visible_rg
         if self.visible == "block":
-            in_block_rg = torch.zeros_like(visible_rg).scatter_(1, step.position_rk, True)
-            visible_rg = visible_rg & in_block_rg
+            in_block_rg = torch.zeros_like(visible_rg, dtype=torch.long).scatter_add_(1, step.position_rk, step.in_block_rk.long())
+            visible_rg = visible_rg & (in_block_rg > 0)
         similarity_rgn = torch.empty((*visible_rg.shape, self.count))
         for key, own in self._own.items():
             similarity_rgn[..., own] = step.readings[key].float().cpu()

@@ -1,6 +1,5 @@
 """Rule `readout`: similarities of one projection, or of an aggregate, with their stability statistics."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ def make_readout(steps_files: list[Path], readouts_files: list[Path], readout: s
 
     Memory is that of one batch of samples: the parts of a trace are read a row group at a time.
     """
-    length = json.loads(pq.read_schema(readouts_files[0]).metadata[b"plan"])["gen_length"]
+    length = tables.read_plan(readouts_files[0])[0]["gen_length"]
     facts = {"readout": readout, "tau": repr(settings.tau), "visible": settings.visible, "gen_length": str(length)}
     facts["trace_code"] = _one_version(readouts_files)
     with table_writer(out, tables.READOUT, facts) as writer:

@@ -84,7 +84,8 @@ def _calibration(one: Validation, settings: Certify, tau: float, delta: float, o
     """What the stops of these samples let (delta, omega) promise: `PacCalibration`, undefined values as null."""
     stops = [late_stops(*batch, tau, delta, omega) for batch in read_late(one.path, settings.window, settings.late_window)]
     margins, alphas = (np.concatenate([getattr(batch, name) for batch in stops]) for name in ("margin", "alpha"))
-    found = asdict(pac_calibration(margins, alphas, delta, omega, settings.beta))
+    pairs = len(settings.deltas) * len(settings.omegas)
+    found = asdict(pac_calibration(margins, alphas, delta, omega, settings.beta, pairs))
     return {name: None if isinstance(value, float) and not np.isfinite(value) else value for name, value in found.items()}
 
 

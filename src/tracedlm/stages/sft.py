@@ -13,6 +13,7 @@ from tracedlm.config import Sft
 from tracedlm.models.denoiser import load_denoiser
 from tracedlm.models.lora import attach_lora
 from tracedlm.models.moment_recorder import STATE_FILE, MomentRecorder
+from tracedlm.models.snapshots import AdapterSaver
 from tracedlm.models.training import DiffusionTrainer, NoisyBatches, lora_state, only_item, reporting, resumable, training_arguments
 from tracedlm.records.atomic import replacing_folder
 from tracedlm.records.manifest import code_digest, digest_of, fingerprint, write_manifest
@@ -27,7 +28,7 @@ WORKER = "tracedlm.stages.sft_worker"
 def fine_tune(
     model: dict[str, Any], settings: Sft, files: dict[str, Path], seed: int, threads: int, scratch: Path, out: dict[str, Path]
 ) -> None:
-    """Fine-tune, or resume an interrupted run of the same settings, and publish adapter, moments, gradient log and manifest.
+    """Fine-tune, or resume an interrupted run of the same settings; publish adapter, moments, gradient log, snapshots and manifest.
 
     Args:
         model: Path and device of the base checkpoint (`config.Model`).
@@ -36,7 +37,7 @@ def fine_tune(
         seed: Seed of LoRA's initialisation, order, noise and dropout.
         threads: CPU threads, shared by the processes.
         scratch: Resumable checkpoints live in here, under a digest of everything that decides them; removed when all is published.
-        out: `adapter` (folder), `moments`, `gradients`, `manifest`.
+        out: `adapter` (folder), `moments`, `gradients`, `manifest`; `snapshots` (folder), where they are to be kept.
 
     Raises:
         ValueError: An example, a setting or the checkpoint is unusable, or there are fewer accelerators than processes.
@@ -102,18 +103,20 @@ def train(
         ),
         train_dataset=NoisyBatches(draw, steps, denoiser.mask_id, denoiser.tokenizer.pad_token_id, seed, parts=parts),
         data_collator=only_item,
-        callbacks=[recorder],
+        callbacks=[recorder, AdapterSaver(work / "kept", settings.snapshots(steps) if "snapshots" in out else (), recorder)],
     )
     with trainer.args.main_process_first(local=False):  # it removes half-written checkpoints, the others must not see them
         resume = resumable(work, STATE_FILE)
     trainer.train(resume_from_checkpoint=resume)
     counts = {"examples": len(examples.encoded), "left_out": examples.left_out, "cut": examples.cut, "corrupted": examples.corrupted}
-    _publish(trainer, adapted, recorder, {**facts, **counts, "steps": steps}, out)
+    _publish(trainer, adapted, recorder, work / "kept", {**facts, **counts, "steps": steps}, out)
     if trainer.is_world_process_zero():
         shutil.rmtree(scratch)
 
 
-def _publish(trainer: DiffusionTrainer, adapted: Any, recorder: MomentRecorder, facts: dict[str, Any], out: dict[str, Path]) -> None:
+def _publish(
+    trainer: DiffusionTrainer, adapted: Any, recorder: MomentRecorder, kept: Path, facts: dict[str, Any], out: dict[str, Path]
+) -> None:
     """Write the results, from the first process; every process takes part in gathering what is sharded.
 
     Each file and the adapter's folder appear whole. A kill in between leaves no manifest, which is one of the rule's declared outputs:
@@ -125,6 +128,9 @@ def _publish(trainer: DiffusionTrainer, adapted: Any, recorder: MomentRecorder, 
     out["manifest"].unlink(missing_ok=True)
     with replacing_folder(out["adapter"]) as staged:
         adapted.save_pretrained(staged, state_dict=adapter, save_embedding_layers=False)
+    if "snapshots" in out:
+        with replacing_folder(out["snapshots"]) as staged:
+            shutil.copytree(kept, staged, dirs_exist_ok=True)
     moments.write(out["moments"])
     log = {entry["step"]: entry for entry in trainer.state.log_history if "loss" in entry}
     rows = [

@@ -1,13 +1,11 @@
 """Is a trace set whole and consistent? `python -m tracedlm validate`."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from tracedlm.records import trace as tables
 from tracedlm.records.parquet import read_groups
@@ -36,14 +34,16 @@ def check_traces(folder: Path) -> Iterator[str]:
             yield f"{name} has the parts {found}, samples has {parts['samples']}"
     seen: list[int] = []
     for part in set.intersection(*map(set, parts.values())):
-        facts = pq.read_schema(folder / "steps" / part).metadata
-        length, mask = json.loads(facts[b"plan"])["gen_length"], int(facts.get(b"mask_id", -1))
+        plan, mask = tables.read_plan(folder / "steps" / part)
         for samples, steps, readouts in _groups(folder, part):
             seen += samples["sample_id"].to_pylist()
             for sample in samples.to_pylist():
                 own = pc.field("sample_id") == sample["sample_id"]
                 own_steps, own_readouts = (table.filter(own).sort_by("step") for table in (steps, readouts))
-                problems = _sample(sample["nfe"], own_steps, own_readouts, length, mask)
+                try:
+                    problems = list(_sample(sample["nfe"], own_steps, own_readouts, plan["gen_length"], mask))
+                except (IndexError, TypeError):
+                    problems = ["values are missing, or positions are outside the canvas"]
                 yield from (f"{part}, sample {sample['sample_id']}: {problem}" for problem in problems)
     if sorted(seen) != list(range(len(seen))):
         yield f"samples are not numbered 0..{len(seen) - 1} once each: {len(seen)} rows, {len(set(seen))} different, largest {max(seen)}"
@@ -54,7 +54,7 @@ def _groups(folder: Path, part: str) -> Iterator[tuple[pa.Table, ...]]:
     yield from zip(*groups, strict=True)
 
 
-def _sample(nfe: int, steps: pa.Table, readouts: pa.Table, length: int, mask: int) -> Iterator[str]:
+def _sample(nfe: int, steps: pa.Table, readouts: pa.Table, length: int, mask: int | None) -> Iterator[str]:
     numbers, denoise = steps["step"].to_numpy(), np.array(steps["phase"].to_pylist()) == "denoise"
     if numbers.tolist() != list(range(1, len(numbers) + 1)):
         yield f"steps have gaps: {len(numbers)} rows, the last is step {numbers.max(initial=0)}"
@@ -74,7 +74,7 @@ def _sample(nfe: int, steps: pa.Table, readouts: pa.Table, length: int, mask: in
         yield from _readout(projection, readouts.filter(pc.field("projection") == projection), committed, denoise)
 
 
-def _left_open(steps: pa.Table, mask: int) -> int:
+def _left_open(steps: pa.Table, mask: int | None) -> int:
     """How many positions the mask was committed to: as many may have stayed open."""
     tokens = [token for tokens in steps["committed_token"].to_pylist() for token in tokens]
     return tokens.count(mask)

@@ -57,13 +57,14 @@ class Countdown(GeneratedTask):
     def solve(self, problem: Problem, length: int) -> str:
         """Work forwards: what two numbers make, and what that and the last one make; then the line that makes the target.
 
-        The sum and the difference of the first two come first; where neither leads to the target, a line that does follows.
+        The sum and the difference of the first two come first, then how each result compares with the target; where none is it, a line that
+        leads to it follows.
         The other pairs' sums and differences fill the room there is.
         """
         (a, b, c), target = _parse(problem)
         rows = [row for pair in ((a, b, c), (a, c, b), (b, c, a)) for row in _rows(*pair)]
         found = _sum_or_difference(rows[:2], target) or _any_solution((a, b, c), target)
-        lines = [row.text for row in rows[:2]] + [found.line]
+        lines = [row.text for row in rows[:2]] + [f"{''.join(row.marks(target) for row in rows[:2])}\n", found.line]
         room = length - ROOM_FOR_ANSWER - len(found.check) - sum(map(len, lines))
         lines += [row.text for row in rows[2 : 2 + room // len(rows[0].text)]]
         return f"<reasoning>\n{''.join(lines)}{found.check}</reasoning>\n<answer>\n\\boxed{{{found.answer}}}\n</answer>"
@@ -120,6 +121,17 @@ class Row(NamedTuple):
         """
         sum_, difference = self.value + self.last, self.value - self.last
         return f"{_wide(self.x, self.operator, self.y, self.value)}:+{self.last:3}={sum_:3},-{self.last:3}={difference:3}\n"
+
+    def marks(self, target: int) -> str:
+        """How the sum and the difference compare with the target: `=`, `<`, `>`, or `-` where it is the target's negative.
+
+        Four small comparisons, one token each, instead of one choice spread over the eight tokens of the next step.
+
+        >>> Row(86, "+", 74, 160, 12).marks(148)
+        '>='
+        """
+        results = self.value + self.last, self.value - self.last
+        return "".join("=" if one == target else "-" if one == -target else "<" if one < target else ">" for one in results)
 
 
 class Solution(NamedTuple):

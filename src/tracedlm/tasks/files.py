@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tracedlm.records.atomic import replacing
+from tracedlm.records.json_text import parse_json
 
 Form = Literal["jsonl", "csv", "parquet"]
 
@@ -23,8 +24,8 @@ def read_rows(path: Path, form: Form) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises:
         ValueError: The file is missing or is not of its form; the message names the row where there is one.
     """
-    if not path.exists():
-        raise ValueError(f"{path}: not found")
+    if not path.is_file():
+        raise ValueError(f"{path}: {'a folder, not a file' if path.is_dir() else 'not found'}")
     reader = {"jsonl": _json_lines, "csv": _csv, "parquet": _parquet}[SUFFIXES.get(path.suffix, form)]
     try:
         yield from reader(path)
@@ -48,7 +49,7 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
             try:
-                row = json.loads(line)
+                row = parse_json(line)
             except ValueError as error:
                 raise ValueError(f"{path}, row {number}: {line[:60]!r} is not JSON ({error})") from error
             if not isinstance(row, dict):
@@ -65,11 +66,10 @@ def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from tracedlm.records.parquet import UNREADABLE, read_columns
 
     try:
-        rows = pq.read_table(path).to_pylist()
-    except (pa.ArrowInvalid, OSError) as error:
+        rows = read_columns(path).to_pylist()
+    except UNREADABLE as error:
         raise ValueError(f"{path}: not a readable Parquet file ({str(error)[:120]})") from error
     yield from enumerate(rows, start=1)

@@ -44,7 +44,7 @@ def read_template(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8").strip()
         fill(text, "")
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
     return text
 

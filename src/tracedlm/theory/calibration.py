@@ -38,11 +38,12 @@ class PacCalibration:
     reason: str
 
 
-def pac_calibration(margins: np.ndarray, alphas: np.ndarray, delta: float, omega: int, beta: float) -> PacCalibration:
+def pac_calibration(margins: np.ndarray, alphas: np.ndarray, delta: float, omega: int, beta: float, pairs: int = 1) -> PacCalibration:
     """Calibrate the no-flip promise on held-out samples (corrects TRACE Cor. B.2 and Eq. 20, EDIT Cor. 6 and Eq. 24).
 
-    Samples must be exchangeable with the new one, and (delta, Omega) chosen before their margins were looked at. The quantile costs
-    beta; a maximum over n_alpha samples is exceeded by a new one with probability 1 / (n_alpha + 1).
+    Samples must be exchangeable with the new one. The quantile costs beta: that of margins at a pair chosen elsewhere is taken at beta, at
+    one that these very samples chose among several, at beta / pairs (union bound). A maximum over n_alpha samples is exceeded by a new
+    one with probability 1 / (n_alpha + 1).
 
     Args:
         margins: [n] top-2 margin at each sample's stop; NaN where it never stopped.
@@ -50,6 +51,7 @@ def pac_calibration(margins: np.ndarray, alphas: np.ndarray, delta: float, omega
         delta: KL threshold, nats.
         omega: Window length, steps.
         beta: In (0, 1).
+        pairs: Pairs (delta, Omega) that these samples chose among; 1 where others did.
 
     Raises:
         ValueError: beta is out of range.
@@ -60,7 +62,8 @@ def pac_calibration(margins: np.ndarray, alphas: np.ndarray, delta: float, omega
     """
     margins, alphas = np.asarray(margins, dtype=float), np.asarray(alphas, dtype=float)
     stopped, known = margins[~np.isnan(margins)], alphas[~np.isnan(alphas)]
-    quantile, paper = beta_quantile(stopped, beta), paper_quantile(stopped, beta)
+    quantile, paper = beta_quantile(stopped, beta / pairs), paper_quantile(stopped, beta)
+    among = f" and a pair chosen on them among {pairs}" if pairs > 1 else ""
     alpha = float(known.max()) if known.size else math.nan
     contracts = alpha < 1
     required = required_forward_margin(delta, omega, alpha) if contracts else math.nan
@@ -69,7 +72,7 @@ def pac_calibration(margins: np.ndarray, alphas: np.ndarray, delta: float, omega
         "no sample has a contraction rate": not known.size,
         f"no contraction: alpha_hat = {alpha:.3g} is not below 1": known.size > 0 and not contracts,
         "no sample stops": not stopped.size,
-        f"{stopped.size} stops are too few for beta = {beta:g}": stopped.size > 0 and math.isnan(quantile),
+        f"{stopped.size} stops are too few for beta = {beta:g}{among}": stopped.size > 0 and math.isnan(quantile),
         f"the margin asked for, {required:.3g}, is not below the quantile {quantile:.3g}": required >= quantile,
     }
     return PacCalibration(

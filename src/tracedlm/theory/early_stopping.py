@@ -1,4 +1,4 @@
-"""A curve over training that has come to rest, and the mean of a few runs with its interval."""
+"""Curves over training: whether one has come to rest, whether it turns, and the mean of a few runs with its interval."""
 
 import math
 from collections.abc import Sequence
@@ -29,6 +29,33 @@ def plateau(values: Sequence[float | None], tolerance: float, patience: int) -> 
         if still == patience:
             return index
     return None
+
+
+def turn_differences(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How far each run's start and end lie above its value at the checkpoint where the mean of the *other* runs is lowest.
+
+    At the lowest checkpoint of its own mean any noisy curve has fallen and rises again. Which checkpoint that is, others must say: of
+    three runs of pure noise over 8 checkpoints Student's 95 % interval then finds a fall in 4 %, not in 9 %, where 2.5 % is meant.
+
+    Args:
+        values: [runs, checkpoints]; NaN where undefined. Negated, it is the highest checkpoint that is looked for.
+
+    Returns:
+        Start less lowest, and end less lowest, [runs]; NaN where a value is, where no other run has one, and everywhere with one run.
+
+    >>> before, after = turn_differences(np.array([[3.0, 1.0, 2.0], [5.0, 2.0, 4.0]]))
+    >>> before.tolist(), after.tolist()
+    ([2.0, 3.0], [1.0, 2.0])
+    """
+    before, after = np.full((2, len(values)), math.nan)
+    for run in range(len(values)):
+        others = np.delete(values, run, axis=0)
+        seen = np.flatnonzero((~np.isnan(others)).any(axis=0))
+        if not seen.size:
+            continue
+        lowest = values[run, seen[np.argmin(np.nanmean(others[:, seen], axis=0))]]
+        before[run], after[run] = values[run, 0] - lowest, values[run, -1] - lowest
+    return before, after
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:

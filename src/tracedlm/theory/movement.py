@@ -7,6 +7,7 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from tracedlm.theory.divergence import kl_from_ratio, total_variation
+from tracedlm.theory.rad import relative_logits
 
 Array = Any
 
@@ -127,13 +128,8 @@ def _moved(logits: Array, weights: Array, supports: Sequence[_Support]) -> list[
 
 def _weights(similarity: Array, visible: Array, tau: float) -> tuple[Array, Array]:
     """Similarity / tau relative to the row's top, 0 where invisible, and its exponential."""
-    if not tau > 0:
-        raise ValueError(f"the temperature must be positive, got tau={tau}")
-    xp = array_namespace(similarity, visible)
-    # Cast before the softmax: in float32 a late-step KL of 1e-9 is noise.
-    logits = xp.where(visible, xp.astype(similarity, xp.float64) / tau, -xp.inf)
-    top = xp.max(logits, axis=-1, keepdims=True)
-    logits = logits - xp.where(top == -xp.inf, 0.0, top)
+    logits = relative_logits(similarity, visible, tau)
+    xp = array_namespace(logits)
     return xp.where(visible, logits, 0.0), xp.exp(logits)
 
 

@@ -144,7 +144,8 @@ def first_learnt(
         values: [k]; None where undefined, which no label survives: it counts as not learnt there.
         stderrs: [k]; None counts as exact.
         threshold: Value of a learnt label, e.g. half-way between its best baseline and its ceiling.
-        quantile: Of the errors: 1.96 for many seeds, 4.30 for the mean of three (Student's t, 95 %).
+        quantile: Of the errors: 1.96 where they are well known; for the mean of k runs Student's t of k - 1 degrees of freedom, 4.30 for
+            three. Where the errors given are half-widths of intervals, 1.
 
     Raises:
         ValueError: The lengths differ.

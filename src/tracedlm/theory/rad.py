@@ -107,15 +107,31 @@ def log_alignment(similarity: Array, visible: Array, tau: float = 1.0) -> Array:
     >>> log_alignment(np.zeros(4), np.array([True, True, False, False])).round(6).tolist()
     [-0.693147, -0.693147, -inf, -inf]
     """
+    logits = relative_logits(similarity, visible, tau)
+    xp = array_namespace(logits)
+    total = xp.sum(xp.exp(logits), axis=-1, keepdims=True)
+    return xp.where(total == 0, xp.nan, logits - xp.log(xp.where(total == 0, 1.0, total)))
+
+
+def relative_logits(similarity: Array, visible: Array, tau: float) -> Array:
+    """Similarity / tau less the row's largest: what the softmax takes, on any part of the visible tokens, without overflow (TRACE Eq. 6).
+
+    Args and Raises as `log_alignment`.
+
+    Returns:
+        float64 <= 0, the largest being 0; -inf at invisible positions.
+
+    >>> import numpy as np
+    >>> relative_logits(np.array([3.0, 1.0, 9.0]), np.array([True, True, False]), 0.5).tolist()
+    [0.0, -4.0, -inf]
+    """
     if not tau > 0:
         raise ValueError(f"the temperature must be positive, got tau={tau}")
     xp = array_namespace(similarity, visible)
     # Cast before the softmax: in float32 a late-step KL of 1e-9 is noise.
     logits = xp.where(visible, xp.astype(similarity, xp.float64) / tau, -xp.inf)
     top = xp.max(logits, axis=-1, keepdims=True)
-    logits = logits - xp.where(top == -xp.inf, 0.0, top)
-    total = xp.sum(xp.exp(logits), axis=-1, keepdims=True)
-    return xp.where(total == 0, xp.nan, logits - xp.log(xp.where(total == 0, 1.0, total)))
+    return logits - xp.where(top == -xp.inf, 0.0, top)
 
 
 def restrict(p: Array, support: Array) -> Array:

@@ -31,6 +31,37 @@ class Gap:
         return self.p < 0.05 if math.isnan(self.low) else (self.low > 0 or self.high < 0) and not self.p >= 0.05
 
 
+def paired_spearman(x: np.ndarray, y: np.ndarray, resamples: int = 10_000) -> tuple[float, float]:
+    """Spearman's rank correlation of few pairs, with its two-sided permutation p: exact for up to 7 pairs, else by random permutations.
+
+    Pairs along one training are not exchangeable where both curves have a trend; p then says how rare the order is, not what causes it.
+
+    Args:
+        x: [n].
+        y: [n].
+        resamples: Permutations to draw where there are more than so many.
+
+    Returns:
+        rho in [-1, 1] and p in (0, 1]; both NaN where n < 3 or either is constant.
+
+    >>> rho, p = paired_spearman(np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 4.0, 9.0, 16.0]))
+    >>> round(rho, 6), round(p, 6)
+    (1.0, 0.083333)
+    """
+    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return math.nan, math.nan
+    ranks, others = (scipy.stats.rankdata(one) - (len(x) + 1) / 2 for one in (x, y))
+    scale = np.sqrt((ranks**2).sum() * (others**2).sum())
+
+    def correlation(permuted: np.ndarray, axis: int) -> np.ndarray:
+        return (permuted * others).sum(axis=axis) / scale
+
+    test = scipy.stats.permutation_test(
+        (ranks,), correlation, permutation_type="pairings", vectorized=True, n_resamples=resamples, rng=np.random.default_rng(0)
+    )
+    return float(test.statistic), float(test.pvalue)
+
+
 def kendall_tau(x: np.ndarray, y: np.ndarray) -> float:
     """Kendall's tau-b of two score lists of the same methods: pairs in the same order less pairs in the other, corrected for ties.
 

@@ -120,7 +120,8 @@ def paired_bootstrap(
 def spearman(x: np.ndarray, y: np.ndarray, rng: np.random.Generator, resamples: int = 1000, confidence: float = 0.95) -> Correlation:
     """Spearman's rank correlation with a percentile bootstrap interval (TRACE section 4.3, Table 2).
 
-    A resample in which one side is constant has no rho; such resamples are left out of the interval and counted.
+    A resample in which one side is constant has no rho. Left out, it would make few samples look sure: with one wrong answer among
+    eight, every other resample has the same sign. It is counted, and as -1 at the lower end and 1 at the upper one.
 
     Args:
         x: [n], e.g. concentration at the stop; NaN pairs are dropped and counted.
@@ -149,10 +150,9 @@ def spearman(x: np.ndarray, y: np.ndarray, rng: np.random.Generator, resamples: 
         return Correlation(math.nan, math.nan, math.nan, x.size, dropped, 0, reason)
     rows = _indices(x.size, resamples, rng)
     rhos = _rank_correlation(x[rows], y[rows])
-    defined = rhos[~np.isnan(rhos)]
-    low, high = _percentiles(defined, confidence) if defined.size else (math.nan, math.nan)
-    reason = "" if defined.size else "no resample has a rank correlation"
-    return Correlation(float(_rank_correlation(x[None], y[None])[0]), low, high, x.size, dropped, resamples - defined.size, reason)
+    low, _ = _percentiles(np.nan_to_num(rhos, nan=-1), confidence)
+    _, high = _percentiles(np.nan_to_num(rhos, nan=1), confidence)
+    return Correlation(float(_rank_correlation(x[None], y[None])[0]), low, high, x.size, dropped, int(np.isnan(rhos).sum()), "")
 
 
 def mcnemar(a: np.ndarray, b: np.ndarray) -> float:

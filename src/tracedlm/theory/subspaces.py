@@ -35,6 +35,22 @@ def subspace(mean_update: Array, k: int) -> Array:
     return _signed(left[:, :k])
 
 
+def captured_energy(mean_update: np.ndarray, basis: np.ndarray) -> float:
+    """Share of an update's energy that lies in a subspace of its output features: ||U^T Ubar||^2 / ||Ubar||^2.
+
+    Args:
+        mean_update: [d, r], not 0.
+        basis: [d, k], columns orthonormal.
+
+    Returns:
+        In [0, 1]; k / d for an update without any direction.
+
+    >>> captured_energy(np.array([[3.0], [4.0]]), np.array([[1.0], [0.0]]))
+    0.36
+    """
+    return float(np.sum((basis.T @ mean_update) ** 2) / np.sum(mean_update**2))
+
+
 def cca_subspace(mean_update: np.ndarray, activations: np.ndarray, k: int, energy: float = 0.99) -> np.ndarray:
     """Subspace map by CCA: the k directions that the mean update and the activations share most (EDIT App. E).
 

@@ -4,6 +4,7 @@ from typing import final
 
 import torch
 
+from tracedlm.decode.plan import Plan
 from tracedlm.decode.rules.rule import ExitRule
 from tracedlm.decode.settings import KlassSettings
 from tracedlm.decode.step import Step
@@ -16,6 +17,11 @@ class Klass(ExitRule[KlassSettings]):
 
     name = "klass"
     commits_itself = True
+
+    def __init__(self, plan: Plan, slots: int, settings: KlassSettings) -> None:
+        """A block's first step has nothing to compare with, so its steps must outnumber `history`."""
+        super().__init__(plan, slots, settings)
+        self.must_fit(f"history {settings.history}", [settings.history + 1] * plan.blocks)
 
     def commits(self, step: Step) -> torch.Tensor:
         """The stable and confident tokens, or the schedule's."""

@@ -25,11 +25,7 @@ class AlignmentRule(ExitRule[S]):
         later_delta, later_omega = settings.later_delta or settings.delta, settings.later_omega or settings.omega
         self.delta_b = torch.tensor([settings.delta] + [later_delta] * (plan.blocks - 1), dtype=torch.float64)
         self.omega_b = torch.tensor([settings.omega] + [later_omega] * (plan.blocks - 1))
-        steps = [int((plan.counts(block) > 0).sum()) for block in range(plan.blocks)]
-        if all(omega >= most for omega, most in zip(self.omega_b.tolist(), steps, strict=True)):
-            raise ValueError(
-                f"{self.name}: omega {settings.omega} can never fire in blocks of {steps[0]} steps; it must be below {steps[0]}"
-            )
+        self.must_fit(f"omega {settings.omega}", [omega + 1 for omega in self.omega_b.tolist()])
 
     def similarity(self, step: Step) -> torch.Tensor:
         """What the RAD is made of: [r, g]."""

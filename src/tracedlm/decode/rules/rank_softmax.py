@@ -5,6 +5,7 @@ from typing import final
 import numpy as np
 import torch
 
+from tracedlm.decode.plan import Plan
 from tracedlm.decode.rules.rule import ExitRule
 from tracedlm.decode.settings import RankBlock, RankSoftmaxSettings
 from tracedlm.decode.step import Step
@@ -20,6 +21,12 @@ class RankSoftmax(ExitRule[RankSoftmaxSettings]):
     """
 
     name = "rank_softmax"
+
+    def __init__(self, plan: Plan, slots: int, settings: RankSoftmaxSettings) -> None:
+        """A block's first KL is infinite, and none is looked at before there are `stability_span` of them."""
+        super().__init__(plan, slots, settings)
+        own = [self._block(block) for block in range(plan.blocks)]
+        self.must_fit(f"stability_span {own[0].stability_span}", [max(one.stability_span, one.required_stable + 1) for one in own])
 
     def counts(self, sample: int, block: int) -> np.ndarray:
         """The Gaussian schedule of this block's settings."""

@@ -1,14 +1,17 @@
 """The interface of exit rules."""
 
 from abc import ABC
+from collections.abc import Sequence
 from typing import ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 import torch
 
+from tracedlm.decode.memory import Memory, swap
 from tracedlm.decode.plan import Plan
 from tracedlm.decode.settings import RuleSettings, StopSettings
 from tracedlm.decode.step import Step
+from tracedlm.theory.schedule import effective_steps
 
 S = TypeVar("S", bound=RuleSettings)
 
@@ -33,11 +36,25 @@ class ExitRule(ABC, Generic[S]):
 
     def __init__(self, plan: Plan, slots: int, settings: S) -> None:
         self.plan, self.slots, self.settings = plan, slots, settings
-        self.memory: dict[str, torch.Tensor] = {}
+        self.memory: Memory = {}
 
     def counts(self, sample: int, block: int) -> np.ndarray:
         """Tokens to commit in each step of this block; the plan's own unless the rule has a schedule of its own."""
         return self.plan.counts(block)
+
+    def must_fit(self, setting: str, needed: Sequence[int]) -> None:
+        """Refuse a setting with which the rule cannot fire.
+
+        Args:
+            setting: Name and value, for the message.
+            needed: Forwards of each block after which the rule can fire for the first time.
+
+        Raises:
+            ValueError: No block has so many forwards that commit something.
+        """
+        most = [effective_steps(self.counts(0, block)) for block in range(self.plan.blocks)]
+        if all(least > steps for least, steps in zip(needed, most, strict=True)):
+            raise ValueError(f"{self.name}: {setting} can never fire in blocks of {most[0]} steps; it takes {needed[0]} of them")
 
     def polish(self, block: int) -> int:
         """Further forwards that fill this block after a stop; 0 fills it at once."""
@@ -58,15 +75,11 @@ class ExitRule(ABC, Generic[S]):
 
     def swap(self, name: str, step: Step, value: torch.Tensor) -> torch.Tensor:
         """Remember a value [r, ...] for the next step and return the last one; zero at a block's first step."""
-        if name not in self.memory:
-            self.memory[name] = value.new_zeros((self.slots, *value.shape[1:]))
-        before = self.memory[name][step.slot_r]
-        self.memory[name][step.slot_r] = value
-        return before
+        return swap(self.memory, name, step, value)
 
     def run_length(self, name: str, step: Step, holds: torch.Tensor) -> torch.Tensor:
         """For how many consecutive steps, this one included, a condition [r, ...] has held."""
         held = self.swap(name, step, torch.zeros_like(holds, dtype=torch.long))
         run = torch.where(holds, held + 1, 0)
-        self.memory[name][step.slot_r] = run
+        self.swap(name, step, run)
         return run

@@ -4,6 +4,7 @@ from typing import final
 
 import torch
 
+from tracedlm.decode.plan import Plan
 from tracedlm.decode.rules.rule import ExitRule
 from tracedlm.decode.settings import StableConfidentSettings
 from tracedlm.decode.step import Step
@@ -14,6 +15,11 @@ class StableConfident(ExitRule[StableConfidentSettings]):
     """Stops a block when its most likely text has not changed for some steps and its masks' mean entropy is small."""
 
     name = "stable_confident"
+
+    def __init__(self, plan: Plan, slots: int, settings: StableConfidentSettings) -> None:
+        """A block's first step has nothing to compare with, so its steps must outnumber `steps`."""
+        super().__init__(plan, slots, settings)
+        self.must_fit(f"steps {settings.steps}", [settings.steps + 1] * plan.blocks)
 
     def stops(self, step: Step) -> torch.Tensor:
         """Rows whose text stands still and is certain."""

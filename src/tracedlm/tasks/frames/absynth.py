@@ -1,10 +1,10 @@
 """Corpora in ABSynth's JSON format (`{"corpus": [...]}`), the file that the dynamics paper trained on."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tracedlm.records.json_text import parse_json
 from tracedlm.tasks.frames.corpus import CHUNK, split_of
 from tracedlm.tasks.frames.grammar import ROLES
 
@@ -26,10 +26,12 @@ def read_absynth(path: str | Path, held_out: float, seed: int) -> Iterator[list[
         ValueError: The file is missing or of another form; a bad row is named by file, row (from 1) and field.
     """
     try:
-        items = json.loads(Path(path).read_text(encoding="utf-8"))["corpus"]
+        items = parse_json(Path(path).read_bytes())["corpus"]
+        if not isinstance(items, list):
+            raise TypeError(f"corpus is a {type(items).__name__}")
     except FileNotFoundError:
         raise ValueError(f"{path}: not found; correct dynamics.corpus_file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not an ABSynth corpus, a JSON object with a list `corpus` ({error!r})") from error
     for start in range(0, len(items), CHUNK):
         yield [_row(path, number, item, held_out, seed) for number, item in enumerate(items[start : start + CHUNK], start)]
@@ -62,7 +64,10 @@ def _row(path: str | Path, number: int, item: Any, held_out: float, seed: int) -
         if argument.get("word") != words[position]:
             raise bad(f"{field}.word", f"{argument.get('word')!r} is not word {position} of the sentence, {words[position]!r}")
         roles[position] = role
-    frame = (item.get("metadata") or {}).get("frame")
+    metadata = item.get("metadata") or {}
+    frame = metadata.get("frame") if isinstance(metadata, dict) else metadata
+    if not isinstance(metadata, dict) or not isinstance(frame, str | None):
+        raise bad("metadata.frame", f"expected text, got {frame!r}"[:200])
     split = split_of(words, held_out, seed)
     return {"sentence_id": number, "split": split, "frame": frame, "kind": None, "words": words, "pos": pos, "roles": roles}
 

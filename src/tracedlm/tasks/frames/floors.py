@@ -6,7 +6,7 @@ import numpy as np
 
 from tracedlm.tasks.frames.grammar import Grammar
 from tracedlm.tasks.frames.lexicon import Lexicon
-from tracedlm.theory.grammar import END, causal_surprisal, expected_masked_surprisal, role_ceiling
+from tracedlm.theory.grammar import END, causal_surprisal, expected_masked_surprisal, f1_ceiling, role_ceiling
 
 RATIOS = tuple(step / 10 for step in range(11))
 """Mask ratios that the summary names."""
@@ -49,30 +49,49 @@ def limits(grammar: Grammar, lexicon: Lexicon) -> dict[str, Any]:
 
     Returns:
         `causal`: nats per token, `<eos>` among them; `masked`: ratio -> nats per masked word, by `RATIOS`; `causal_by_role`: role -> nats
-        per word; `ceiling_prefix` and `ceiling_sentence`: role -> largest accuracy of a classifier of roles that sees the sentence up to
-        the word, or all of it, "" for all roles together.
+        per word; `ceiling_prefix` and `ceiling_sentence`: largest accuracy of a classifier of roles that sees the sentence up to the
+        word, or all of it; `f1_prefix` and `f1_sentence`: role -> its largest F1.
     """
     is_word = grammar.symbols != END
     inside = np.where(is_word, lexicon.entropy()[grammar.symbols], 0.0)
     weight = np.broadcast_to(grammar.probability[:, None], is_word.shape)
     causal = causal_surprisal(grammar.symbols, grammar.probability) + inside
     masked = expected_masked_surprisal(grammar.symbols, grammar.probability, np.array(RATIOS)) + inside
-    roles = {"": grammar.role >= 0, **{name: grammar.role == number for number, name in enumerate(grammar.roles)}}
+    roles = {name: grammar.role == number for number, name in enumerate(grammar.roles)}
     occurring = {name: where for name, where in roles.items() if (weight * where).sum() > 0}
 
     def mean(values: np.ndarray, where: np.ndarray) -> float:
         return float((values * weight)[where].sum() / weight[where].sum())
 
-    ceilings = {
-        name: role_ceiling(grammar.symbols, grammar.role, grammar.probability, causal)
-        for name, causal in (("ceiling_prefix", True), ("ceiling_sentence", False))
-    }
+    ceilings = {name: role_ceilings(grammar, grammar.probability, causal) for name, causal in (("prefix", True), ("sentence", False))}
     return {
         "causal": float((causal * weight).sum() / (weight[is_word].sum() + 1)),
         "masked": {f"{ratio:g}": mean(values, is_word) for ratio, values in zip(RATIOS, masked, strict=True)},
-        "causal_by_role": {name: mean(causal, where) for name, where in occurring.items() if name},
-        **{name: {role: mean(values, where) for role, where in occurring.items()} for name, values in ceilings.items()},
+        "causal_by_role": {name: mean(causal, where) for name, where in occurring.items()},
+        **{f"ceiling_{name}": accuracy for name, (accuracy, _) in ceilings.items()},
+        **{f"f1_{name}": f1 for name, (_, f1) in ceilings.items()},
     }
+
+
+def role_ceilings(grammar: Grammar, probability: np.ndarray, causal: bool) -> tuple[float, dict[str, float]]:
+    """What the best reader of roles reaches where sentence types have these probabilities: the grammar's, or shares of some sentences.
+
+    Which words stand in a sentence says no more about its roles than their classes do, so this is all that there is to know.
+
+    Args:
+        grammar: Sentence types.
+        probability: float [types], sums to 1. Different sentences, as models are evaluated on, are not distributed as the grammar draws.
+        causal: The reader sees the sentence up to the word; else all of it.
+
+    Returns:
+        Largest accuracy; and role -> its largest F1, for roles that occur.
+    """
+    settled = grammar.symbols, grammar.role, probability, causal
+    likeliest, best = role_ceiling(*settled), f1_ceiling(*settled)
+    scored = ~np.isnan(likeliest)
+    weight = np.broadcast_to(probability[:, None], scored.shape)[scored]
+    f1 = {name: float(value) for name, value in zip(grammar.roles, best, strict=False) if not np.isnan(value)}
+    return float((likeliest[scored] * weight).sum() / weight.sum()), f1
 
 
 def _word_surprisal(lexicon: Lexicon, words: np.ndarray) -> np.ndarray:

@@ -1,0 +1,1 @@
+collect_ignore = ["campaign.py"]  # imports atheris, which no extra brings

@@ -1,0 +1,10 @@
+"""Rule `dynamics_sft_report`."""
+
+from pathlib import Path
+
+from tracedlm.report.dynamics_sft import make_sft_dynamics
+from tracedlm.stages.job_log import logged
+
+with logged(snakemake):
+    root = Path(snakemake.output[0]).parents[1]
+    make_sft_dynamics(Path(snakemake.input[0]), root / "tables", root / "figures")
