@@ -33,13 +33,16 @@ def checkpoint(tmp_path_factory) -> Path:
     return write_checkpoint(tmp_path_factory.mktemp("checkpoint"), hidden=32, layers=2)
 
 
-def write_checkpoint(folder: Path, hidden: int, layers: int) -> Path:
+def write_checkpoint(folder: Path, hidden: int, layers: int, masks: bool = True) -> Path:
+    """A random checkpoint; without `masks` it will not predict the mask token."""
     tokenizer = train_tokenizer(task_texts(), 320)
     torch.manual_seed(0)
     model = new_model(tokenizer, hidden=hidden, feed_forward=2 * hidden, layers=layers, heads=2)
     with torch.no_grad():
         for weight in model.parameters():
             weight.mul_(4 if weight.ndim == 2 else 1)  # predictions far from uniform, so that orders of confidence are clear
+        if not masks:
+            model.get_input_embeddings().weight[tokenizer.mask_token_id] *= 0.05  # tied to the head
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

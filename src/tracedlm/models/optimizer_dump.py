@@ -172,7 +172,8 @@ def load_pickled(path: Path) -> Any:
         mapped = zipfile.is_zipfile(path)
         if mapped:
             with zipfile.ZipFile(path) as archive:  # torch would take compressed bytes for numbers
-                assert all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist()), "its entries are compressed"
+                if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                    raise ValueError("its entries are compressed")
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except FileNotFoundError:
         raise ValueError(f"{path}: optimiser dump not found; correct the path") from None

@@ -53,14 +53,8 @@ class Spec:
     pivot: Pivot | None = None
     shown: Callable[[Row], bool] = lambda row: True
     texts: frozenset[str] = frozenset(
-        {"dataset", "rule", "label", "source", "method", "scorer", "bound", "readout", "statistic", "case"}
-    ) | {
-        "verdict",
-        "sentence",
-        "against",
-        "mark",
-        "reason",
-    }
+        "dataset rule label source method scorer bound readout statistic case verdict sentence against mark reason".split()
+    )
 
 
 @dataclass(frozen=True)
