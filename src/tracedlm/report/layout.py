@@ -52,9 +52,10 @@ class Spec:
     columns: tuple[Column, ...]
     pivot: Pivot | None = None
     shown: Callable[[Row], bool] = lambda row: True
-    texts: frozenset[str] = frozenset(
-        "dataset rule label source method scorer bound readout statistic case verdict sentence against mark reason".split()
-    )
+    texts: frozenset[str] = frozenset({
+        "dataset", "rule", "label", "source", "method", "scorer", "bound", "readout", "statistic", "case", "verdict", "sentence",
+        "against", "mark", "reason",
+    })  # fmt: skip
 
 
 @dataclass(frozen=True)
