@@ -27,7 +27,7 @@ paper: .venv/.installed-run ## tables and figures of the default study as one PD
 	$(call snakemake,paper)
 
 test: .venv/.installed-test ## pytest, with the doctests of the equations
-	.venv/bin/python -m pytest -q
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2 --dist loadgroup
 
 lint: .venv/.installed-test .venv/.installed-dev ## format, docstrings, types, the staircase of imports, the workflow
 	@status=0; \

@@ -18,6 +18,12 @@ settings.register_profile("house", deadline=None, max_examples=50)
 settings.load_profile("house")
 
 
+def pytest_collection_modifyitems(items):
+    """What pytest-xdist keeps in one process: a file, and all of tests/workflow, which shares one finished study."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("workflow" if item.path.parent.name == "workflow" else str(item.path)))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Folder of the papers' data, which is not shipped."""

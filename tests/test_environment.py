@@ -55,6 +55,12 @@ def test_every_requirement_has_a_pin_inside_its_range():
         assert need.specifier.contains(pinned[canonicalize_name(need.name)]), f"constraints.txt pins {need.name} outside {need.specifier}"
 
 
+def test_the_snakefile_asks_for_the_oldest_snakemake_that_the_package_admits():
+    (snakemake,) = (need for need in requirements()[""] if need.name == "snakemake")
+    (asked,) = re.findall(r'^min_version\("(.+)"\)$', (ROOT / "Snakefile").read_text(), re.MULTILINE)
+    assert f">={asked}" in str(snakemake.specifier).split(",")
+
+
 def test_pins_serve_cpu_cuda_and_xpu_builds():
     brought = (
         "nvidia-",

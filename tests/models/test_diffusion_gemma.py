@@ -23,7 +23,8 @@ def model():
     torch.manual_seed(0)
     text = {
         "vocab_size": 64, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
-        "num_key_value_heads": 1, "head_dim": 16, "global_head_dim": 16, "num_experts": 2, "top_k_experts": 1, "moe_intermediate_size": 16,
+        "num_key_value_heads": 1, "num_global_key_value_heads": 1, "head_dim": 16, "global_head_dim": 16,
+        "num_experts": 2, "top_k_experts": 1, "moe_intermediate_size": 16,
         "sliding_window": 32, "layer_types": ["sliding_attention", "full_attention"], "max_position_embeddings": 128,
     }  # fmt: skip
     vision = {
@@ -41,7 +42,7 @@ def map_of(layer, projection, width):
 def generate(model, new_tokens=CANVAS, streamer=None):
     torch.manual_seed(1)
     return model.generate(
-        PROMPTS, max_new_tokens=new_tokens, max_denoising_steps=STEPS, eos_token_id=None, confidence_threshold=1e-12, streamer=streamer,
+        PROMPTS, max_new_tokens=new_tokens, max_denoising_steps=STEPS, eos_token_id=64, confidence_threshold=1e-12, streamer=streamer,
         sampler_config=EntropyBoundSamplerConfig(entropy_bound=20.0),
     )  # fmt: skip
 
