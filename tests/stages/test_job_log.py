@@ -1,3 +1,4 @@
+import gc
 import os
 from types import SimpleNamespace
 
@@ -5,7 +6,7 @@ import pytest
 
 from tracedlm.progress import EVENTS, Progress, read_events
 from tracedlm.records.seal import seal_of
-from tracedlm.stages.job_log import logged
+from tracedlm.stages.job_log import logged, startup
 
 
 def a_job(log, reads=(), writes=(), **wildcards):
@@ -66,3 +67,11 @@ def test_a_failed_job_and_copies_from_storage_are_not_sealed(tmp_path, monkeypat
         (tmp_path / "part").touch()
         raise KeyError("bug")
     assert not seal_of(copy).exists() and not seal_of(tmp_path / "part").exists()
+
+
+def test_imports_at_startup_are_not_looked_through_for_garbage():
+    with startup():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > 0
+    gc.unfreeze()

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from tracedlm.stages.job_log import logged
+from tracedlm.stages.job_log import logged, startup
 
 with logged(snakemake):
-    from tracedlm.stages.card import evaluate
+    with startup():
+        from tracedlm.stages.card import evaluate
 
     p = snakemake.params
     evaluate(p.model, p.tests, p.seq_lens, p.card["samples"], p.batch_size, p.seed, snakemake.threads, Path(snakemake.output[0]))

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from tracedlm.stages.job_log import logged
+from tracedlm.stages.job_log import logged, startup
 
 with logged(snakemake, skippable=snakemake.input.checkpoints):
-    from tracedlm.config import Dynamics
-    from tracedlm.stages.dynamics_measure import measure
+    with startup():
+        from tracedlm.config import Dynamics
+        from tracedlm.stages.dynamics_measure import measure
 
     i, p, w = snakemake.input, snakemake.params, snakemake.wildcards
     corpus, folders = (Path(i.sentences), Path(i.vocabulary)), {int(Path(path).parent.name): Path(path) for path in i.checkpoints}

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from tracedlm.stages.job_log import logged
+from tracedlm.stages.job_log import logged, startup
 
 with logged(snakemake, skippable=[snakemake.input.snapshots]):
-    from tracedlm.config import Rrm, Sft
-    from tracedlm.stages.dynamics_sft import measure_fine_tuning
+    with startup():
+        from tracedlm.config import Rrm, Sft
+        from tracedlm.stages.dynamics_sft import measure_fine_tuning
 
     i, p = snakemake.input, snakemake.params
     files = {part: {name: Path(path) for name, path in zip(p.datasets, i[part], strict=True)} for part in ("train", "validation")}

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from tracedlm.stages.job_log import logged
+from tracedlm.stages.job_log import logged, startup
 
 with logged(snakemake):
-    from tracedlm.config import Dynamics
-    from tracedlm.stages.dynamics_train import train
+    with startup():
+        from tracedlm.config import Dynamics
+        from tracedlm.stages.dynamics_train import train
 
     i, w, out = snakemake.input, snakemake.wildcards, {name: Path(path) for name, path in snakemake.output.items()}
     corpus, scratch = (Path(i.sentences), Path(i.vocabulary)), out["manifest"].parent / "work"

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from tracedlm.config import Evaluation
-from tracedlm.stages.job_log import logged
+from tracedlm.stages.job_log import logged, startup
 
 with logged(snakemake):
-    from tracedlm.stages.bench import Setup
-    from tracedlm.stages.evaluate import evaluate
+    with startup():
+        from tracedlm.stages.bench import Setup
+        from tracedlm.stages.evaluate import evaluate
 
     p, i = snakemake.params, snakemake.input
     setup = Setup.of_job(snakemake, test=i.test, train=i.train)

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from tracedlm.stages.job_log import logged
+from tracedlm.stages.job_log import logged, startup
 
 with logged(snakemake):
-    from tracedlm.stages.bench import Setup
-    from tracedlm.stages.exits import compare_exits
+    with startup():
+        from tracedlm.stages.bench import Setup
+        from tracedlm.stages.exits import compare_exits
 
     out = {name: Path(path) for name, path in snakemake.output.items()}
     profile, manifest = out.pop("profile"), out.pop("manifest")

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from tracedlm.stages.job_log import logged
+from tracedlm.stages.job_log import logged, startup
 
 with logged(snakemake):
-    from tracedlm.config import Decode, Exits, ReadoutSettings, Rrm
-    from tracedlm.stages.noise import compare_run
+    with startup():
+        from tracedlm.config import Decode, Exits, ReadoutSettings, Rrm
+        from tracedlm.stages.noise import compare_run
 
     p, i, out = snakemake.params, snakemake.input, {name: Path(path) for name, path in snakemake.output.items()}
     data = {dataset: Path(path) for dataset, path in zip(p.datasets, i.data, strict=True)}

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from tracedlm.stages.job_log import logged
+from tracedlm.stages.job_log import logged, startup
 
 with logged(snakemake):
-    from tracedlm.config import Pretrain
-    from tracedlm.stages.pretrain import pretrain
+    with startup():
+        from tracedlm.config import Pretrain
+        from tracedlm.stages.pretrain import pretrain
 
     p, out = snakemake.params, Path(snakemake.output.model)
     pretrain(Pretrain(**p.settings), p.datasets, p.seed, snakemake.threads, out.parent / "work", out)

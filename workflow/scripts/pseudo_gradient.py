@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from tracedlm.stages.job_log import logged
+from tracedlm.stages.job_log import logged, startup
 
 with logged(snakemake):
-    from tracedlm.stages.pseudo_gradient import replay_traces
+    with startup():
+        from tracedlm.stages.pseudo_gradient import replay_traces
 
     p, out = snakemake.params, {dataset: Path(path) for dataset, path in snakemake.output.items()}
     tables = {

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from tracedlm.config import Risk
-from tracedlm.stages.job_log import logged
+from tracedlm.stages.job_log import logged, startup
 
 with logged(snakemake):
-    from tracedlm.stages.bench import Setup
-    from tracedlm.stages.risk import control_exits
+    with startup():
+        from tracedlm.stages.bench import Setup
+        from tracedlm.stages.risk import control_exits
 
     i = snakemake.input
     out = {name: Path(path) for name, path in snakemake.output.items()}

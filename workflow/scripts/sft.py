@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from tracedlm.stages.job_log import logged
+from tracedlm.stages.job_log import logged, startup
 
 with logged(snakemake):
-    from tracedlm.config import Sft
-    from tracedlm.stages.sft import fine_tune
+    with startup():
+        from tracedlm.config import Sft
+        from tracedlm.stages.sft import fine_tune
 
     p, out = snakemake.params, {name: Path(path) for name, path in snakemake.output.items()}
     files = {dataset: Path(path) for dataset, path in zip(p.datasets, snakemake.input.data, strict=True)}

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from tracedlm.records.rrm import PROJECTIONS
-from tracedlm.stages.job_log import logged
+from tracedlm.stages.job_log import logged, startup
 
 with logged(snakemake):
-    from tracedlm.stages.storage import storage
+    with startup():
+        from tracedlm.stages.storage import storage
 
     storage(snakemake.params.model, {name: Path(snakemake.input[name]) for name in PROJECTIONS}, Path(snakemake.output[0]))
