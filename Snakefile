@@ -50,6 +50,7 @@ rule all:
     input:
         rules.tables.output,
         rules.page.output,
+        GONE,
 
 
 include: "workflow/rules/targets.smk"

@@ -28,6 +28,7 @@ from tracedlm.decode.phases import Stopwatch, profiling
 from tracedlm.decode.plan import Plan
 from tracedlm.decode.recorder import TraceRecorder
 from tracedlm.decode.rules import make_rule
+from tracedlm.decode.step import Step
 from tracedlm.models.denoiser import Denoiser, load_denoiser
 from tracedlm.models.observer import observing
 from tracedlm.records import trace as tables
@@ -76,6 +77,25 @@ def measurements(bench: "Bench") -> dict[str, Callable[[], None]]:
     }
 
 
+class InTurn:
+    """Records every other step of a run: a busy machine is hardly busier for a step than for the next, as it is for whole runs."""
+
+    def __init__(self) -> None:
+        self.recorder, self.marks = TraceRecorder(), list[Seconds]()
+
+    def __call__(self, step: Step) -> None:
+        """Record this step, or only note when it ended."""
+        if len(self.marks) % 2:
+            self.recorder(step)
+        _synchronise()
+        self.marks.append(Seconds(time.perf_counter(), time.process_time()))
+
+    def ratio(self) -> Seconds:
+        """Median step that was recorded over median step that was not."""
+        steps = np.diff(self.marks, axis=0)
+        return Seconds(*np.median(steps[::2], axis=0) / np.median(steps[1::2], axis=0))
+
+
 class Bench:
     """Timings of one model whose prompts are random tokens; T = G / 2, blocks of 32 tokens."""
 
@@ -93,7 +113,7 @@ class Bench:
         self,
         batch: int,
         rule: str = "full",
-        record: TraceRecorder | None = None,
+        record: Callable[[Step], None] | None = None,
         samples: int | None = None,
         length: int = 0,
         **settings: float,
@@ -126,6 +146,10 @@ class Bench:
         """With a map observed and a trace recorded, over without."""
         ratios = self._pairs(lambda: self.run(batch, record=TraceRecorder()), lambda: self.run(batch))
         _row(f"recording and observing on / off, batch {batch}", ratios, "< 1.1, at 8B < 1.02")
+        turns = [InTurn() for _ in range(self.repeats)]
+        for turn in turns:
+            self.run(batch, record=turn)
+        _row(f"a recorded step / one that is not, both observed, batch {batch}", [turn.ratio() for turn in turns], "< 1.1, at 8B < 1.02")
 
     def time_saved(self, batch: int) -> None:
         """Share of time saved over share of forwards saved, when samples stop at different steps."""

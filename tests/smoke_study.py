@@ -23,7 +23,8 @@ def snakemake(where, *arguments, check=True, inside=()):
 
 
 def command(where, *arguments):
-    return [*SNAKEMAKE, "--directory", str(where), "--configfile", str(where / "smoke.yaml"), "--cores", "2", *arguments]
+    config = ["--configfile", str(where / "smoke.yaml"), "--replace-workflow-config"]
+    return [*SNAKEMAKE, "--directory", str(where), *config, "--cores", "2", *arguments]
 
 
 def environment():

@@ -11,7 +11,7 @@ import pytest
 from tracedlm.records.atomic import write_text
 from tracedlm.records.parquet import column, write_table
 from tracedlm.records.rrm import Rrm
-from tracedlm.records.seal import broken_seals, check_seal, seal, seal_of
+from tracedlm.records.seal import broken_seals, check_seal, gone, seal, seal_of
 
 SCHEMA = pa.schema([column("sample_id", pa.int32(), "index"), column("kl", pa.float64(), "nats")])
 
@@ -102,6 +102,17 @@ def test_what_only_people_read_is_found(tmp_path):
     (message,) = broken_seals(tmp_path, largest=20)
     assert message.startswith(f"{tables / 'accuracy.csv'}: damaged")
     assert broken_seals(tmp_path / "nowhere") == []
+
+
+def test_what_a_failed_job_took_with_it_is_known_by_its_seal(tmp_path):
+    """What never was, and what went with its seal, is nobody's loss."""
+    files = [tmp_path / name for name in ("there", "failed", "never", "deleted/with_its_seal")]
+    for path in (files[0], files[1], files[3]):
+        write_text(path, path.name)
+        seal(path)
+    files[1].unlink()
+    shutil.rmtree(files[3].parent)
+    assert gone([*map(str, files), str(files[1])]) == [str(files[1])]
 
 
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="needs sha256sum")

@@ -41,7 +41,8 @@ def collect(inputs, folder, shards=1, shard=0):
     out = {name: folder / name / f"part-{shard}.parquet" for name in tables.TABLES} | {"manifest": folder / f"manifests/{shard}.json"}
     model = {"path": str(checkpoint), "dtype": "float32", "device": "cpu"}
     how = (DECODE, Trace(refine_steps=4, shards=shards))
-    stage.collect(model, adapter, maps, "projection", "sudoku", "validation", data, 32, *how, 0, 1, shard, out)
+    what = stage.TraceSet(model, adapter, maps, "projection", "sudoku", "validation", data, 32, *how, seed=0)
+    stage.collect(what, 1, shard, out)
     return folder
 
 
@@ -86,11 +87,11 @@ def test_more_shards_than_batches_leave_empty_parts(inputs, whole, tmp_path):
 def test_a_killed_job_does_not_decode_finished_batches_again(inputs, whole, tmp_path, monkeypatch):
     decoded, original = [], stage._batch
 
-    def dies_at_the_second(denoiser, task, problems, *rest):
+    def dies_at_the_second(what, problems, *rest):
         decoded.append(tuple(problems))
         if len(decoded) == 2:
             raise KeyboardInterrupt
-        return original(denoiser, task, problems, *rest)
+        return original(what, problems, *rest)
 
     monkeypatch.setattr(stage, "_batch", dies_at_the_second)
     with pytest.raises(KeyboardInterrupt):
@@ -99,6 +100,19 @@ def test_a_killed_job_does_not_decode_finished_batches_again(inputs, whole, tmp_
     collect(inputs, tmp_path)
     assert decoded == [(0, 1, 2), (3, 4, 5), (3, 4, 5), (6, 7)]
     assert content(tmp_path) == content(whole) and not list(tmp_path.glob(".unfinished*"))
+
+
+def test_a_job_killed_before_it_published_has_nothing_left_to_decode(inputs, whole, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "table_writer", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            collect(inputs, tmp_path)
+    monkeypatch.setattr(stage, "load_denoiser", None)
+    collect(inputs, tmp_path)
+    assert content(tmp_path) == content(whole)
+    for name in tables.TABLES:
+        resumed, straight = (pq.read_schema(folder / name / "part-0.parquet").metadata for folder in (tmp_path, whole))
+        assert resumed == straight and {b"plan", b"mask_id", b"format"} <= resumed.keys()
 
 
 def altered(whole, folder, name, change):

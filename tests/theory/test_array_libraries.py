@@ -51,8 +51,10 @@ CASES = {
     "late_window": lambda a: stability.late_window(a(VISIBLE), 2, a(np.arange(6) > 2))[1],
     "certificates": lambda a: certificate.certificates(a(SIMILARITY), a(VISIBLE), 0.1, 2, 2.0),
     "grid": lambda a: certificate.grid(a(SIMILARITY), a(VISIBLE), [2.0, 0.5], [1e-3, 0.1], [1, 2], a(VISIBLE[..., 0])),
+    "grid of all steps": lambda a: certificate.grid(a(SIMILARITY), a(VISIBLE), [1.0], [0.1], [2]),
     "movements": lambda a: [vars(moved) for moved in next(movement.movements(a(SIMILARITY), a(VISIBLE), [2, 3], [0.5])).values()][1],
     "contraction_rate": lambda a: contraction.contraction_rate(a(SPARSE)),
+    "contraction_rate of one step": lambda a: contraction.contraction_rate(a(SPARSE[:, :1])),
     "dobrushin": lambda a: contraction.dobrushin(a(P[:5])),
     "dobrushin_estimate": lambda a: contraction.dobrushin_estimate(a(np.stack([P, Q]))),
     "first_certified": lambda a: certificate.first_certified(a(VISIBLE[..., 0]), a(VISIBLE[..., 1])),
@@ -85,6 +87,15 @@ def test_torch_and_numpy_agree(name):
         assert isinstance(other, torch.Tensor)
         assert str(other.dtype) == f"torch.{mine.dtype}"
         np.testing.assert_allclose(other.numpy(), mine, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_new_arrays_are_made_where_the_old_ones_are(name):
+    """As on a graphics card: the default device is not that of the arrays, and what mixes the two is an error."""
+    torch = pytest.importorskip("torch")
+    with torch.device("meta"):
+        found = leaves(CASES[name](lambda array: torch.tensor(array, device="cpu")))
+    assert {one.device.type for one in found} == {"cpu"}
 
 
 def test_a_running_mean_of_tensors_stays_in_float32_and_on_its_device():

@@ -44,8 +44,9 @@ def test_quantile_errors():
     for beta in (0, 1, 1.5):
         with pytest.raises(ValueError, match="probability"):
             beta_quantile([0.1], beta)
-    with pytest.raises(ValueError, match="NaN"):
-        beta_quantile([0.1, float("nan")], 0.5)
+    for undefined in (float("nan"), None):
+        with pytest.raises(ValueError, match="NaN"):
+            beta_quantile([0.1, undefined], 0.5)
 
 
 WORLDS = {
@@ -102,16 +103,28 @@ def test_the_promise_says_why_it_is_not_made():
         "3 stops are too few for beta = 0.1": (margins, alphas, 1e-6, 0.1),
         "no sample stops": (np.full(4, nan), alphas, 1e-6, 0.5),
         "no contraction: alpha_hat = 2.5 is not below 1": (margins, alphas + 2, 1e-6, 0.5),
+        "no contraction: alpha_hat = 1 is not below 1": (margins, alphas + 0.5, 1e-6, 0.5),
         "no contraction: alpha_hat = inf is not below 1": (margins, np.array([0.1, np.inf]), 1e-6, 0.5),
         "no sample has a contraction rate": (margins, np.full(4, nan), 1e-6, 0.5),
+        "no sample has a contraction rate; no sample stops": (np.full(4, nan), np.full(4, nan), 1e-6, 0.5),
         "the margin asked for, 0.224, is not below the quantile 0.2": (margins, alphas, 1e-3, 0.5),
     }
     for reason, (m, a, delta, beta) in cases.items():
         pac = pac_calibration(m, a, delta, 3, beta)
         assert not pac.holds and pac.reason == reason
-        assert pac.alpha < 1 or np.isnan(pac.required)  # no number where there is no right to one
-    pac = pac_calibration(margins, alphas, 1e-6, 3, 0.5, pairs=9)
-    assert pac.reason == "3 stops are too few for beta = 0.5 and a pair chosen on them among 9" and pac.failure == 0.5 + 1 / 4
+        # No number where there is no right to one.
+        assert pac.alpha < 1 or (np.isnan(pac.required) and np.isnan(pac.largest_delta) and not pac.paper_holds)
+    for pairs in (2, 9):
+        pac = pac_calibration(margins, alphas, 1e-6, 3, 0.3, pairs)
+        assert pac.reason == f"3 stops are too few for beta = 0.3 and a pair chosen on them among {pairs}" and pac.failure == 0.3 + 1 / 4
+
+
+@pytest.mark.parametrize(("margin", "ours", "printed"), [(0.1875, True, True), (0.125, False, True), (0.0625, False, False)])
+def test_a_margin_of_exactly_what_is_asked_for_keeps_only_the_printed_promise(margin, ours, printed):
+    """Asked for: 2 (2 + 1 / (1 - 1/2)) / 64 = 1/8. There drift and half the margin are equal: a tie, which TRACE Eq. 20 lets pass."""
+    pac = pac_calibration(np.full(3, margin), np.array([0.5]), 2 / 64**2, 2, 0.5)
+    assert (pac.required, pac.quantile, pac.paper_quantile) == (0.125, margin, margin)
+    assert (pac.holds, pac.paper_holds, pac.reason == "") == (ours, printed, ours)
 
 
 def test_selection_and_its_ties():
@@ -144,3 +157,9 @@ def test_the_calibration_error_is_the_gap_of_each_bin_by_its_share(predictions, 
             gap = sum(c for c, _ in inside) / len(inside) - sum(r for _, r in inside) / len(inside)
             expected += abs(gap) * len(inside) / len(predictions)
     np.testing.assert_allclose(found, expected if predictions else np.nan, atol=1e-15)
+
+
+def test_bins_are_ten_tenths_and_certainty_belongs_to_the_last():
+    """Too little and too much confidence cancel within a bin: .80 with .89, and .95 with 1, but not .89 with .95."""
+    found = expected_calibration_error(np.array([0.8, 0.89, 0.95, 1.0]), np.array([True, False, True, False]))
+    assert found == pytest.approx((abs(-0.2 + 0.89) + abs(-0.05 + 1.0)) / 4)

@@ -11,6 +11,7 @@ import oracles
 from trace_generators import GENERATORS, gaussian
 from tracedlm.theory import certificate
 from tracedlm.theory.certificate import BOUNDS, certificates, feasible, first_certified, grid, required_margin
+from tracedlm.theory.movement import movements
 from tracedlm.theory.rad import alignment, sharpen
 
 LADDER = ("pinsker", "measured", "tv", "observed")
@@ -44,6 +45,26 @@ def test_all_five_rules_against_50_digits(trace, delta, omega, tau):
         for name, slack in oracles.certificate_slack(similarity, visible, t, delta, omega, tau).items():
             if slack is None or abs(slack) > 1e-13:  # on the border itself rounding decides
                 assert getattr(flags, name)[t] == (slack is not None and slack > 0), (name, t)
+
+
+@pytest.mark.parametrize("tau", [1.0, 0.2])
+def test_how_far_the_rad_moved_is_its_definition(tau):
+    """The numbers behind the verdicts: also where the argmax moved, and where C is smaller than that of a shorter window."""
+    rng = np.random.default_rng(0)
+    similarity, visible = rng.uniform(-1, 1, (5, 6, 5)), rng.random((5, 6, 5)) > 0.15
+    (moved,) = movements(similarity, visible, (1, 2, 3), (tau,))
+    for (omega, found), n, t in itertools.product(moved.items(), range(5), range(6)):
+        numbers = [getattr(found, name)[n, t] for name in ("margin", "kl", "drift", "tv")]
+        common = oracles.window_support(visible[n], t, omega)
+        if common is None or len(common) < 2:
+            assert np.isnan(numbers).all() and not found.still[n, t]
+            continue
+        p = [oracles.softmax(similarity[n, r], common, tau) for r in range(t - omega, t + 1)]
+        kl = [oracles.kl(later, earlier) for earlier, later in itertools.pairwise(p)]
+        tv = max(oracles.total_variation(p[-1], earlier) for earlier in p[:-1])
+        expected = [oracles.margin(p[-1]), max(kl), sum((one / 2).sqrt() for one in kl), tv]
+        np.testing.assert_allclose(numbers, [float(one) for one in expected], rtol=1e-9)
+        assert found.still[n, t] == (len({max(one, key=one.get) for one in p}) == 1)
 
 
 @given(trace=traces(), **settings_of_a_certificate)
@@ -107,6 +128,15 @@ def test_a_tie_certifies_nothing():
     assert flags.observed.tolist() == [False, True, True]
 
 
+def test_both_ends_of_the_thresholds():
+    """A winner of everything that never moves is certified at a threshold of 0, and not where the radius is half of its margin of 1."""
+    still = np.tile([1000.0, 0.0], (3, 1)), np.ones((3, 2), dtype=bool)
+    nothing, too_much = certificates(*still, 0.0, 1), certificates(*still, 0.5, 1)
+    assert all(getattr(nothing, name).tolist() == [False, True, True] for name in BOUNDS)
+    assert all(getattr(nothing, name).dtype == bool for name in BOUNDS)  # of whole numbers, ~ would be another
+    assert not (too_much.paper | too_much.pinsker).any() and too_much.measured.any()
+
+
 def test_no_history_no_tokens_no_certificate():
     similarity, visible = np.tile(np.log([1.0, 30.0, 2.0]), (4, 1)), np.ones((4, 3), dtype=bool)
     for name in BOUNDS:
@@ -139,6 +169,14 @@ def assert_grid_is_the_loop(similarity, visible, taus, deltas, omegas, window):
         for name in BOUNDS:
             held = getattr(flags, name) if window is None else getattr(flags, name) & window
             assert (result[name][i, j, k] == held.any(axis=-1)).all(), (name, tau, delta, omega)
+
+
+def test_each_sample_is_certified_within_its_own_window_only():
+    """A winner that changes at every step but the fourth: only there can a sample be certified, whatever the others' windows are."""
+    similarity = 10 * np.eye(4)[[0, 1, 2, 2, 3, 0]]
+    window = np.array([[True] * 6, np.arange(6) == 3, np.arange(6) != 3, [False] * 6])
+    result = grid(np.stack([similarity] * 4), np.ones((4, 6, 4), dtype=bool), [1.0], [1e-3], [1], window)
+    assert all(found[0, 0, 0].tolist() == [True, True, False, False] for found in result.values())
 
 
 @pytest.mark.filterwarnings("error")
@@ -217,6 +255,7 @@ def test_first_certified():
     flags = np.array([[False, True, True], [True, False, True], [False, False, False]])
     assert first_certified(flags).tolist() == [1, 0, -1]
     assert first_certified(flags, np.array([False, False, True])).tolist() == [2, 2, -1]
+    assert first_certified(flags.reshape(3, 1, 3)).tolist() == [[1], [0], [-1]]
 
 
 def test_error_5_impossible_settings():

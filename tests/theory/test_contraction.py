@@ -105,6 +105,22 @@ def test_the_contraction_rate_is_the_least_that_bounds_every_step(tvs):
     assert rate in (0, math.inf) or any(after > before * smaller for before, after in pairs)
 
 
+def slow_estimate(p):
+    """TRACE Eq. 10 over all pairs of steps."""
+    found = [math.nan]
+    for r, s in itertools.combinations(range(len(p) - 1), 2):
+        before, after = (sum(abs(a - b) for a, b in zip(p[i], p[j], strict=True)) / 2 for i, j in ((r, s), (r + 1, s + 1)))
+        found.append(after / before if before else math.inf if after else 0.0)
+    return max(found[1:], default=math.nan)
+
+
+@pytest.mark.parametrize("steps", range(1, 7))
+def test_the_estimate_is_the_largest_ratio_of_all_pairs_of_steps(steps):
+    """Steps that no operator links, so that the largest ratio may lie between any two, the first and the last but one among them."""
+    p = np.random.default_rng(steps).dirichlet(np.ones(3), (40, steps))
+    np.testing.assert_allclose(dobrushin_estimate(p), [slow_estimate(one) for one in p], rtol=1e-12)
+
+
 def test_a_movement_after_a_standstill_has_an_lscr_but_no_contraction():
     tv = np.array([0.4, 0.2, 0.0, 0.1, 0.05])
     assert float(lscr(tv)) == 0.5
@@ -112,6 +128,10 @@ def test_a_movement_after_a_standstill_has_an_lscr_but_no_contraction():
     assert float(contraction_rate(np.zeros(4))) == 0
     assert float(dobrushin_estimate(np.tile([0.5, 0.5], (4, 1)))) == 0
     assert math.isnan(dobrushin_estimate(np.tile([0.5, 0.5], (2, 1))))
+
+
+def test_of_one_step_there_is_no_rate():
+    assert np.isnan(contraction_rate(np.zeros((4, 1)))).tolist() == [True] * 4
 
 
 @given(st.integers(0, 2**32), st.integers(1, 5))
@@ -133,3 +153,12 @@ def test_what_holds_forward_does_not_flip(seed, stop):
 def test_the_forward_margin_adds_the_future_to_the_window():
     assert required_forward_margin(3e-6, 3, 0.0) == pytest.approx(required_margin(3e-6, 4))
     assert required_forward_margin(3e-6, 3, 0.9) == pytest.approx(required_margin(3e-6, 13))
+
+
+@pytest.mark.parametrize(("alpha", "margin"), [(0.5, 0.25), (0.75, 0.375), (0.5, 1.0)])
+def test_the_forward_certificate_is_sharp(alpha, margin):
+    """Two outcomes whose steps all shrink by alpha, towards each other: what is refused does flip, or ends in a tie."""
+    drift = margin / 2 * (1 - alpha) / alpha  # the last movement that brings the two together, after infinitely many more
+    for tv_last in (0.99 * drift, drift, 1.01 * drift):
+        first = (1 + margin) / 2 - sum(tv_last * alpha**s for s in range(1, 200))
+        assert holds_forward(margin, tv_last, alpha) == (first > 0.5 + 1e-12)

@@ -33,6 +33,22 @@ def test_lanczos_stops_where_the_krylov_space_ends():
     assert (alpha.round(12).tolist(), beta.tolist(), len(calls)) == ([2.0], [], 1)
 
 
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_the_unit_of_the_loss_is_that_of_the_eigenvalues_and_changes_no_share(unit):
+    H, start = symmetric(np.linspace(-0.2, 1, 8)), np.arange(1.0, 9)
+    (nodes, weights), (scaled, same) = (quadrature(*lanczos((scale * H).__matmul__, start, 5)) for scale in (1.0, unit))
+    np.testing.assert_allclose(scaled, unit * nodes, rtol=1e-9)
+    np.testing.assert_allclose(same, weights, rtol=1e-9)
+    assert negative_share(scaled, same) == pytest.approx(negative_share(nodes, weights)) != 0
+    assert negative_mass(scaled, same) == pytest.approx(negative_mass(nodes, weights)) != 0
+
+
+@pytest.mark.filterwarnings("error")
+def test_where_nothing_is_curved_nothing_is_negative():
+    flat = np.zeros(3), np.ones(3) / 3
+    assert negative_share(*flat) == 0 and np.isnan(negative_mass(*flat))
+
+
 def test_negative_part_of_a_known_spectrum():
     """30 of 100 eigenvalues are -1, 20 are 0, 50 are 2: share 0.3, mass 30 / 130."""
     H = symmetric([-1.0] * 30 + [0.0] * 20 + [2.0] * 50)
@@ -42,7 +58,6 @@ def test_negative_part_of_a_known_spectrum():
         mean, error = mean_and_error([statistic(*run) for run in runs])
         assert mean == pytest.approx(expected, abs=4 * error)
         assert error < 0.01
-    assert np.isnan(negative_mass(np.zeros(2), np.ones(2) / 2))
 
 
 @pytest.mark.parametrize("drift", [-1e-4, 1e-4])
@@ -66,5 +81,6 @@ def test_random_signs_give_the_trace_with_its_error():
 def test_alignment_lies_within_the_spectrum_and_is_one_on_an_eigenvector():
     H = symmetric([-2.0, 1.0, 5.0])
     vector = np.linalg.eigh(H)[1][:, 0]
-    assert alignment(vector, H @ vector) == pytest.approx((-2, -1))
+    for length in (1.0, 1e-3, 4.0):  # a direction has none
+        assert alignment(length * vector, H @ (length * vector)) == pytest.approx((-2, -1))
     assert np.isnan(alignment(np.zeros(3), np.zeros(3))).all()

@@ -53,7 +53,6 @@ def test_resamples_are_estimated_row_by_row():
     ratios = neighbour_ratios(ball(2, ambient=2, n=50))
     draws = np.stack([ratios, ratios[::-1] ** 2])
     np.testing.assert_allclose(two_nn(draws), [two_nn(ratios), two_nn(ratios) / 2])
-    assert math.isnan(two_nn(np.ones(20)))
 
 
 def test_doubled_points_ruin_two_nn_and_are_dropped():
@@ -63,6 +62,26 @@ def test_doubled_points_ruin_two_nn_and_are_dropped():
     assert estimate(doubled[:600]) < 0.3
     assert distinct(doubled).tolist() == list(range(300))
     assert distinct(np.ones((5, 2))).tolist() == [0]
+
+
+@pytest.mark.parametrize("place", [(0.0, 0.0), (700.0, -300.0)])
+@pytest.mark.parametrize("unit", [1e-4, 1.0, 1e4])
+def test_what_a_duplicate_is_depends_neither_on_the_unit_nor_on_the_origin(unit, place):
+    """Twins of the first points at half and at twice the tolerance, which is relative to the cloud's radius about its own mean."""
+    cloud = np.random.default_rng(0).normal(size=(40, 2))
+    radius = math.sqrt(np.square(cloud - cloud.mean(axis=0)).sum() / len(cloud))
+    twins = [cloud[:5] + times * 1e-3 * radius * np.array([0.6, 0.8]) for times in (0.5, 2.0)]
+    points = unit * (np.concatenate([cloud, *twins]) + np.array(place))
+    assert distinct(points, tolerance=1e-3).tolist() == [*range(40), *range(45, 50)]
+
+
+@pytest.mark.filterwarnings("error")
+def test_two_nn_needs_two_ratios_of_which_one_is_above_1():
+    """Of n ratios a tenth, rounded up, is left out: of two one is left, of three two, where -log(1 - F) is log 3/2 and log 3."""
+    assert math.isnan(two_nn(np.array([2.0, 3.0]))) and math.isnan(two_nn(np.ones(20)))
+    x = math.log(1.1), math.log(1.2)
+    expected = (x[0] * math.log(1.5) + x[1] * math.log(3)) / (x[0] ** 2 + x[1] ** 2)
+    assert two_nn(np.array([1.3, 1.1, 1.2])) == pytest.approx(expected, rel=1e-12)
 
 
 def test_spectrum_is_that_of_the_covariance_and_weights_are_repetitions():
@@ -75,6 +94,7 @@ def test_spectrum_is_that_of_the_covariance_and_weights_are_repetitions():
 def test_linear_dimensions_of_a_flat_cloud():
     spectrum = covariance_spectrum(np.random.default_rng(0).normal(size=(20_000, 4)) @ np.eye(4, 9))
     assert participation_ratio(spectrum) == pytest.approx(4, rel=0.01)
+    assert covariance_spectrum(ball(3, ambient=12, n=50)).min() >= 0  # a variance, whatever its last digit
     assert components_for(spectrum) == 4
     assert components_for(np.array([9.0, 1.0])) == 1  # exactly the share
     assert math.isnan(components_for(np.zeros(3)))

@@ -97,6 +97,31 @@ def test_kl_from_log_ignores_what_both_leave_out():
     assert np.isnan(kl_from_log(np.array([np.nan, 0.0]), np.array([0.0, -np.inf])))
 
 
+@pytest.mark.parametrize("size", [1e-7, 1e-5, 1e-3, 1.0, 30.0])
+def test_kl_of_a_vocabulary_without_zeros_keeps_eight_digits(size):
+    rng = np.random.default_rng(0)
+    log_p = np.log(rng.dirichlet(np.full(7, 0.5), size=20))
+    log_q = log_p + size * rng.uniform(-1, 1, log_p.shape)
+    exact = []
+    for p, r in zip(np.exp(log_p), log_p - log_q, strict=True):
+        exact.append(sum(oracles.Decimal(x) * (oracles.Decimal(y) - 1 + (-oracles.Decimal(y)).exp()) for x, y in zip(p, r, strict=True)))
+    np.testing.assert_allclose(kl_from_log(log_p, log_q), np.array(exact, dtype=float), rtol=1e-8, atol=0)
+
+
+def test_kl_of_rounding_errors_is_not_negative():
+    log_p = np.log(np.random.default_rng(0).dirichlet(np.ones(5), size=1000))
+    found = np.concatenate([kl_from_log(log_p, log_p * (1 + ulps * 2.0**-52)) for ulps in (0, 1, -1, 3)])
+    assert (found >= 0).all() and (found[:1000] == 0).all() and found.max() < 1e-28
+
+
+def test_a_probability_below_all_numbers_does_not_hide_the_others():
+    """exp(-800) is 0 and exp(-740) has three digits left: what they lack is what the other distribution has there."""
+    log_p = np.array([[0.0, -800.0], [0.0, -740.0], [np.log(0.5), np.log(0.5)]])
+    log_q = np.array([np.log([0.25, 0.75])] * 3)
+    expected = [np.log(4), np.log(4), 0.5 * np.log(4 / 3)]
+    np.testing.assert_allclose(kl_from_log(log_p, log_q), expected, rtol=1e-14)
+
+
 @given(weights)
 def test_entropy(values):
     p = distribution(values)

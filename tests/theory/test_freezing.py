@@ -74,6 +74,36 @@ def test_some_stable_tokens_are_certified_and_some_are_not():
     assert 0 < certified < stable
 
 
+def test_a_token_that_never_moves_is_stable_at_a_threshold_of_zero():
+    coordinates = np.tile([[1.0, 3.0], [2.0, 2.0]], (3, 1, 1))
+    coordinates[2, 1] += 1e-3, 0.0
+    found = local_stability(coordinates, np.ones((3, 2), dtype=bool), 0.0, 2)
+    assert found.stable.tolist() == found.certified.tolist() == [[False, False], [False, False], [True, False]]
+
+
+@pytest.mark.parametrize(("delta", "certified"), [(0.499, True), (0.5, False), (0.501, False)])
+def test_theorem_8_asks_for_a_margin_of_more_than_twice_the_radius(delta, certified):
+    """A component beside which the other underflows to 0 has the whole margin of 1, against sqrt(delta / 2), which is half of it at 1/2."""
+    found = local_stability(np.tile([0.0, 1000.0], (2, 1, 1)), np.ones((2, 1), dtype=bool), delta, 1)
+    assert found.margin[1, 0] == 1 and found.stable[1, 0]
+    assert found.certified[1, 0] == certified
+
+
+def test_runs_are_judged_one_by_one():
+    coordinates, visible = zip(*(walk(seed, steps=8, tokens=5, calm=0.1) for seed in range(3)), strict=True)
+    whole = local_stability(np.stack(coordinates), np.stack(visible), 1e-3, 3)
+    for n in range(3):
+        alone = local_stability(coordinates[n], visible[n], 1e-3, 3)
+        for name, values in vars(alone).items():
+            np.testing.assert_array_equal(getattr(whole, name)[n], values)
+    assert whole.stable.any()
+
+
+def test_one_component_has_no_margin_and_certifies_nothing():
+    found = local_stability(np.ones((3, 2, 1)), np.ones((3, 2), dtype=bool), 0.1, 1)
+    assert np.isnan(found.margin).all() and found.stable[1:].all() and not found.certified.any()
+
+
 def test_torch_gives_the_same():
     coordinates, visible = walk(3)
     ours, theirs = (
@@ -161,3 +191,12 @@ def test_coupling_is_the_steepest_probe():
 def test_bad_settings(wrong):
     with pytest.raises(ValueError, match="local stability needs"):
         local_stability(np.zeros((3, 2, 3)), np.ones((3, 2), dtype=bool), **wrong)
+
+
+@pytest.mark.parametrize(("excess", "safe"), [(-1 / 64, False), (0.0, False), (1 / 64, True)])
+def test_a_margin_must_exceed_twice_the_drift(excess, safe):
+    """At twice the drift the two largest may have become equal. All numbers are exact in binary."""
+    tail = 0.125 * 0.5 + 0.125  # one step on: alpha TV, and beta epsilon
+    assert safe_to_freeze(2 * tail + excess, 0.125, 0.5, 0.5, 0.25, 1) == safe
+    printed = 2 * 0.125 + 0.125 / (1 - 0.5)  # EDIT Eq. 30
+    assert safe_to_freeze_edit(2 * printed + excess, 2 * 0.125**2, 2, 0.5, 0.5, 0.25) == safe

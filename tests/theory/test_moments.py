@@ -62,6 +62,12 @@ def test_reductions(seed):
     np.testing.assert_allclose(moments.unit(1e-200 * u[:, 0]), moments.unit(u[:, 0]))
 
 
+@pytest.mark.parametrize("reduce", [moments.row_energy, moments.row_mean, moments.column_energy])
+def test_a_stack_of_updates_is_reduced_one_by_one(reduce):
+    stack = np.random.default_rng(0).normal(size=(5, 4, 3))
+    np.testing.assert_allclose(reduce(stack), [reduce(one) for one in stack])
+
+
 @pytest.mark.parametrize("vector", [[0.0, 0.0], [1.0, np.nan], [np.inf, 1.0]])
 def test_a_map_without_a_direction_is_an_error(vector):
     with pytest.raises(ValueError, match="direction"):

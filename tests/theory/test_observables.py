@@ -35,6 +35,11 @@ def test_entropy_is_not_lipschitz_on_the_simplex():
     assert slopes == sorted(slopes) and slopes[-1] > 20
 
 
+def test_nothing_moves_what_sees_only_equal_similarities():
+    """Both RADs are uniform then, whatever the steps: a spread of 0 is a constant of 0, not an error."""
+    assert entropy_lipschitz(0.0) == 0 and concentration_lipschitz(0.0, 2) == 0
+
+
 def test_the_constant_is_nearly_attained():
     """Two tokens of very different weight: moving a little between them changes entropy at the full slope."""
     similarity = np.array([[1.0, -1.0], [1.0, -1.0 + 1e-6]])

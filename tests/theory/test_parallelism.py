@@ -45,6 +45,14 @@ def test_the_unit_of_parallelism_does_not_matter(points, unit):
     assert accuracy.min() - 1e-9 <= area <= accuracy.max() + 1e-9
 
 
+def test_every_way_to_store_the_points_gives_the_same_weights():
+    """Powers of two are exact in float32; their logarithms are not, and must not be taken there."""
+    places = [1, 2, 8]
+    expected = [1 / 6, 1 / 2, 1 / 3]
+    for kind in (np.int64, np.float32, np.float64):
+        np.testing.assert_allclose(area_weights(np.array(places, dtype=kind), 1, 8), expected, rtol=1e-14)
+
+
 def test_a_point_inside_straightens_nothing_and_one_outside_the_limits_still_bends_the_line():
     parallelism, accuracy = np.array([2.0, 4.0, 8.0]), np.array([1.0, 0.0, 1.0])
     assert area_under_curve(parallelism, accuracy, 2, 8) == pytest.approx(0.5)

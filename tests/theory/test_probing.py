@@ -81,6 +81,9 @@ def test_a_label_is_learnt_when_it_stays_learnt():
     assert first_learnt(steps, [0.1, 0.9, None, 0.9, 0.9], [0.0] * 5, 0.5).step == 4
     unsure = first_learnt(steps, [0.1, 0.45, 0.55, 0.55, 0.55], [0.1] * 5, 0.5)
     assert (unsure.step, unsure.low, unsure.high) == (2, 0, None)
+    assert first_learnt(steps, [0.1, 0.5, 0.5, 0.5, 0.5], [None] * 5, 0.5) == (1, 0, 1, "")  # at the threshold is learnt
+    sure, unsure = (first_learnt(steps, [0.6] * 5, [error] * 5, 0.5).high for error in (0.1 / 1.961, 0.1 / 1.959))
+    assert sure == 0 and unsure is None  # at 95 %, two-sided
     assert first_learnt([], [], [], 0.5).reason == "no checkpoint"
     with pytest.raises(ValueError, match="5 steps, 1 values"):
         first_learnt(steps, [0.1], [0.1], 0.5)

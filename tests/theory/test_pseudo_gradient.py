@@ -36,6 +36,14 @@ def test_the_nearest_step_need_not_be_where_it_settles():
     assert nearest_step(np.array([]), 1.0) is None and nearest_step(np.array([np.nan]), 1.0) is None
 
 
+def test_gradients_stored_in_float32_are_compared_in_float64():
+    """0.1 in float32 is above 0.1, and 2 + 1e-8 is nearer to 3 than to 1: rounded to float32 the edge and the mean would move."""
+    rms = np.random.default_rng(0).random(1000).astype(np.float32)
+    assert stable_band(rms) == stable_band(rms.astype(float))
+    assert convergence_step(np.array([0.1], dtype=np.float32), Band(mean=0.0, deviation=0.1, width=1.0)) is None
+    assert nearest_step(np.array([1.0, 3.0], dtype=np.float32), 2 + 1e-8) == 2
+
+
 def test_weight_gradient_is_the_sum_over_tokens():
     rng = np.random.default_rng(0)
     g, a = rng.normal(size=(2, 5, 4)), rng.normal(size=(2, 5, 3))

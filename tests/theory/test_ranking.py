@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracedlm.theory.ranking import accuracy_interval, change_of_gap, kendall_tau, paired_gap, paired_spearman
-from tracedlm.theory.resampling import mcnemar
+from tracedlm.theory.resampling import bootstrap_interval, mcnemar
 
 
 def counted_tau(x, y):
@@ -32,6 +32,11 @@ def test_tau_is_what_counting_pairs_gives(pairs):
     else:
         assert tau == pytest.approx(counted_tau(x, y), abs=1e-12)
         assert kendall_tau(x, -y) == pytest.approx(-tau, abs=1e-12)
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_method_has_no_order():
+    assert math.isnan(kendall_tau(np.array([0.5]), np.array([0.7]))) and math.isnan(kendall_tau(np.array([]), np.array([])))
 
 
 def answers(*counts):
@@ -79,6 +84,21 @@ def test_the_change_of_a_gap_by_hand():
     assert change.mean == 1.0 and math.isnan(change.p) and change.low > 0 and change.resolved
 
 
+def test_the_change_of_a_gap_is_drawn_over_problems():
+    """What a problem's answers share, it keeps: its change is one number, and the interval is that of these numbers."""
+    answered = (np.random.default_rng(1).random((4, 12, 3)) < np.array([0.8, 0.3, 0.5, 0.4])[:, None, None]).astype(float)
+    changes = [(sum(a) - sum(b)) / 3 - (sum(c) - sum(d)) / 3 for a, b, c, d in zip(*answered, strict=True)]
+    found = change_of_gap(*answered, np.random.default_rng(0))
+    assert found.mean == pytest.approx(sum(changes) / 12)
+    assert (found.low, found.high) == pytest.approx(bootstrap_interval(np.array(changes), rng=np.random.default_rng(0)))
+
+
+def test_two_problems_have_an_interval_and_one_has_none():
+    rng = np.random.default_rng(0)
+    assert accuracy_interval(np.array([[0.0, 0.0], [1.0, 1.0]]), rng) == (0, 1)
+    assert np.isnan(accuracy_interval(np.array([[0.0, 1.0]]), rng)).all()
+
+
 def test_an_accuracy_of_several_answers_has_a_wider_interval_than_independent_ones_would():
     solved = np.repeat(np.arange(40) < 20, 4).reshape(40, 4).astype(float)
     low, high = accuracy_interval(solved, np.random.default_rng(0))
@@ -97,3 +117,12 @@ def test_spearman_of_few_pairs_has_the_p_of_all_permutations(pairs):
     all_of_them = [scipy.stats.spearmanr(order, y).statistic for order in permutations(x)]
     shares = [np.mean(np.array(all_of_them) >= rho - 1e-9), np.mean(np.array(all_of_them) <= rho + 1e-9)]
     assert p == pytest.approx(min(1, 2 * min(shares)))
+
+
+def test_the_p_of_more_than_seven_pairs_is_that_of_so_many_random_permutations():
+    """Two-sided and never 0: what was observed counts as one more permutation. The same call gives the same p."""
+    order, other = np.arange(10.0), np.array([3.0, 1, 4, 1, 5, 9, 2, 6, 5, 3])
+    assert paired_spearman(order, order)[1] == pytest.approx(2 / 10_001)
+    assert paired_spearman(order, order, resamples=99)[1] == pytest.approx(2 / 100)
+    assert paired_spearman(order, other, resamples=999) == paired_spearman(order, other, resamples=999)
+    assert paired_spearman(order, other)[1] == pytest.approx(scipy.stats.spearmanr(order, other).pvalue, abs=0.05)

@@ -57,6 +57,15 @@ def test_bootstrap_is_the_obvious_loop():
     assert bootstrap_interval(values, np.median, 200, 0.9, rng=rng(7)) == pytest.approx(expected)
 
 
+def test_a_bootstrap_draws_a_thousand_times_and_computes_in_float64():
+    """TRACE section 4.3; and what is stored in float32 or as bool is averaged no worse."""
+    values = rng(1).random(50).astype(np.float32)
+    exact, thousand = values.astype(float), {"resamples": 1000}
+    for stored in (values, values > 0.5):
+        assert bootstrap_interval(stored, rng=rng(3)) == bootstrap_interval(stored.astype(float), rng=rng(3), **thousand)
+        assert paired_bootstrap(stored, exact, rng=rng(3)) == paired_bootstrap(stored.astype(float), exact, rng=rng(3), **thousand)
+
+
 def test_bootstrap_covers_the_mean():
     source = rng(0)
     hits = 0
@@ -80,6 +89,15 @@ def test_pairs_are_resampled_together():
     assert paired_bootstrap(a, a + 1, rng=rng(3))[1] == pytest.approx(-1)
     with pytest.raises(ValueError, match="equally many"):
         paired_bootstrap(a, a[:-1], rng=rng())
+
+
+def test_a_difference_of_means_is_as_sure_as_the_mean_difference():
+    """Drawn as pairs, both are one and the same number in every resample; of medians they are not."""
+    a, b = rng(2).normal(size=(2, 30))
+    assert paired_bootstrap(a, b, rng=rng(3)) == pytest.approx(bootstrap_interval(a - b, rng=rng(3)))
+    rows = rng(3).integers(30, size=(200, 30))
+    medians = [np.median([a[i] for i in row]) - np.median([b[i] for i in row]) for row in rows]
+    assert paired_bootstrap(a, b, "median", 200, 0.9, rng=rng(3)) == pytest.approx(tuple(np.percentile(medians, [5, 95])))
 
 
 @settings(max_examples=50)
@@ -115,22 +133,27 @@ def test_spearman_drops_and_counts_undefined_pairs():
     few = spearman(x[:3], y[:3], rng())
     assert few.reason == "only 2 defined pairs"
     assert np.isnan(few.rho)
+    assert (few.n, few.dropped, few.degenerate) == (2, 1, 0)
+    assert [spearman(x[:n], y[:n], rng()).reason for n in (0, 1)] == ["only 0 defined pairs", "only 1 defined pairs"]
 
 
 @pytest.mark.filterwarnings("error")
 def test_spearman_names_the_constant_input_and_counts_degenerate_resamples():
     assert spearman(np.arange(4.0), np.ones(4), rng()).reason == "y constant"
+    assert spearman(np.zeros(4), np.ones(4), rng()).reason == "x and y constant"
     rare = spearman(np.arange(5.0), np.array([0, 0, 0, 0, 1.0]), rng())
     assert 0 < rare.degenerate < 1000
     # Every resample that has a rho has a positive one, and a third have none: nothing is known.
     assert (rare.low, rare.high) == (-1, 1) and rare.rho > 0.7
+    turned = spearman(np.arange(5.0), np.array([1.0, 0, 0, 0, 0]), rng())
+    assert (turned.low, turned.high) == (-1, 1) and turned.rho < -0.7
 
 
 def test_mcnemar_counts_only_disagreements():
     a = np.array([True] * 50 + [True] * 8 + [False] * 2)
     b = np.array([True] * 50 + [False] * 8 + [True] * 2)
     assert mcnemar(a, b) == pytest.approx(2 * sum(math.comb(10, k) for k in (0, 1, 2)) / 2**10)
-    assert mcnemar(a, b) == mcnemar(b, a)
+    assert mcnemar(a, b) == mcnemar(b, a) == mcnemar(a.astype(float), b.astype(float))
     assert mcnemar(a, a) == 1
     with pytest.raises(ValueError, match="equally many"):
         mcnemar(a, b[1:])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracedlm.theory.calibration import paper_quantile
-from tracedlm.theory.risk import assess, control_risk, fixed_sequence, p_values, smallest_sample
+from tracedlm.theory.risk import assess, conformal_bound, control_risk, fixed_sequence, p_values, smallest_sample
 
 SPLITS, N, EPSILON, ETA = 1000, 107, 0.1, 0.1
 CURVES = {
@@ -107,7 +107,7 @@ def test_conformal_control_holds_for_losses_that_fall_along_the_way():
 def test_the_binomial_p_value_is_the_sum(losses, epsilon):
     n, k = len(losses), sum(losses)
     expected = math.fsum(math.comb(n, i) * epsilon**i * (1 - epsilon) ** (n - i) for i in range(k + 1))
-    assert p_values(np.array(losses)[:, None], epsilon)[0] == pytest.approx(expected, rel=1e-9)
+    assert p_values(np.array(losses)[:, None], epsilon)[0] == pytest.approx(expected, rel=1e-9, abs=0)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40), st.floats(0.01, 0.99))
@@ -117,6 +117,29 @@ def test_hoeffding_bentkus_from_its_definition(losses, epsilon):
     entropy = sum(a * math.log(a / b) for a, b in ((risk, epsilon), (1 - risk, 1 - epsilon)) if a > 0)
     bentkus = math.e * scipy.stats.binom.cdf(math.ceil(float(np.sum(losses))), n, epsilon)
     assert p_values(np.array(losses)[:, None], epsilon)[0] == pytest.approx(min(math.exp(-n * entropy), bentkus, 1), rel=1e-6, abs=1e-300)
+
+
+def test_each_of_the_two_bounds_is_the_smaller_one_somewhere():
+    """Hoeffding's far below epsilon, Bentkus's close below it once there are many samples."""
+    few, many = np.array([[0.25]] * 3 + [[0.0]] * 7), np.full((2000, 1), 0.04)
+    hoeffding = [
+        math.exp(-n * (r * math.log(r / e) + (1 - r) * math.log((1 - r) / (1 - e)))) for n, r, e in ((10, 0.075, 0.3), (2000, 0.04, 0.05))
+    ]
+    bentkus = [math.e * scipy.stats.binom.cdf(k, n, e) for n, k, e in ((10, 1, 0.3), (2000, 80, 0.05))]
+    assert hoeffding[0] < bentkus[0] and bentkus[1] < hoeffding[1]
+    assert p_values(few, 0.3)[0] == pytest.approx(hoeffding[0]) and p_values(many, 0.05)[0] == pytest.approx(bentkus[1])
+
+
+def test_no_p_value_exceeds_1():
+    """A risk just below epsilon is where rounding makes the relative entropy negative."""
+    risks = 0.45 * (1 - 1e-9 * np.arange(200))
+    assert (p_values(np.tile(risks, (64, 1)), 0.45) <= 1).all()
+
+
+def test_losses_stored_in_float32_are_summed_in_float64():
+    losses = np.random.default_rng(0).random((5000, 3)).astype(np.float32)
+    assert p_values(losses, 0.51).tolist() == p_values(losses.astype(float), 0.51).tolist()
+    assert conformal_bound(losses).tolist() == conformal_bound(losses.astype(float)).tolist()
 
 
 def test_hoeffding_bentkus_is_a_p_value_on_every_outcome():
@@ -135,7 +158,7 @@ def test_testing_stops_at_the_first_setting_that_fails():
     found = assess(losses, 0.1, 0.05)
     assert found.valid.tolist() == [True, True, False, False] and found.index == 1
     assert found.p_values[3] < 0.05  # valid by itself, but it was never its turn
-    assert found.risk.tolist() == [0, 0, 0.2, 0]
+    assert found.risk.tolist() == [0, 0, 0.2, 0] and found.reason == ""
 
 
 def test_the_cheapest_valid_setting_is_taken():
@@ -158,21 +181,32 @@ def test_the_smallest_sample_is_the_smallest(epsilon, eta, method):
 def test_nothing_valid_has_a_reason():
     assert control_risk(np.ones((100, 2)), 0.1, 0.05) is None
     assert assess(np.ones((100, 2)), 0.1, 0.05).reason == "the least aggressive setting has a mean loss of 1 in 100 samples: p = 1 > 0.05"
-    assert assess(np.zeros((5, 2)), 0.1, 0.05).reason.endswith("29 are needed, without a single loss")
-    assert assess(np.zeros((5, 2)), 0.1, 0.05, "crc").reason.endswith("9 are needed, without a single loss")
+    few = "5 samples cannot show a risk below 0.1: {} are needed, without a single loss"
+    assert assess(np.zeros((5, 2)), 0.1, 0.05).reason == few.format(29)
+    assert assess(np.zeros((5, 2)), 0.1, 0.05, "crc").reason == few.format(9)
+
+
+@pytest.mark.parametrize(("method", "n", "shown"), [("ltt", 29, "p = 0.2 > 0.05"), ("crc", 9, "its bound exceeds 0.1")])
+def test_one_loss_is_too_many_where_the_samples_just_suffice(method, n, shown):
+    found = assess((np.arange(n) < 1).astype(float)[:, None], 0.1, 0.05, method)
+    assert found.index is None and found.reason == f"the least aggressive setting has a mean loss of {1 / n:.3g} in {n} samples: {shown}"
 
 
 def test_a_choice_says_what_it_promises():
     choice = control_risk(np.zeros((60, 2)), 0.1, 0.05)
     assert choice == 1 and ["mild", "bold"][choice] == "bold"
     assert choice.evidence.guarantee == "P(risk > 0.1) <= 0.05" and choice.evidence.n == 60
-    assert control_risk(np.zeros((60, 2)), 0.1, 0.05, "crc").evidence.guarantee == "E[risk] <= 0.1"
+    assert (choice.evidence.epsilon, choice.evidence.eta, choice.evidence.method) == (0.1, 0.05, "ltt")
+    expected = control_risk(np.zeros((60, 2)), 0.1, 0.05, "crc").evidence
+    assert expected.guarantee == "E[risk] <= 0.1" and np.isnan(expected.p_values).all()
 
 
 def test_many_sets_at_once_are_what_they_are_one_by_one():
     losses = np.stack([*splits("hard")])[:50]
     together = fixed_sequence(p_values(losses, EPSILON), ETA)
     assert [row.tolist() for row in together] == [assess(one, EPSILON, ETA).valid.tolist() for one in losses]
+    bounded = [assess(one, EPSILON, ETA, "crc").valid.tolist() for one in losses]
+    assert (conformal_bound(losses) <= EPSILON).tolist() == bounded
 
 
 @pytest.mark.parametrize(
@@ -186,6 +220,7 @@ def test_many_sets_at_once_are_what_they_are_one_by_one():
         ((np.zeros((3, 2)), 0.1, 1.0), r"eta is a probability in \(0, 1\), got 1.0"),
         ((np.zeros((3, 2)), 0.1, 0.1, "rcps"), "unknown method 'rcps' of risk control; known: ltt, crc"),
         ((np.zeros((3, 2)), 0.1, 0.1, "ltt", [1.0]), "one number for each of 2 settings"),
+        ((np.zeros((3, 2)), 0.1, 0.1, "ltt", [1.0, None]), r"one number for each of 2 settings, got \[1.0, nan\]"),
     ],
 )
 def test_bad_input_is_one_clear_message(arguments, message):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import oracles
-from tracedlm.theory.schedule import effective_steps, gaussian, uniform
+from tracedlm.theory.schedule import checkpoint_steps, effective_steps, gaussian, total_steps, uniform
 
 CONFIGS = Path(os.environ.get("TRACEDLM_SHARED", Path(__file__).resolve().parents[2].parent / "shared")) / "data" / "edit_configs"
 
@@ -46,6 +46,28 @@ def test_gaussian_peaks_at_its_centre():
     assert gaussian(6400, 32, center=1 / 2, width=1 / 5).argmax() == 16
     assert effective_steps(gaussian(64, 32, width=1e-3)) == 1
     assert gaussian(64, 3, center=0.5, width=1e-3).tolist() == [0, 32, 32]  # 1/3 and 2/3 are equally far, and both weights underflow
+
+
+@pytest.mark.parametrize("tokens", range(1, 64, 5))
+def test_steps_as_far_from_the_centre_tie_and_the_earlier_one_commits_more(tokens):
+    """Sixteen pairs: a sort that is stable for few entries only would part some of them the other way."""
+    counts = gaussian(tokens, 32, center=1 / 2)
+    before, after = counts[15:0:-1], counts[17:]
+    assert ((before == after) | (before == after + 1)).all()
+
+
+@pytest.mark.parametrize(("tokens", "tokens_per_step", "steps"), [(1, 4.0, 1), (4, 4.0, 1), (32, 4.0, 8), (7, 2.0, 4)])
+def test_a_canvas_takes_a_step_at_least(tokens, tokens_per_step, steps):
+    assert total_steps(tokens, tokens_per_step) == steps
+
+
+@given(st.integers(1, 60), st.integers(1, 20), st.integers(2, 4))
+def test_a_checkpoint_is_kept_at_powers_before_the_first_interval_and_at_multiples_after(steps, interval, ratio):
+    def kept(step):
+        power = any(step == ratio**e for e in range(6)) and step < interval
+        return step in (0, steps) or step % interval == 0 or power
+
+    assert checkpoint_steps(steps, interval, ratio) == [step for step in range(steps + 1) if kept(step)]
 
 
 def test_effective_steps():

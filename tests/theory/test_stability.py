@@ -45,6 +45,12 @@ def test_late_step_kl_needs_float64(scale):
     assert np.abs(single / exact - 1).max() > (1 if scale < 1e-4 else 0.01)
 
 
+def test_a_cold_rad_is_defined_where_its_probabilities_underflow():
+    """exp(-2000) is 0 in float64, but no token of a RAD is impossible: the KL is (1 - (-1)) / tau nats and not infinite."""
+    stats = step_statistics(np.array([[1.0, -1.0], [-1.0, 1.0]]), np.ones((2, 2), dtype=bool), tau=1e-3)
+    assert (stats.kl[1], stats.tv[1], stats.margin[1], stats.concentration.tolist()) == (2000, 1, 1, [1, 1])
+
+
 @given(st.integers(0, 2**32), st.sampled_from([1.0, 1e-3, 1e-9, 0.0]))
 def test_kl_is_never_negative_and_pinsker_holds(seed, movement):
     similarity, visible = random_trace(seed, movement=movement)
@@ -84,6 +90,23 @@ def test_smoothing_reproduces_the_paper_and_moves_nothing_that_is_well_above_it(
     assert strong == pytest.approx(float(oracles.kl(p, q)), rel=1e-12)
 
 
+def test_smoothing_adds_to_every_entry_of_the_matched_support_only():
+    """TRACE section 3.1 smooths P~t, and what a step cannot see is no entry of it."""
+    visible = np.array([[1, 1, 1, 0, 1], [0, 1, 1, 1, 1]], dtype=bool)
+    similarity, _ = random_trace(4, steps=2)
+    p, q = (oracles.smoothed(oracles.softmax(similarity[t], (1, 2, 4)), 0.1) for t in (1, 0))
+    assert step_statistics(similarity, visible, smoothing=0.1).kl[1] == pytest.approx(float(oracles.kl(p, q)), rel=1e-12)
+
+
+def test_the_statistics_are_made_where_the_similarities_are():
+    """With another default device, a tensor made without asking for theirs could not be joined to them."""
+    torch = pytest.importorskip("torch")
+    similarity, visible = (torch.tensor(side) for side in random_trace(0))
+    with torch.device("meta"):
+        stats = step_statistics(similarity, visible)
+    assert {getattr(stats, name).device.type for name in (*FIELDS, "support", "visible_count")} == {"cpu"}
+
+
 def test_one_step_has_no_divergence():
     stats = step_statistics(np.zeros((1, 3)), np.ones((1, 3), dtype=bool))
     assert np.isnan([stats.kl[0], stats.tv[0], stats.margin[0]]).all()
@@ -117,6 +140,7 @@ def test_late_window_of_a_run_without_refine_steps():
     assert start == 3
     assert support.tolist() == [True, True, True, False]
     assert late_window(visible, 24)[0] == 0
+    assert late_window(visible, 1)[0] == 5
 
 
 def test_late_window_is_the_refine_phase_where_there_is_one():

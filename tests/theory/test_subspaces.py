@@ -78,6 +78,15 @@ def test_cca_leaves_out_the_directions_that_activations_hardly_use():
         subspaces.cca_subspace(update, tokens, 1, energy=1.0)
 
 
+def test_cca_keeps_no_more_directions_than_hold_the_energy():
+    """Two directions hold 100/101 and 1/101 of it: the second, which the update shares wholly, counts from 0.991 on."""
+    tokens = np.diag([10.0, 1.0, 0.0, 0.0])[:2]
+    update = np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+    half = np.sqrt(0.5)
+    np.testing.assert_allclose(subspaces.cca_subspace(update, tokens, 1, 0.98).ravel(), [half, 0, half, 0], atol=1e-12)
+    np.testing.assert_allclose(subspaces.cca_subspace(update, tokens, 1, 0.991).ravel(), [0, 1, 0, 0], atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("tokens", "k", "message"),
     [(np.ones((3, 5)), 1, r"\(3, 5\) do not belong to a mean update of 6 .*expected \[n, 6\]"), (np.eye(6)[:3], 3, "1 <= k <= 2")],

@@ -81,6 +81,21 @@ def test_a_finished_study_has_nothing_left_to_do(study):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
+    "file", ["certify/sudoku/64/q/summary.json", "figures/pareto.csv", "traces/sudoku/64/validation/steps/part-0.parquet", "sft/adapter"]
+)
+def test_what_a_failed_job_took_with_it_is_made_again(study, file):
+    """Though all that read it look up to date; its seal is still there."""
+    made = study / RESULTS / file
+    away = made.rename(made.with_name("away"))
+    jobs = planned(study)
+    away.rename(made)
+    rule = {"traces": "trace"}.get(file.split("/")[0], file.split("/")[0])
+    assert rule in jobs
+    assert planned(study) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
     ("section", "values", "stale", "fresh"),
     [
         ("certify", {"deltas": [1e-6, 1e-5]}, {"select", "certify"}, {"data", "sft", "rrm", "trace", "readout", "exits"}),

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tracedlm.records.seal import broken_seals
+from tracedlm.records.seal import broken_seals, gone
 from tracedlm.report.names import COST_TABLES, FIGURES, TABLES, TIMED_TABLES, pseudo_gradient_figures
 
 
@@ -89,6 +89,15 @@ rule page:
 
 
 include: "paper.smk"
+
+
+# Snakemake makes nothing again that only finished jobs read. What a failed or killed job has taken with it, or somebody has deleted
+# because it was damaged, `all` asks for; a folder that was deleted with its seals stays away.
+MADE = [*rules.page.input, *rules.tables.input, *rules.figures.input, *rules.explorer.input, *rules.select.input, *rules.maps.input]
+MADE += [*rules.models.input, *over_sets(rules.certify.output), *expand(rules.data.output, dataset=STUDY.datasets)]
+MADE += over_sets(rules.trace.output, split=["validation", "test"], shard=SHARDS)
+MADE += rules.dynamics_summary.input if DYNAMICS.enabled else []
+GONE = gone(map(as_written, MADE))
 
 
 # A job checks what it reads. What only people read is checked here, as Snakemake starts.

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from tracedlm.config import Decode, Trace
-from tracedlm.stages.job_log import logged
+from tracedlm.stages.job_log import logged, startup
 
 with logged(snakemake):
-    from tracedlm.stages.trace import collect
+    with startup():
+        from tracedlm.stages.trace import TraceSet, collect
 
     p, i, w = snakemake.params, snakemake.input, snakemake.wildcards
-    maps, out = [Path(path) for path in i.maps], {name: Path(path) for name, path in snakemake.output.items()}
-    what = (w.dataset, w.split, Path(i.data), int(w.seq_len), Decode(**p.decode), Trace(**p.trace))
-    collect(p.model, Path(i.adapter), maps, p.activation, *what, p.seed, snakemake.threads, int(w.shard), out)
+    given = (p.model, Path(i.adapter), [Path(path) for path in i.maps], p.activation)
+    what = TraceSet(*given, w.dataset, w.split, Path(i.data), int(w.seq_len), Decode(**p.decode), Trace(**p.trace), p.seed)
+    collect(what, snakemake.threads, int(w.shard), {name: Path(path) for name, path in snakemake.output.items()})

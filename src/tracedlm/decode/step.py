@@ -61,7 +61,8 @@ class Step:
     @cached_property
     def entropy_rk(self) -> torch.Tensor:
         """Predictive entropy, nats."""
-        return torch.special.entr(self.log_probs_rkv.exp()).sum(-1)
+        # exp(-1000) is 0, so that 0 log 0 is; the logarithm of each probability is there already.
+        return 0.0 - torch.linalg.vecdot(self.log_probs_rkv.exp(), self.log_probs_rkv.clamp(min=-1e3))
 
     @cached_property
     def margin_rk(self) -> torch.Tensor:

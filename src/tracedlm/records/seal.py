@@ -4,6 +4,7 @@ A whole study is checked with `find results/<study> -name '.*.sha256' -execdir s
 """
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from tracedlm.records.atomic import write_text
@@ -54,6 +55,14 @@ def broken_seals(results: Path, largest: int = 2**22) -> list[str]:
         except ValueError as error:
             messages.append(str(error))
     return messages
+
+
+def gone(files: Iterable[str]) -> list[str]:
+    """Those of some files that were sealed and are no longer there, as a job that failed or was killed leaves what it was to make anew.
+
+    Snakemake makes again what is read by a job that has to run. Where all readers look up to date, only asking for it by name helps.
+    """
+    return [file for file in dict.fromkeys(files) if seal_of(Path(file)).exists() and not Path(file).exists()]
 
 
 def _sums(path: Path) -> list[str]:

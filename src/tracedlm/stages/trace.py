@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,13 @@ from tracedlm.decode.plan import Plan
 from tracedlm.decode.recorder import TraceRecorder
 from tracedlm.decode.refine import refine
 from tracedlm.decode.slot import Decoded
-from tracedlm.generation import Reusing, decode_stream, encode, response_text, response_tokens
+from tracedlm.generation import decode_stream, encode, response_text, response_tokens
 from tracedlm.models.denoiser import Denoiser, load_denoiser
 from tracedlm.models.observer import Observer, observing
 from tracedlm.progress import Progress
 from tracedlm.records import trace as tables
 from tracedlm.records.manifest import code_digest, digest_of, fingerprint, write_manifest
-from tracedlm.records.parquet import read_table, table_writer, write_table
+from tracedlm.records.parquet import read_facts, read_table, table_writer, write_table
 from tracedlm.records.rrm import Rrm
 from tracedlm.resources import checkpoint_files
 from tracedlm.tasks import Problem, Task, get_task
@@ -29,120 +30,120 @@ Rows = dict[str, list[dict[str, Any]]]
 """Table name -> rows."""
 
 
-def collect(
-    model: dict[str, Any],
-    adapter: Path,
-    maps: Sequence[Path],
-    activation: str,
-    dataset: str,
-    split: str,
-    data_file: Path,
-    seq_len: int,
-    decode: Decode,
-    trace: Trace,
-    seed: int,
-    threads: int,
-    shard: int,
-    out: dict[str, Path],
-) -> None:
+@dataclass(frozen=True)
+class TraceSet:
+    """What is decoded, with what, and what is read of it.
+
+    Attributes:
+        model: Arguments of `load_denoiser`: path, precision, device.
+        adapter: LoRA adapter.
+        maps: Files of the maps that are observed, together.
+        activation: Activation compared with them.
+        dataset, split, data: Task name, name of the split, and its file.
+        seq_len: Canvas length, tokens.
+        decode, trace: How to decode, and what to add after the last unmasking.
+        seed: Of the refine steps' draws.
+    """
+
+    model: dict[str, Any]
+    adapter: Path
+    maps: Sequence[Path]
+    activation: str
+    dataset: str
+    split: str
+    data: Path
+    seq_len: int
+    decode: Decode
+    trace: Trace
+    seed: int
+
+    @property
+    def plan(self) -> Plan:
+        """Full decoding."""
+        how = self.decode
+        return Plan(self.seq_len, how.block_length, total_steps(self.seq_len, how.tokens_per_step), how.schedule)
+
+    @property
+    def task(self) -> Task:
+        """The task of the dataset."""
+        return get_task(self.dataset)
+
+    def facts(self) -> dict[str, Any]:
+        """All that decides the tables' rows, but for the content of files."""
+        return {
+            "dataset": self.dataset, "split": self.split, "seq_len": self.seq_len, "seed": self.seed, "activation": self.activation,
+            "model": self.model, "decode": self.decode.model_dump(), "trace": self.trace.model_dump(exclude={"shards"}),
+        }  # fmt: skip
+
+
+def collect(what: TraceSet, threads: int, shard: int, out: dict[str, Path]) -> None:
     """Decode a shard of a split in full, observe it, append refine steps, and write the three trace tables and their manifest.
 
     Samples are decoded in fixed batches, which are dealt out to the shards whole: neither the number of shards nor an interruption
-    changes a digit. A finished batch is kept in a folder beside the tables and is not decoded again by a job that was killed.
+    changes a digit. A finished batch is kept in a folder beside the tables and is not decoded again by a job that was killed. Keeping
+    samples one by one would save nothing: in full decoding those of a batch take equally many forwards, and end in the same one.
     """
     torch.set_num_threads(threads)
-    problems = get_task(dataset).read(data_file)
-    batches = [range(first, min(first + decode.batch_size, len(problems))) for first in range(0, len(problems), decode.batch_size)]
-    mine = batches[shard :: trace.shards]
-    plan = Plan(seq_len, decode.block_length, total_steps(seq_len, decode.tokens_per_step), decode.schedule)
-    facts = {
-        "dataset": dataset, "split": split, "seq_len": seq_len, "seed": seed, "activation": activation, "model": model,
-        "decode": decode.model_dump(), "trace": trace.model_dump(exclude={"shards"}),
-    }  # fmt: skip
-    inputs = [digest_of(path) for path in (data_file, *sorted(adapter.iterdir()), *maps)]
-    weights = [(file, Path(file).stat().st_mtime_ns, Path(file).stat().st_size) for file in checkpoint_files(model["path"])]
-    key = fingerprint(**facts, inputs=inputs, weights=weights, code=code_digest("trace"))
+    problems, size = what.task.read(what.data), what.decode.batch_size
+    batches = [range(first, min(first + size, len(problems))) for first in range(0, len(problems), size)]
+    mine = batches[shard :: what.trace.shards]
+    inputs = [digest_of(path) for path in (what.data, *sorted(what.adapter.iterdir()), *what.maps)]
+    weights = [(file, Path(file).stat().st_mtime_ns, Path(file).stat().st_size) for file in checkpoint_files(what.model["path"])]
+    key = fingerprint(**what.facts(), inputs=inputs, weights=weights, code=code_digest("trace"))
     work = out["samples"].parent.parent / f".unfinished-{key}-{shard}"
-    missing = [batch for batch in mine if not _kept(work, batch, "samples").exists()]
-    if missing:
-        _decode(model, adapter, maps, activation, dataset, split, problems, plan, decode, trace, seed, missing, work)
-    rrms = [Rrm.read(path) for path in maps]
+    if missing := [batch for batch in mine if not _kept(work, batch, "samples").exists()]:
+        _decode(what, problems, missing, work)
+    plan = vars(what.plan) | {"begins": what.plan.begins}
     meta = {
-        "dataset": dataset, "split": split, "seq_len": str(seq_len), "plan": json.dumps(vars(plan)),
-        "layers": json.dumps([rrm.layer for rrm in rrms]), "code": code_digest("trace"),
+        "dataset": what.dataset, "split": what.split, "seq_len": str(what.seq_len), "plan": json.dumps(plan),
+        "layers": json.dumps([Rrm.read(path).layer for path in what.maps]), "code": code_digest("trace"),
     }  # fmt: skip
     for name, schema in tables.TABLES.items():
-        kept = [read_table(_kept(work, batch, name), schema, f"an unfinished trace, {name}") for batch in mine[:1]]
-        with table_writer(
-            out[name], schema, meta | {key.decode(): value.decode() for one in kept for key, value in one.schema.metadata.items()}
-        ) as writer:
+        about = f"an unfinished trace, {name}"
+        known = {key.decode(): value.decode() for batch in mine[:1] for key, value in read_facts(_kept(work, batch, name), about).items()}
+        with table_writer(out[name], schema, meta | known) as writer:
             for batch in mine:
-                writer.append(read_table(_kept(work, batch, name), schema, f"an unfinished trace, {name}"))
-    write_manifest(out["manifest"], "trace", **facts, shard=shard, samples=sum(map(len, mine)))
+                writer.append(read_table(_kept(work, batch, name), schema, about))
+    write_manifest(out["manifest"], "trace", **what.facts(), shard=shard, samples=sum(map(len, mine)))
     shutil.rmtree(work, ignore_errors=True)  # a shard without samples has none
 
 
-def _decode(
-    model: dict[str, Any],
-    adapter: Path,
-    maps: Sequence[Path],
-    activation: str,
-    dataset: str,
-    split: str,
-    problems: list[Problem],
-    plan: Plan,
-    decode: Decode,
-    trace: Trace,
-    seed: int,
-    batches: list[range],
-    work: Path,
-) -> None:
+def _decode(what: TraceSet, problems: Sequence[Problem], batches: Sequence[range], work: Path) -> None:
     """Decode batches and keep each as it is finished."""
-    denoiser = load_denoiser(**model, adapter=adapter, merge=activation == "projection")
-    task = get_task(dataset)
-    title = f"trace {dataset} {plan.gen_length} {split}"
+    denoiser = load_denoiser(**what.model, adapter=what.adapter, merge=what.activation == "projection")
     with (
-        observing(denoiser, [Rrm.read(path) for path in maps], activation) as observer,
-        Progress(title, sum(map(len, batches)), "sample") as progress,
+        observing(denoiser, [Rrm.read(path) for path in what.maps], what.activation) as observer,
+        Progress(f"trace {what.dataset} {what.seq_len} {what.split}", sum(map(len, batches)), "sample") as progress,
     ):
         for batch in batches:
-            rows = _batch(denoiser, task, {n: problems[n] for n in batch}, split, plan, decode.reuse, trace, seed, observer)
+            rows = _batch(what, {n: problems[n] for n in batch}, denoiser, observer)
             for name, schema in reversed(tables.TABLES.items()):  # `samples` last: it says that the batch is whole
                 write_table(_kept(work, batch, name), rows[name], schema, {"mask_id": str(denoiser.mask_id)})
             progress.add(len(batch))
 
 
-def _batch(
-    denoiser: Denoiser,
-    task: Task,
-    problems: dict[int, Problem],
-    split: str,
-    plan: Plan,
-    reuse: Reusing,
-    trace: Trace,
-    seed: int,
-    observer: Observer,
-) -> Rows:
+def _batch(what: TraceSet, problems: dict[int, Problem], denoiser: Denoiser, observer: Observer) -> Rows:
     """Rows of one batch, which is decoded and refined together."""
+    task, trace = what.task, what.trace
     prompts = dict(zip(problems, encode(denoiser, [task.prompt(problem) for problem in problems.values()]), strict=True))
     recorder = TraceRecorder()
     stream = decode_stream(
-        denoiser, list(prompts.values()), plan, "full",
-        batch_size=len(prompts), record=recorder, observer=observer, samples=list(prompts), reuse=reuse,
+        denoiser, list(prompts.values()), what.plan, "full",
+        batch_size=len(prompts), record=recorder, observer=observer, samples=list(prompts), reuse=what.decode.reuse,
     )  # fmt: skip
     done = sorted(stream, key=lambda one: one.sample)
     if trace.refine_policy != "none":
         refine(
             denoiser, prompts, done, recorder,
             policy=trace.refine_policy, steps=trace.refine_steps, remask_tokens=trace.remask_tokens, mask_id=denoiser.mask_id,
-            pad_id=denoiser.tokenizer.pad_token_id, seed=seed, observer=observer, device=denoiser.device,
+            pad_id=denoiser.tokenizer.pad_token_id, seed=what.seed, observer=observer, device=denoiser.device,
         )  # fmt: skip
     rows: Rows = {"samples": [], "steps": [], "readouts": []}
     for one in done:
         steps, readouts = recorder.take(one.sample)
         rows["steps"] += steps
         rows["readouts"] += readouts
-        rows["samples"].append(sample_row(denoiser, task, problems[one.sample], prompts[one.sample], one, split))
+        rows["samples"].append(sample_row(denoiser, task, problems[one.sample], prompts[one.sample], one, what.split))
     return rows
 
 

@@ -60,7 +60,6 @@ def pac_calibration(margins: np.ndarray, alphas: np.ndarray, delta: float, omega
     >>> pac.quantile, pac.alpha, round(pac.required, 9), pac.holds, pac.failure
     (0.2, 0.5, 0.01, True, 0.6000000000000001)
     """
-    margins, alphas = np.asarray(margins, dtype=float), np.asarray(alphas, dtype=float)
     stopped, known = margins[~np.isnan(margins)], alphas[~np.isnan(alphas)]
     quantile, paper = beta_quantile(stopped, beta / pairs), paper_quantile(stopped, beta)
     among = f" and a pair chosen on them among {pairs}" if pairs > 1 else ""
@@ -135,7 +134,6 @@ def select_pair(coverage: np.ndarray, deltas: Sequence[float], omegas: Sequence[
     >>> select_pair(np.array([[0.5, 0.9], [0.9, 0.9]]), [1e-6, 3e-6], [1, 2])
     (0, 1)
     """
-    coverage = np.asarray(coverage, dtype=float)
     if coverage.shape != (len(deltas), len(omegas)):
         raise ValueError(f"coverage is {coverage.shape}, but there are {len(deltas)} deltas and {len(omegas)} omegas")
     candidates = [(i, j) for i in range(len(deltas)) for j in range(len(omegas)) if not math.isnan(coverage[i, j])]
@@ -145,7 +143,7 @@ def select_pair(coverage: np.ndarray, deltas: Sequence[float], omegas: Sequence[
 
 
 def _margins(margins: Sequence[float] | np.ndarray, beta: float) -> np.ndarray:
-    values = np.asarray(margins, dtype=float).reshape(-1)
+    values = np.asarray(margins, dtype=float)
     if not 0 < beta < 1:
         raise ValueError(f"a failure probability is in (0, 1), got beta={beta}")
     if np.isnan(values).any():
@@ -168,7 +166,7 @@ def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins
     0.1
     """
     if not len(confidence):
-        return float("nan")
-    index = np.minimum((np.asarray(confidence) * bins).astype(int), bins - 1)
-    gap = np.bincount(index, weights=np.asarray(confidence) - np.asarray(correct, dtype=float), minlength=bins)
+        return math.nan
+    index = np.minimum((confidence * bins).astype(int), bins - 1)
+    gap = np.bincount(index, weights=confidence - correct)
     return float(np.abs(gap).sum() / len(confidence))

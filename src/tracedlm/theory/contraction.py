@@ -64,9 +64,8 @@ def dobrushin_estimate(p: Array) -> Array:
     0.5
     """
     xp = array_namespace(p)
-    steps = p.shape[-2]
-    ratios = [xp.full((*p.shape[:-2], 1), xp.nan, dtype=p.dtype, device=p.device)]
-    for lag in range(1, steps - 1):
+    ratios = []
+    for lag in range(1, max(p.shape[-2], 2)):  # at least once: too few steps make an empty array
         apart = total_variation(p[..., lag:, :], p[..., :-lag, :])
         ratios.append(_ratio(apart[..., 1:], apart[..., :-1]))
     return _largest(xp.concat(ratios, axis=-1))

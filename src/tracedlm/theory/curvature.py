@@ -30,7 +30,7 @@ def lanczos(product: Product, start: np.ndarray, steps: int) -> tuple[np.ndarray
     alpha: list[float] = []
     beta: list[float] = []
     for _ in range(min(steps, start.size)):
-        image = np.asarray(product(basis[-1]), dtype=float)
+        image = product(basis[-1])
         alpha.append(float(basis[-1] @ image))
         size = np.linalg.norm(image)
         for _ in range(2):  # once leaves rounding errors as large as what is looked for

@@ -88,7 +88,7 @@ def covariance_spectrum(points: np.ndarray, weights: np.ndarray | None = None) -
     >>> covariance_spectrum(np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.5], [0.0, -0.5]])).tolist()
     [0.5, 0.125]
     """
-    counts = np.ones(len(points)) if weights is None else np.asarray(weights, dtype=float)
+    counts = np.ones(len(points)) if weights is None else weights
     mean = counts @ points / counts.sum()
     centred = points - mean
     covariance = (centred * counts[:, None]).T @ centred / counts.sum()

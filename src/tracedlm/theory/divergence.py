@@ -9,6 +9,9 @@ Array = Any
 NEAR = 1e-2
 """Below this log-ratio `kl_from_ratio` uses the series of r - 1 + exp(-r); its remainder there is 4e-14 of the term."""
 
+TINY = 1e-290
+"""Below this probability p exp(-r) may be no number where q is one."""
+
 
 def entropy(p: Array, axis: int = -1) -> Array:
     """Shannon entropy H(p) = -sum p log p, with 0 log 0 = 0 (TRACE Eq. 13).
@@ -68,7 +71,7 @@ def kl_from_log(log_p: Array, log_q: Array, axis: int = -1) -> Array:
         axis: Axis of the outcomes.
 
     Returns:
-        Nats, in [0, inf]; NaN where an entry is NaN.
+        Nats, in [0, inf], to eight digits down to 1e-15; NaN where an entry is NaN.
 
     >>> import numpy as np
     >>> round(float(kl_from_log(np.log([0.5, 0.5]), np.log([0.25, 0.75]))), 6), round(0.5 * float(np.log(4 / 3)), 6)
@@ -76,7 +79,12 @@ def kl_from_log(log_p: Array, log_q: Array, axis: int = -1) -> Array:
     """
     xp = _xp(log_p)
     log_p, log_q = xp.moveaxis(log_p, axis, -1), xp.moveaxis(log_q, axis, -1)
-    return kl_from_ratio(xp.exp(log_p), xp.exp(log_q), log_p - xp.where(log_p == -xp.inf, 0.0, log_q))
+    p = xp.exp(log_p)
+    if bool(xp.any(p < TINY)):
+        return kl_from_ratio(p, xp.exp(log_q), log_p - xp.where(log_p == -xp.inf, 0.0, log_q))
+    # A vocabulary is large and has no zeros: a third of the passes over it. A term is off by 1e-16 / gap of itself, and may fall below 0.
+    gap = log_q - log_p
+    return xp.vecdot(xp.abs(xp.expm1(gap) - gap), p)
 
 
 def kl_from_ratio(p: Array, q: Array, log_ratio: Array) -> Array:

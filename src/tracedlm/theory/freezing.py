@@ -12,7 +12,7 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
-from tracedlm.theory.contraction import forward_tail
+from tracedlm.theory.contraction import forward_tail, tail_trace
 from tracedlm.theory.divergence import kl_from_log, top_two_margin
 from tracedlm.theory.rad import log_alignment
 
@@ -102,7 +102,7 @@ def freezing_tail_edit(beta: float, alpha: float, epsilon: float) -> float:
     >>> freezing_tail_edit(0.5, 0.5, 0.25)
     0.25
     """
-    return forward_tail(alpha, 0, 0.0) + beta * epsilon / (1 - alpha)
+    return tail_trace(alpha, math.inf, beta * epsilon)
 
 
 def freezing_tail(beta: float, alpha: float, epsilon: float, steps: float) -> float:

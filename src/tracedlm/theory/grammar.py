@@ -4,6 +4,8 @@ A sentence's class sequence (`symbols`) is one of finitely many, each with a pro
 own distribution, independently of all else, and belongs to no other class. So what a context says about a word is what its classes say.
 """
 
+import math
+
 import numpy as np
 import scipy  # its modules load at first use, and every job reads the config, which needs only numpy
 
@@ -76,7 +78,7 @@ def expected_masked_surprisal(symbols: np.ndarray, probability: np.ndarray, rati
             hidden, shown = length - visible.sum(), visible.sum()
             surprisal = masked_surprisal(words, mass, visible)
             # The place itself is hidden for certain, so only the others are drawn.
-            weight = np.asarray(ratios, float) ** (hidden - 1) * (1 - np.asarray(ratios, float)) ** shown
+            weight = ratios ** (hidden - 1) * (1 - ratios) ** shown
             means[:, alike, :length] += weight[:, None, None] * surprisal
     return means
 
@@ -152,22 +154,22 @@ def zipf(types: int, exponent: float) -> np.ndarray:
 
 
 def fitted_exponent(counts: np.ndarray) -> float:
-    """Maximum-likelihood exponent of Zipf's law for the counts of words in the order of their ranks; NaN without two types.
+    """Maximum-likelihood exponent of Zipf's law, from -1 to 5, for the counts of words in the order of their ranks.
 
     Args:
         counts: [types] by rank; ranks are known, not read off the counts, which would bias the fit upwards.
 
+    Returns:
+        NaN where fewer than two words occur: one alone is likeliest under an exponent without limit.
+
     >>> round(fitted_exponent(1e6 * zipf(50, 1.05)), 3)
     1.05
     """
-    counts = np.asarray(counts, float)
-    if len(counts) < 2 or not counts.sum():
-        return float("nan")
+    if np.count_nonzero(counts) < 2:
+        return math.nan
     log_rank = np.log(np.arange(1, len(counts) + 1))
     mean = (counts * log_rank).sum() / counts.sum()
-    found = scipy.optimize.minimize_scalar(
-        lambda exponent: exponent * mean + np.log(np.exp(-exponent * log_rank).sum()), bounds=(-1, 5), method="bounded"
-    )
+    found = scipy.optimize.minimize_scalar(lambda exponent: exponent * mean + np.log(np.exp(-exponent * log_rank).sum()), bounds=(-1, 5))
     return float(found.x)
 
 

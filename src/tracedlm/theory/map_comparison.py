@@ -20,7 +20,7 @@ def cosines(maps: np.ndarray) -> np.ndarray:
     [[1.0, 0.6], [0.6, 1.0]]
     """
     maps = maps.astype(np.float64)
-    return np.clip(maps @ maps.T, -1.0, 1.0)
+    return np.minimum(maps @ maps.T, 1.0)
 
 
 def correlations(maps: np.ndarray) -> np.ndarray:
@@ -35,9 +35,11 @@ def correlations(maps: np.ndarray) -> np.ndarray:
     >>> correlations(np.array([[0.1, 0.2, 0.3], [0.4, 0.3, 0.2]])).round(12).tolist()
     [[1.0, -1.0], [-1.0, 1.0]]
     """
-    centred = maps.astype(np.float64) - maps.mean(axis=1, keepdims=True, dtype=np.float64)
-    length = np.sqrt((centred**2).sum(axis=1, keepdims=True))
-    unit = centred / np.where(length <= np.finfo(float).eps * np.sqrt(maps.shape[1]), np.nan, length)
+    maps = maps.astype(np.float64)
+    centred = maps - maps.mean(axis=1, keepdims=True)
+    whole, length = (np.linalg.norm(one, axis=1, keepdims=True) for one in (maps, centred))
+    rounding = np.finfo(float).eps * np.sqrt(maps.shape[1]) * whole
+    unit = centred / np.where(length <= rounding, np.nan, length)
     return np.clip(unit @ unit.T, -1.0, 1.0)
 
 

@@ -31,9 +31,9 @@ def area_weights(parallelism: np.ndarray, low: float, high: float) -> np.ndarray
         return np.full(parallelism.shape, np.nan)
     places, index, counts = np.unique(np.log(parallelism), return_inverse=True, return_counts=True)
     begin, end = np.log(low), np.log(high)
-    knots = np.concatenate(([begin], places[(begin < places) & (places < end)], [end]))
+    knots = np.clip(places, begin, end)  # what lies beyond a limit becomes a strip of no width
     hats = np.array([np.interp(knots, places, one) for one in np.eye(places.size)])  # each point's share of the line at every knot
-    return (np.trapezoid(hats, knots, axis=1) / (end - begin) / counts)[index]
+    return (np.trapezoid(hats, knots) / (end - begin) / counts)[index]
 
 
 def area_under_curve(parallelism: np.ndarray, accuracy: np.ndarray, low: float, high: float) -> float:
@@ -59,7 +59,7 @@ def area_under_curve(parallelism: np.ndarray, accuracy: np.ndarray, low: float, 
     >>> area_under_curve(np.array([2.0, 8.0]), np.array([1.0, 0.0]), 2, 4)  # from 1 to 1/2
     0.75
     """
-    return float(area_weights(parallelism, low, high) @ np.asarray(accuracy, dtype=float))
+    return float(area_weights(parallelism, low, high) @ accuracy)
 
 
 def pareto_front(cost: np.ndarray, value: np.ndarray) -> np.ndarray:
@@ -75,7 +75,6 @@ def pareto_front(cost: np.ndarray, value: np.ndarray) -> np.ndarray:
     >>> pareto_front(np.array([1.0, 2.0, 3.0]), np.array([0.5, 0.4, 0.9]))
     array([ True, False,  True])
     """
-    cost, value = np.asarray(cost, dtype=float), np.asarray(value, dtype=float)
     no_worse = (cost[:, None] <= cost) & (value[:, None] >= value)
     better = (cost[:, None] < cost) | (value[:, None] > value)
     return np.logical_not(np.any(no_worse & better, axis=0))

@@ -139,7 +139,6 @@ def spearman(x: np.ndarray, y: np.ndarray, rng: np.random.Generator, resamples: 
     >>> spearman(np.array([1.0, 2.0, 3.0]), np.array([1.0, 4.0, 9.0]), np.random.default_rng(0)).rho
     1.0
     """
-    x, y = np.asarray(x, dtype=float).reshape(-1), np.asarray(y, dtype=float).reshape(-1)
     if x.size != y.size:
         raise ValueError(f"pairs need equally many values, got {x.size} and {y.size}")
     kept = ~(np.isnan(x) | np.isnan(y))
@@ -171,7 +170,7 @@ def mcnemar(a: np.ndarray, b: np.ndarray) -> float:
     >>> mcnemar(np.array([True] * 5), np.array([False] * 5))
     0.0625
     """
-    a, b = np.asarray(a, dtype=bool).reshape(-1), np.asarray(b, dtype=bool).reshape(-1)
+    a, b = a.astype(bool), b.astype(bool)
     if a.size != b.size:
         raise ValueError(f"pairs need equally many values, got {a.size} and {b.size}")
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
@@ -192,7 +191,7 @@ def _reduce(statistic: Statistic, values: np.ndarray) -> np.ndarray:
 
 
 def _defined(values: np.ndarray) -> np.ndarray:
-    values = np.asarray(values, dtype=float).reshape(-1)
+    values = values.astype(float)
     if np.isnan(values).any():
         raise ValueError("a value is NaN: an undefined sample must be excluded by name, not averaged")
     return values
@@ -200,7 +199,6 @@ def _defined(values: np.ndarray) -> np.ndarray:
 
 def _rank_correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Spearman's rho of each row, NaN where a side is constant."""
-    x, y = scipy.stats.rankdata(x, axis=-1), scipy.stats.rankdata(y, axis=-1)
-    x, y = x - x.mean(axis=-1, keepdims=True), y - y.mean(axis=-1, keepdims=True)
+    x, y = (scipy.stats.rankdata(side, axis=-1) - (side.shape[-1] + 1) / 2 for side in (x, y))
     scale = np.sqrt((x * x).sum(axis=-1) * (y * y).sum(axis=-1))
-    return np.clip(np.divide((x * y).sum(axis=-1), scale, out=np.full(scale.shape, np.nan), where=scale > 0), -1, 1)
+    return np.divide((x * y).sum(axis=-1), scale, out=np.full(scale.shape, np.nan), where=scale > 0)

@@ -86,7 +86,7 @@ def concentration(log_p: Array, visible: Array) -> Array:
     """
     xp = array_namespace(log_p, visible)
     count = xp.astype(_count(visible), xp.float64)
-    log_count = xp.log(xp.where(count >= 2, count, 2.0))
+    log_count = xp.log(xp.clip(count, 2.0))
     uniform = xp.where(visible, -log_count[..., None], -xp.inf)
     return xp.where(count >= 2, kl_from_log(log_p, uniform) / log_count, xp.nan)
 
@@ -152,7 +152,7 @@ def late_window(visible: Array, length: int, phase_refine: Array | None = None) 
         raise ValueError(f"the late window needs at least one step, got length={length}")
     xp = array_namespace(visible)
     steps = visible.shape[-2]
-    refine = 0 if phase_refine is None else int(xp.sum(xp.astype(phase_refine, xp.int64)))
+    refine = 0 if phase_refine is None else int(_count(phase_refine))
     if phase_refine is not None and not bool(xp.all(phase_refine[steps - refine :])):
         raise ValueError("a denoising step follows a refine step: refine steps are appended after the final unmasking")
     start = max(steps - length, steps - refine if refine else 0)
