@@ -35,6 +35,13 @@ def test_every_shipped_config_is_valid(path):
     assert set(study.datasets) <= set(study.catalogue)
 
 
+def test_a_config_is_merged_into_another_mapping_by_mapping(tmp_path):
+    (tmp_path / "mine.yaml").write_text("seq_lens: [64]\ncatalogue:\n  sudoku: {test_samples: 3}\n")
+    default, mine = load_yaml(FILES[0]), load_yaml(FILES[0], tmp_path / "mine.yaml")
+    sudoku = default.catalogue["sudoku"].model_copy(update={"test_samples": 3})
+    assert mine == default.model_copy(update={"seq_lens": (64,), "catalogue": {**default.catalogue, "sudoku": sudoku}})
+
+
 @pytest.mark.parametrize(
     ("key", "nearest"),
     [
@@ -86,6 +93,8 @@ def test_a_dataset_for_training_only_is_evaluated_nowhere(raw):
         ("exits.rules", ["full", "random"], r"exits: random is run at the mean forwards of other rules: add one of them"),
         ("exits.rules", ["rad"], r"exits: full is the baseline"),
         ("flip_audit.rules", ["rad", "truncate"], r"flip_audit\.rules: truncate is given the mean forwards of another rule"),
+        ("exits.sweeps", {"rad": [{"delt": 1}]}, r"exits: exit rule 'rad': delt: unknown setting \(got 1\)\. Settings: polish, delta"),
+        ("exits.tune", {"rad": {"delt": [1]}}, r"exits: exit rule 'rad': delt: unknown setting"),
         ("exits.rules", ["full", "rda"], r"exits\.rules\.1: .*'rad'.*got 'rda'"),
         ("trace.refine_policy", "none", r"certify\.window: refine needs refine steps"),
         ("catalogue.sudoku.difficulty", 2, r"catalogue\.sudoku\.difficulty: sudoku has none; algebra and wordmath have"),

@@ -107,6 +107,18 @@ def test_links_lead_somewhere(page):
     assert not missing
 
 
+def headings(page):
+    """The anchors that GitHub gives a page's headings."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_anchors_are_headings(page):
+    links = re.findall(r"\]\(([^)#\s:]*)#([^)\s]+)\)", page.read_text())
+    assert not [(name, anchor) for name, anchor in links if anchor not in headings((page.parent / name) if name else page)]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_tests_and_equations_that_are_named_exist(page):
     text = page.read_text()

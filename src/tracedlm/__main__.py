@@ -37,7 +37,7 @@ def _generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--allow-remote-code", action="store_true", help="run the code that a checkpoint brings along")
     parser.add_argument("--rrm", help="map file, e.g. results/tiny/rrm/q.safetensors; needed by rules that read a map")
     parser.add_argument("--exit", default="full", help="exit rule, or an exit card (.json), which says how to decode (default: full)")
-    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the rule, e.g. delta=1e-6 omega=3")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the rule, e.g. delta=1e-6 gaps=[7.5,5,2.5]")
     parser.add_argument("--gen-length", type=int, help="tokens of the canvas (default: 128, or as the card says)")
     parser.add_argument("--block-length", type=int, help="tokens per block (default: 32, or as the card says)")
     parser.add_argument("--steps", type=int, help="total denoising steps (default: half the generation length)")
@@ -58,6 +58,8 @@ def _run_generate(options: argparse.Namespace) -> None:
     decoding: dict[str, Any] = {"gen_length": 128, "block_length": 32} if card is None else dict(card.decoding)
     decoding |= {name: value for name in ("gen_length", "block_length", "steps") if (value := getattr(options, name)) is not None}
     decoding.setdefault("steps", decoding["gen_length"] // 2)
+    if own := sorted(settings.keys() & {*decoding, "exit", "rrm", "batch_size"}):
+        raise ValueError(f"--set is for settings of the rule; {own[0]} has an option of its own, --{own[0].replace('_', '-')}")
     denoiser = tracedlm.load_denoiser(options.model, options.adapter, allow_remote_code=options.allow_remote_code)
     result = tracedlm.generate(
         denoiser,
@@ -72,12 +74,14 @@ def _run_generate(options: argparse.Namespace) -> None:
         print(json.dumps({"prompt": prompt, "text": text, "nfe": int(nfe), "stopped_at": stopped_at}))
 
 
-def _setting(text: str) -> tuple[str, float | int]:
+def _setting(text: str) -> tuple[str, Any]:
     key, _, value = text.partition("=")
+    if not value:
+        raise ValueError(f"--set {text}: expected KEY=VALUE, for example delta=1e-6")
     try:
-        return key, int(value) if value.lstrip("-").isdigit() else float(value)
+        return key, json.loads(value)
     except ValueError:
-        raise ValueError(f"--set {text}: expected KEY=NUMBER, for example delta=1e-6") from None
+        return key, value
 
 
 def _certify(parser: argparse.ArgumentParser) -> None:
@@ -197,7 +201,7 @@ def _run_rrm(options: argparse.Namespace) -> None:
 
 def _explore(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("results", type=Path, help="results of a finished study, e.g. results/tiny")
-    parser.add_argument("--config", type=Path, default=Path("config/config.yaml"), help="its config (default: config/config.yaml)")
+    parser.add_argument("--config", action="append", default=[], metavar="FILE", help="its --configfile, merged into config/config.yaml")
     parser.add_argument("--samples", type=int, help="test problems shown, shared by the sets (default: as the config says)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="page to write (default: explorer.html beside the results)")
     parser.set_defaults(run=_run_explore)
@@ -207,9 +211,10 @@ def _run_explore(options: argparse.Namespace) -> None:
     from tracedlm.config import load_yaml
     from tracedlm.records.manifest import code_digest
     from tracedlm.report.explorer import write_explorer
+    from tracedlm.resources import located
     from tracedlm.stages.explorer import replay_study
 
-    study, out = load_yaml(options.config), options.out or options.results / "explorer.html"
+    study, out = load_yaml(located("config/config.yaml"), *options.config), options.out or options.results / "explorer.html"
     named = (study.study, study.model.path, study.datasets, study.seq_lens, study.readouts, study.exits.rules, study.certify)
     replay = replay_study(options.results, *named, study.readout.tau, options.samples or study.explorer.samples)
     write_explorer(replay, f"{code_digest('explorer')} {code_digest('report')}", out)

@@ -15,7 +15,7 @@ Generated from `src/tracedlm/config/`; a test fails when it is stale. To write i
 
     python -m tracedlm.config_docs > config/README.md
 
-`config.yaml` is the default study. Another file is merged into it, mapping by mapping, with `--configfile`; lists are replaced.
+`config.yaml` is the default study. Other files are merged into it, mapping by mapping, with `--configfile`; lists are replaced.
 An unknown key is an error that names the nearest known one.
 """
 
@@ -65,6 +65,8 @@ def _type(annotation: Any, field: FieldInfo | None = None) -> str:
     if get_origin(annotation) is dict:
         key, value = get_args(annotation)
         return f"mapping of {_type(key)} to {_type(value)}"
+    if section := _section_of(annotation):
+        return f"mapping of {', '.join(f'`{name}`' for name in section.model_fields)}"
     names = {int: "integer", float: "number", str: "text", bool: "`true` or `false`", NoneType: "null", Any: "any value"}
     if annotation in names:
         return " ".join([names[annotation], *filter(None, limits)])
@@ -82,6 +84,8 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
+    if value is None:
+        return "`null`"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     return f"`[{', '.join(map(str, value))}]`" if isinstance(value, tuple) else f"`{value}`"

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -96,7 +96,7 @@ def generate(
         exit = ExitCard.read(exit)
     if isinstance(exit, ExitCard):
         asked = {**vars(plan), "activation": activation, "reuse": reuse, "temperature": temperature, "guidance": guidance}
-        exit, rule_settings = _by_card(exit, rule_settings, asked, [rrm] if isinstance(rrm, Rrm) else list(rrm or ()))
+        exit, rule_settings = _by_card(exit, rule_settings, asked, _maps(rrm))
     done: list[Decoded] = list(
         decode_stream(
             denoiser,
@@ -147,9 +147,11 @@ def decode_stream(
 
     A caller that has hooks in place passes its `observer`; `samples` numbers the prompts.
     """
-    maps, reading = [rrm] if isinstance(rrm, Rrm) else list(rrm or ()), settings_of(exit, **rule_settings).reading
+    maps, reading = _maps(rrm), settings_of(exit, **rule_settings).reading
+    if reuse not in get_args(Reusing):
+        raise ValueError(f"unknown reuse {reuse!r}; known: {', '.join(get_args(Reusing))}")
     if reading and observer is None and (not maps or (len(maps) > 1 and reading != "columns")):
-        raise ValueError(f"exit rule {exit!r} reads one map, got {len(maps)}: pass rrm=build_rrm(...)")
+        raise ValueError(f"exit rule {exit!r} reads one map, got {len(maps)}: pass rrm=build_rrm(...), or --rrm FILE in a shell")
     with ExitStack() as stack:
         if observer is None and maps:
             observer = stack.enter_context(observing(denoiser, maps, activation, reading or "cosine"))
@@ -173,6 +175,13 @@ def decode_stream(
         yield from engine.run()
 
 
+def _maps(rrm: Rrm | Sequence[Rrm] | None) -> list[Rrm]:
+    maps = [rrm] if isinstance(rrm, Rrm | str | Path) else list(rrm or ())
+    if wrong := [one for one in maps if not isinstance(one, Rrm)]:
+        raise ValueError(f"rrm is a map, got {wrong[0]!r}; of a file: rrm=build_rrm(path)")
+    return maps
+
+
 def _by_card(card: ExitCard, more: dict[str, Any], asked: dict[str, Any], maps: list[Rrm]) -> tuple[str, dict[str, Any]]:
     """Rule and settings of a card, if what it promises holds for this way of decoding."""
     if card.settings is None:
@@ -188,7 +197,13 @@ def _by_card(card: ExitCard, more: dict[str, Any], asked: dict[str, Any], maps: 
 
 
 def encode(denoiser: Denoiser, prompts: Sequence[str] | Sequence[Sequence[int]]) -> list[list[int]]:
-    """Token lists of prompts; strings become a user turn with the assistant's turn opened."""
+    """Token lists of prompts; strings become a user turn with the assistant's turn opened.
+
+    Raises:
+        ValueError: One string, whose letters would be prompts.
+    """
+    if isinstance(prompts, str):
+        raise ValueError(f"prompts are a list, got the string {prompts[:40]!r}; write [prompt]")
     template = denoiser.tokenizer.apply_chat_template
     return [
         list(template([{"role": "user", "content": prompt}], add_generation_prompt=True)["input_ids"])

@@ -300,17 +300,9 @@ READERS = {
     ),
     "adapter": Reader("adapter_model.safetensors", "safetensors", write_adapter, lambda path: use_footprint(Adapter(path))),
     "foreign map": Reader(
-        "block_Q.json",
-        "json",
-        saved("block_Q.json", lambda: json.dumps({"layer": 0, "q_proj": {"u": [1.0, 2.0]}})),
-        use_maps,
+        "block_Q.json", "json", saved("block_Q.json", lambda: json.dumps({"layer": 0, "q_proj": {"u": [1.0, 2.0]}})), use_maps
     ),
-    "npz map": Reader(
-        "block_Q.npz",
-        "npz",
-        lambda folder: np.savez(folder / "block_Q.npz", u=np.array([1.0, 2.0]), layer=0),
-        use_maps,
-    ),
+    "npz map": Reader("block_Q.npz", "npz", lambda folder: np.savez(folder / "block_Q.npz", u=np.array([1.0, 2.0]), layer=0), use_maps),
     "name map": Reader("names.json", "json", saved("names.json", lambda: json.dumps(["a", "b"])), read_name_map),
     "released dump": Reader(
         "lora_optim_step3.pt",

@@ -56,7 +56,7 @@ def hostile_rows(texts):
     numbers = ("full_steps", "forwards", "reduction", "accuracy_full", "accuracy_rule", "accuracy_truncate", "difference", "difference_low")
     return [
         {"dataset": text, "seq_len": 64, "rule": text, "label": text, "source": "ours", "n": 4, "reason": text}
-        | dict.fromkeys((*numbers, "difference_high"), 0.5)
+        | dict.fromkeys((*numbers, "difference_high", "difference_p"), 0.5)
         | dict.fromkeys(("published_steps", "published_reduction", "published_difference"))
         for text in texts
     ]

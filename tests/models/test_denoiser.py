@@ -98,6 +98,12 @@ def test_an_unusable_checkpoint_is_one_clear_message(checkpoint, tmp_path, how):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(("name", "value"), [("dtype", "float17"), ("dtype", "nn"), ("device", "gpu")])
+def test_an_unknown_device_or_precision_is_named(checkpoint, name, value):
+    with pytest.raises(ValueError, match=f"unknown {name} '{value}'; use "):
+        load_denoiser(checkpoint, **{name: value})
+
+
 def test_a_checkpoint_without_a_mask_token_is_refused(checkpoint, tmp_path):
     with pytest.raises(ValueError, match=r"copy: the vocabulary of \d+ tokens has no mask token"):
         load_denoiser(spoiled(checkpoint, tmp_path / "copy", "no mask"), device="cpu")

@@ -6,9 +6,10 @@ import torch
 from transformers import TrainerCallback, TrainerState
 
 from tracedlm.models.denoiser import load_denoiser
-from tracedlm.models.lora import attach_lora, short_name
+from tracedlm.models.lora import attach_lora
 from tracedlm.models.moment_recorder import MomentRecorder
 from tracedlm.models.training import DiffusionTrainer, NoisyBatches, only_item, training_arguments
+from tracedlm.records.lora_names import short_name
 from tracedlm.records.moments import VARIANTS
 from tracedlm.stages.examples import encode_example
 from tracedlm.tasks import get_task
@@ -165,7 +166,7 @@ def test_a_skipped_step_is_not_counted():
 
 def test_a_checkpoint_without_the_recorders_sums_is_refused(checkpoint, examples, tmp_path):
     train(checkpoint, examples, tmp_path, [])
-    with pytest.raises(ValueError, match=r"checkpoint-6/moment_recorder\.safetensors: the moment recorder's state not found"):
+    with pytest.raises(ValueError, match=r"checkpoint-6/moment_recorder\.safetensors: not found \(the moment recorder's state\)"):
         train(checkpoint, examples, tmp_path, [MomentRecorder()], resume=True)
 
 

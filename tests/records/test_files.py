@@ -83,12 +83,14 @@ def test_an_unreadable_table_says_which_and_what_to_do(how, tmp_path):
 def test_a_table_of_something_else_says_what_is_wrong(tmp_path):
     path = tmp_path / "table.parquet"
     pq.write_table(pa.table({"sample_id": pa.array([0], pa.int32())}), path)
-    with pytest.raises(ValueError, match=r"table\.parquet: column 'kl' is missing from steps; delete it"):
+    with pytest.raises(ValueError, match=r"table\.parquet: column 'kl' is missing from steps; correct the path, or delete it"):
         read_table(path, SCHEMA, "steps")
     pq.write_table(pa.table({"sample_id": pa.array([0], pa.int64()), "kl": [0.0]}), path)
-    with pytest.raises(ValueError, match=r"table\.parquet: column 'sample_id' of steps is int64, expected int32; delete it"):
+    with pytest.raises(
+        ValueError, match=r"table\.parquet: column 'sample_id' of steps is int64, expected int32; correct the path, or delete it"
+    ):
         read_table(path, SCHEMA, "steps")
-    with pytest.raises(ValueError, match=r"none\.parquet: steps not found; run the rule"):
+    with pytest.raises(ValueError, match=r"none\.parquet: not found \(steps\); run the rule"):
         read_table(tmp_path / "none.parquet", SCHEMA, "steps")
 
 

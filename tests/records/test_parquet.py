@@ -82,5 +82,5 @@ def test_a_flipped_bit_of_a_column_is_refused_even_without_a_seal(read, tmp_path
     for chunk in map(meta.column, range(meta.num_columns)):
         byte = chunk.data_page_offset + chunk.total_compressed_size // 2
         path.write_bytes(content[:byte] + bytes([content[byte] ^ 1]) + content[byte + 1 :])
-        with pytest.raises(ValueError, match=r"table\.parquet: not a readable Parquet file of a table .*; delete it"):
+        with pytest.raises(ValueError, match=r"table\.parquet: not a readable Parquet file of a table .*; correct the path, or delete it"):
             read(path, SCHEMA, "a table")

@@ -302,7 +302,7 @@ def study(tmp_path_factory):
         write_table(root / f"readouts/{dataset}/{LENGTH}/test/q.parquet", readout_rows(), trace.READOUT, {"gen_length": str(LENGTH)})
     (root / "certify/selection.json").write_text(json.dumps(selection()))
     write_table(root / "certify/temperature.parquet", temperature_rows(), TEMPERATURE)
-    profile = {"forward": 6.0, "head_and_softmax": 2.0, "rule": 1.0, "commit": 0.5, "host": 0.5}
+    profile = {"label": "rad(delta=0.05)", "forward": 6.0, "head_and_softmax": 2.0, "rule": 1.0, "commit": 0.5, "host": 0.5}
     (root / f"exits/countdown/{LENGTH}/profile.json").write_text(json.dumps(profile))
     (root / "rrm").mkdir()
     facts = {"layers": 2, "width": 64, "model_bytes": 10**6, "map_file_bytes": {"q": 500, "k": 500, "v": 500}}

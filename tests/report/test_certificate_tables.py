@@ -120,6 +120,8 @@ def test_sentences_follow_the_rows(tables):
     assert "promise nothing about the steps after a stop" in said.forward(tables)
     assert said.forward(tables).endswith("(alpha_hat = 2.50 on every set).")
     assert said.certified(tables).startswith("At delta = 3e-06 and omega = 3, chosen on validation,")
+    nothing = [{**row, "certified": 0} for row in tables["certificate_ladder"]]
+    assert said.certified({**tables, "certificate_ladder": nothing}).split(". ")[-2:][0].startswith("The sound rule certifies no late step")
     unearned = [{**row, "validation_coverage": 0.0} for row in tables["certificate_ladder"]]
     assert "the first of equals" in said.certified({**tables, "certificate_ladder": unearned})
     promises = [dict(row) for row in tables["forward_certificates"]]
@@ -129,6 +131,9 @@ def test_sentences_follow_the_rows(tables):
     calm = [{**row, "mean": 0.5} for row in tables["profiles"]]
     kept = said.forward({**tables, "forward_certificates": promises, "profiles": calm})
     assert kept.endswith("an unchanged argmax after the stop on sudoku at 128 tokens (failing with probability 0.20 at most).")
+    # LSCR is a sample's largest ratio: above 1 it denies that every change shrinks, not that changes shrink on average.
+    assert "A sample's largest late-step change ratio (LSCR) exceeds 1 in the mean" in said.forward(tables)
+    assert "grow" not in said.forward(tables)
     assert "late-step change ratio" in said.forward(tables) and "late-step change ratio" not in kept
 
 

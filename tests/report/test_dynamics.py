@@ -69,6 +69,15 @@ def test_a_role_is_learnt_half_way_from_the_best_baseline_to_the_ceiling(found):
     assert row["turn_step"] == 200 and row["learnt_low"] == 100 and row["learnt_high"] == 200 and row["ceiling"] == pytest.approx(0.7)
 
 
+def test_an_interval_of_a_share_ends_where_shares_do(found):
+    """Three seeds at 0, 0.1, 1: Student's interval alone is -1.0 to 1.7."""
+    for one in found.rows:
+        if (one["module"], one["label"], one["step"]) == ("linear.role.sentence", "Action", STEPS[-1]):
+            one["value"] = (0.0, 0.1, 1.0)[one["seed"]]
+    (row,) = [row for row in claim_rows(found) if row["quantity"] == "F1 of role Action"]
+    assert (row["end_low"], row["end_high"]) == (0, 1) and row["end"] == pytest.approx(1.1 / 3)
+
+
 @pytest.mark.parametrize(
     ("agent", "action", "theme", "verdict"),
     [

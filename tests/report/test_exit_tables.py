@@ -12,6 +12,7 @@ import scipy.stats
 from tracedlm.report import published
 from tracedlm.report.equal_cost import UNRESOLVED, matched, verdict
 from tracedlm.report.evidence import read_evidence
+from tracedlm.report.exit_sentences import saving
 from tracedlm.report.layout import lay_out
 from tracedlm.report.plots_of_cost import STYLES, draw_pareto, pareto_rows
 from tracedlm.report.tables import SPECS
@@ -179,3 +180,33 @@ def test_exits_of_mixed_code_are_refused(study, tmp_path):
     path.write_text(json.dumps({**json.loads(path.read_text()), "code": "another"}))
     with pytest.raises(ValueError, match="exits: 2 versions of the code"):
         read_evidence(copy, ["countdown", "sudoku"], [128], ["q"], ["full"], 0)
+
+
+def test_an_interval_without_0_alone_is_not_a_loss(evidence):
+    """4 of 12 lost: the bootstrap's interval excludes 0, the exact test (p = 0.125) does not; the abstract says so as the verdicts do."""
+    lost = [dataclasses.replace(run, correct=np.arange(12) < 8) if run.rule == "rad" else run for run in evidence.sets[0].runs]
+    found = rows(dataclasses.replace(evidence, sets=(dataclasses.replace(evidence.sets[0], runs=tuple(lost)),)), "efficiency", rule="rad")
+    assert found[0]["difference_high"] < 0 and found[0]["difference_p"] == 0.125 and found[0]["difference_verdict"] == UNRESOLVED
+    assert "no set alone resolves it" in saving({"efficiency": found, "equal_cost_pooled": []})
+    resolved = rows(evidence, "efficiency", dataset="countdown", rule="rad")
+    assert resolved[0]["difference_verdict"] == "worse"
+    assert "it solves fewer on countdown at 128 tokens (95 % interval without 0" in saving(
+        {"efficiency": resolved, "equal_cost_pooled": []}
+    )
+
+
+def test_twelve_of_twelve_is_not_certainty(evidence):
+    """A score of 0 or 1 has the same interval under either scorer; equal shares have none."""
+    found = {row["scorer"]: row for row in rows(evidence, "accuracy", dataset="countdown", method="full") if row["source"] == "ours"}
+    assert (found["d1"]["low"], found["d1"]["high"]) == (found["solved"]["low"], found["solved"]["high"])
+    assert found["d1"]["low"] == pytest.approx(0.025 ** (1 / 12))
+    one = evidence.sets[0]
+    shares = dataclasses.replace(one.run("full"), score_d1=np.full(12, 0.5))
+    (half, _) = rows(dataclasses.replace(evidence, sets=(dataclasses.replace(one, runs=(shares,)),)), "accuracy", method="full")[::-1]
+    assert (half["accuracy"], half["low"], half["high"]) == (0.5, None, None) and half["reason"].startswith("no interval")
+
+
+def test_captions_name_what_was_timed_and_what_has_no_curve(evidence):
+    assert "timed in one run a set, rad(delta=0.05)" in lay_out(SPECS["step_time"], rows(evidence, "step_time")).caption
+    caption = lay_out(SPECS["parallelism"], rows(evidence, "parallelism")).caption
+    assert caption.endswith("out of truncate's reach: rank_softmax, threshold.")

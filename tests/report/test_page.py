@@ -103,8 +103,8 @@ def test_numbers_on_the_page_are_escaped_and_typeset():
 
 
 TABLES_OF = {
-    "Saved and lost": ("efficiency",),
-    "At equal cost": ("equal_cost", "tally"),
+    "Saved and lost": ("efficiency", "equal_cost_pooled"),
+    "At equal cost": ("equal_cost", "equal_cost_pooled", "tally"),
     "Over all budgets": ("parallelism", "tally"),
     "Settings carried over": ("hyperparameters", "transfer", "tally"),
     "In time": ("latency",),
@@ -142,6 +142,7 @@ def test_every_number_of_the_abstract_is_in_a_csv(report, title):
     constants = (
         "95 % interval",
         "p < 0.001",
+        "p < 0.05",
         "up to one in twenty",
         "ratio exceeds 1 ",
         "includes 0",

@@ -178,4 +178,10 @@ def test_the_command_writes_the_page_of_a_finished_study(results, checkpoint, ca
     assert "made-up" in (results / "explorer.html").read_text()
     shutil.rmtree(results / "readouts")
     assert main(["explore", str(results), "--config", str(results / "config.yaml")]) == 2
-    assert "q.parquet: a readout not found" in capsys.readouterr().err
+    assert "q.parquet: not found (a readout)" in capsys.readouterr().err
+
+
+def test_the_config_of_another_study_is_refused(results, capsys):
+    assert main(["explore", str(results)]) == 2
+    known = f"nothing for countdown at 128 tokens, only countdown at {LENGTH}; name the config of this study"
+    assert known in capsys.readouterr().err

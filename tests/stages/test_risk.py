@@ -205,6 +205,35 @@ def test_a_card_is_refused_with_another_map(inputs, made):
         tracedlm.generate(inputs.denoiser, ["1"], exit=card, **card.decoding)
 
 
+@pytest.mark.parametrize(
+    ("prompts", "how", "message"),
+    [
+        ("1 2", {}, r"prompts are a list, got the string '1 2'; write \[prompt\]"),
+        (["1"], {"rrm": "q.safetensors"}, r"rrm is a map, got 'q\.safetensors'; of a file: rrm=build_rrm\(path\)"),
+        (["1"], {"reuse": "all"}, "unknown reuse 'all'; known: none, block, prefix"),
+    ],
+)
+def test_what_looks_like_an_argument_and_is_none_is_refused(inputs, prompts, how, message):
+    with pytest.raises(ValueError, match=message):
+        tracedlm.generate(inputs.denoiser, prompts, **SHAPE, **how)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("gaps", "--set gaps: expected KEY=VALUE, for example delta=1e-6"),
+        ("gaps=[2,1]", "gaps.2: required"),
+        ("gaps=wide", r"gaps: Input should be a valid tuple (got 'wide')"),
+        ("gen_length=64", "gen_length has an option of its own, --gen-length"),
+        ("gaps=[900,900,900]", None),
+    ],
+)
+def test_the_command_takes_every_kind_of_setting(inputs, capsys, setting, message):
+    arguments = ["generate", "--model", str(inputs.checkpoint), "--gen-length", "32", "--exit", "prophet", "1 2", "--set", setting]
+    assert main(arguments) == (0 if message is None else 2)
+    assert message is None or message in capsys.readouterr().err
+
+
 def test_too_few_samples_make_a_card_that_allows_no_exit(inputs, tmp_path):
     risk = Risk(rules={"truncate": {"forwards_share": (1.0, 0.5)}}, epsilon=0.1, eta=0.05)
     file = cards(inputs, tmp_path, risk)["truncate"]
@@ -270,6 +299,7 @@ def test_of_valid_settings_the_cheapest_is_taken():
         ({"rad": {}}, "equally many values"),
         ({"rad": {"dleta": [1e-6]}}, "dleta"),
         ({"truncate": {"forwards_share": [-0.5]}}, "greater than or equal to 1"),
+        ({"truncate": {"forwards_share": ["half"]}}, r"risk\.rules.*valid number, unable to parse string as a number \(got 'half'\)"),
         ({"radd": {"delta": [1e-6]}}, "Did you mean 'rad'"),
     ],
 )

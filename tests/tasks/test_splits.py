@@ -19,6 +19,11 @@ PAPERS = {
 }
 
 
+def test_an_unknown_split_is_refused():
+    with pytest.raises(ValueError, match="unknown split 'val'; known: test, validation, train"):
+        get_task("sudoku").sample("val", 1, seed=0)
+
+
 @pytest.mark.parametrize("name", GENERATED)
 def test_samples_of_the_splits_are_disjoint(name):
     task = get_task(name)

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracles
-from tracedlm.theory.resampling import bootstrap_interval, clopper_pearson, mcnemar, paired_bootstrap, spearman
+from tracedlm.theory.resampling import bootstrap_interval, clopper_pearson, mcnemar, paired_bootstrap, sign_flip, spearman
 
 
 def rng(seed=0):
@@ -157,3 +158,21 @@ def test_mcnemar_counts_only_disagreements():
     assert mcnemar(a, a) == 1
     with pytest.raises(ValueError, match="equally many"):
         mcnemar(a, b[1:])
+
+
+@given(st.lists(st.integers(-3, 3), max_size=8))
+def test_sign_flips_are_all_enumerated(differences):
+    sums = [sum(s * d for s, d in zip(signs, differences, strict=True)) for signs in itertools.product((-1, 1), repeat=len(differences))]
+    expected = sum(abs(one) >= abs(sum(differences)) for one in sums) / len(sums)
+    assert sign_flip(np.array(differences, dtype=int)) == pytest.approx(expected)
+
+
+@given(st.integers(0, 40), st.integers(0, 40))
+def test_sign_flip_of_single_answers_is_mcnemar(only_a, only_b):
+    a, b = np.array([True] * only_a + [False] * only_b + [True]), np.array([False] * only_a + [True] * only_b + [True])
+    assert sign_flip(a.astype(int) - b.astype(int)) == pytest.approx(mcnemar(a, b))
+
+
+def test_answers_to_one_problem_do_not_count_as_many():
+    """Three answers each to 5 problems, all better: 5 coins, not 15."""
+    assert sign_flip(np.full(5, 3)) == 2 / 2**5

@@ -20,7 +20,7 @@ for name, value in {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "10000000
 
 for key, path in {"model.adapter": STUDY.model.adapter, "rrm.source": STUDY.rrm.source}.items():
     if path not in (None, "moments") and not located(path).exists():
-        sys.exit(f"{key}: {path} is not there")
+        sys.exit(f"{key}: {path} is not there; name a path from here or from the repository, see docs/models.md")
 
 
 include: "expand.smk"

@@ -2,12 +2,11 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, TypeAdapter, field_validator, model_validator
 
 from tracedlm.config.evaluation import MATCHED
 from tracedlm.config.section import ExitRuleName, Positive, Probability, Section, Share
 from tracedlm.decode.settings import (
-    SETTINGS,
     EntropyBoundSettings,
     FactorSettings,
     KlassSettings,
@@ -20,6 +19,7 @@ from tracedlm.decode.settings import (
     SubspaceSettings,
     ThresholdSettings,
     TokenFreezeSettings,
+    settings_of,
 )  # fmt: skip
 
 
@@ -89,11 +89,11 @@ class Exits(Section):
             raise ValueError("random is run at the mean forwards of other rules: add one of them to exits.rules, for example rad")
         for name, runs in self.sweeps.items():
             for run in runs:
-                SETTINGS[name].model_validate({**self.settings(name), **run})
+                settings_of(name, **{**self.settings(name), **run})
         for name, grid in self.tune.items():
             for setting, values in grid.items():
                 for value in values:
-                    SETTINGS[name].model_validate({**self.settings(name), setting: value})
+                    settings_of(name, **{**self.settings(name), setting: value})
         for dataset, lengths in self.by_set.items():
             for length in lengths:
                 self.for_set(dataset, length)
@@ -107,17 +107,21 @@ class Exits(Section):
     def for_set(self, dataset: str, seq_len: int) -> "Exits":
         """This section with what `by_set` changes for one set."""
         changes = self.by_set.get(dataset, {}).get(seq_len, {})
-        return Exits.model_validate(_merged(self.model_dump(exclude={"by_set"}), changes)) if changes else self
+        return Exits.model_validate(merged(self.model_dump(exclude={"by_set"}), changes)) if changes else self
 
 
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """A mapping with another merged into it, mapping by mapping."""
-    both = {key: _merged(base[key], value) for key, value in changes.items() if isinstance(value, dict) and isinstance(base.get(key), dict)}
+    both = {key: merged(base[key], value) for key, value in changes.items() if isinstance(value, dict) and isinstance(base.get(key), dict)}
     return {**base, **changes, **both}
 
 
+SHARES = TypeAdapter(tuple[float, ...])
+"""Snakemake hands on what stands in `--config` as text."""
+
+
 class Risk(Section):
-    """Settings of exit rules chosen with a guarantee on the validation split (method.md section 5)."""
+    """Settings of exit rules chosen with a guarantee on the validation split."""
 
     rules: dict[ExitRuleName, dict[str, tuple[Any, ...]]] = Field(
         default={},
@@ -139,7 +143,8 @@ class Risk(Section):
         for name, values in rules.items():
             if len({len(column) for column in values.values()}) != 1 or () in values.values():
                 raise ValueError(f"{name}: needs settings with equally many values each, from the least to the most aggressive")
-        return rules
+        shares = {name: values["forwards_share"] for name, values in rules.items() if "forwards_share" in values}
+        return rules | {name: rules[name] | {"forwards_share": SHARES.validate_python(values)} for name, values in shares.items()}
 
     def candidates(self, name: str, base: dict[str, Any], steps: int) -> list[dict[str, Any]]:
         """Settings of a rule to choose from, in their order; `base` are those that do not vary, `steps` forwards of full decoding."""
@@ -150,7 +155,7 @@ class Risk(Section):
 
 
 class FlipAudit(Section):
-    """Exits undone: what each of them changed, and what certificates say of it (method.md section 5)."""
+    """Exits undone: what each of them changed, and what certificates say of it."""
 
     samples: int = Field(default=0, ge=0, description="Test problems per dataset, at the shortest canvas; 0: not run")
     rules: tuple[ExitRuleName, ...] = Field(default=("rad",), description="Exit rules, with the settings of `exits`")

@@ -15,7 +15,7 @@ Ratio = Share
 
 
 class Dynamics(Section):
-    """Training dynamics of a small model on a corpus with gold labels (paper 003)."""
+    """Training dynamics of a small model on a corpus with gold labels; `(paper: ..)` is the toolkit of docs/audit.md, section 9."""
 
     enabled: bool = Field(default=True, description="Run the branch")
     runs: tuple[RunName, ...] = Field(

@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from tracedlm.config.analysis import Ablation, Certify, Explorer, PseudoGradient, ReadoutSettings, Rescore, Rrm
-from tracedlm.config.decoding import Decode, Exits, FlipAudit, Risk, Trace
+from tracedlm.config.decoding import Decode, Exits, FlipAudit, Risk, Trace, merged
 from tracedlm.config.dynamics import Dynamics
 from tracedlm.config.evaluation import Evaluation
 from tracedlm.config.section import Positive, Readout, Section
@@ -79,12 +79,16 @@ class Study(Section):
                 raise ValueError(f"datasets: {name} is for fine-tuning only, nothing scores it; name it in sft.datasets")
         for length in self.seq_lens:
             if length % self.decode.block_length:
-                raise ValueError(f"seq_lens: {length} is not divisible into blocks of decode.block_length = {self.decode.block_length}")
+                raise ValueError(
+                    f"seq_lens: {length} is not divisible into blocks of decode.block_length = {self.decode.block_length}; "
+                    "use multiples of it"
+                )
             steps = total_steps(length, self.decode.tokens_per_step)
             if steps % (length // self.decode.block_length):
                 raise ValueError(
                     f"seq_lens: {length} tokens at decode.tokens_per_step = {self.decode.tokens_per_step} give "
-                    f"{steps} steps, which do not divide over {length // self.decode.block_length} blocks"
+                    f"{steps} steps, which do not divide over {length // self.decode.block_length} blocks; "
+                    "decode.block_length must be a multiple of decode.tokens_per_step"
                 )
         for name in self.risk.rules:
             for settings in self.risk.candidates(name, self.exits.settings(name), steps=min(self.seq_lens)):
@@ -131,22 +135,25 @@ def load_study(raw: dict[str, Any]) -> Study:
         raise ValueError("config:\n" + "\n".join(f"  {_explain(problem)}" for problem in error.errors())) from None
 
 
-def load_yaml(path: str | Path) -> Study:
-    """Read and validate a config file.
+def load_yaml(*paths: str | Path) -> Study:
+    """Read and validate config files, each merged into those before it as Snakemake does: mappings merge, lists replace.
 
     Raises:
-        ValueError: It is missing or no YAML, or as `load_study`; the message names it.
+        ValueError: One is missing or no YAML, or as `load_study`; the message names the file.
     """
     import yaml
 
-    try:
-        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except Exception as error:  # PyYAML also lets KeyErrors and the like through, for `!!bool x`; all mean a file that is no config
-        raise ValueError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from error
+    raw: Any = {}
+    for path in paths:
+        try:
+            read = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except Exception as error:  # PyYAML also lets KeyErrors and the like through, for `!!bool x`; all mean a file that is no config
+            raise ValueError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from error
+        raw = merged(raw, read) if isinstance(raw, dict) and isinstance(read, dict) else read
     try:
         return load_study(raw)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{', '.join(map(str, paths))}: {error}") from None
 
 
 def _explain(problem: Any) -> str:

@@ -47,7 +47,7 @@ class Dataset(Section):
 
 
 class Sft(Section):
-    """LoRA fine-tuning with moment logging (method.md section 1)."""
+    """LoRA fine-tuning with moment logging."""
 
     datasets: tuple[str, ...] = Field(default=(), description="Datasets to train on, from the catalogue; empty: those of the study")
     rank: Positive = Field(default=8, description="LoRA rank r (papers: 128)")

@@ -211,6 +211,13 @@ def known_rule(name: str) -> str:
     return name
 
 
+def _mistake(problem: Any) -> str:
+    if problem["type"] == "missing":
+        return "required, it has no default"
+    message = "unknown setting" if problem["type"] == "extra_forbidden" else problem["msg"]
+    return f"{message} (got {problem['input']!r})"
+
+
 def settings_of(name: str, **settings: Any) -> RuleSettings:
     """Checked settings of a rule.
 
@@ -220,6 +227,6 @@ def settings_of(name: str, **settings: Any) -> RuleSettings:
     try:
         return SETTINGS[known_rule(name)].model_validate(settings)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']} (got {one['input']!r})" for one in error.errors())
+        problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {_mistake(one)}" for one in error.errors())
         known = ", ".join(SETTINGS[name].model_fields) or "none"
         raise ValueError(f"exit rule {name!r}: {problems}. Settings: {known}") from None

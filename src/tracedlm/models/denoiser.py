@@ -87,10 +87,13 @@ def load_denoiser(
         allow_remote_code: Run the code that a checkpoint of another architecture brings along. Its logits are taken as they are.
 
     Raises:
-        ValueError: The checkpoint is unreadable, of another architecture, or lacks a mask token; or the adapter does not fit.
+        ValueError: Device or dtype is unknown; the checkpoint is unreadable, of another architecture, or lacks a mask token; or the
+            adapter does not fit.
     """
     path = str(located(path))
-    precision = getattr(torch, dtype) if isinstance(dtype, str) else dtype or torch.float32
+    precision = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype or torch.float32
+    if not isinstance(precision, torch.dtype):
+        raise ValueError(f"unknown dtype {dtype!r}; use float32, bfloat16 or float16")
     model, tokenizer = read_checkpoint(path, precision, _device(device), allow_remote_code)
     mask_id = getattr(model.config, "mask_token_id", None)
     mask_id = tokenizer.mask_token_id if mask_id is None else mask_id
@@ -124,5 +127,8 @@ def _at(values: torch.Tensor, positions: torch.Tensor | None) -> torch.Tensor:
 
 def _device(name: str | None) -> torch.device:
     if name not in (None, "auto"):
-        return torch.device(name)
+        try:
+            return torch.device(name)
+        except RuntimeError:
+            raise ValueError(f"unknown device {name!r}; use auto, or a torch device name such as cpu or cuda:0") from None
     return torch.accelerator.current_accelerator() or torch.device("cpu") if torch.accelerator.is_available() else torch.device("cpu")

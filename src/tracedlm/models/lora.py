@@ -5,9 +5,6 @@ from typing import Any
 from peft import LoraConfig, get_peft_model
 
 from tracedlm.models.layout import lora_targets
-from tracedlm.records.lora_names import short_name
-
-__all__ = ["attach_lora", "short_name"]
 
 
 def attach_lora(model: Any, rank: int, alpha: int, dropout: float) -> Any:

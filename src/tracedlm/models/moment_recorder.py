@@ -10,8 +10,8 @@ import torch
 from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback
 
-from tracedlm.models.lora import short_name
 from tracedlm.models.sharding import gathered, local, scattered, summed
+from tracedlm.records.lora_names import short_name
 from tracedlm.records.moments import VARIANTS, Moments
 from tracedlm.records.tensors import read_arrays, write_arrays
 from tracedlm.theory.moments import RunningMean, updates

@@ -104,9 +104,9 @@ def read_json(path: str | Path, keys: tuple[str, ...]) -> dict[str, Any]:
     except FileNotFoundError:
         raise ValueError(f"{path}: not found; run the rule that makes it, or correct the path") from None
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: not valid JSON ({error}); delete it and run snakemake again") from error
+        raise ValueError(f"{path}: not valid JSON ({error}); correct the path, or delete it and run snakemake again") from error
     refuse_newer(path, record.get("format") if isinstance(record, dict) else None)
     missing = [key for key in keys if not isinstance(record, dict) or key not in record]
     if missing:
-        raise ValueError(f"{path}: lacks {', '.join(missing)}; delete it and run snakemake again")
+        raise ValueError(f"{path}: lacks {', '.join(missing)}; correct the path, or delete it and run snakemake again")
     return record

@@ -142,7 +142,7 @@ def _explaining(path: str | Path, what: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise ValueError(f"{path}: {what} not found; run the rule that makes it, or correct the path") from None
+        raise ValueError(f"{path}: not found ({what}); run the rule that makes it, or correct the path") from None
     except UNREADABLE as error:
         raise ValueError(f"{path}: not a readable Parquet file of {what} ({str(error)[:120]}); {_remedy(what)}") from error
 
@@ -161,7 +161,7 @@ def _checked(path: str | Path, table: pa.Table, schema: pa.Schema, what: str, co
 
 
 def _remedy(what: str) -> str:
-    return f"delete it and run snakemake again to make {what} anew"
+    return f"correct the path, or delete it and run snakemake again to make {what} anew"
 
 
 def _with(schema: pa.Schema, metadata: dict[str, str] | None) -> pa.Schema:

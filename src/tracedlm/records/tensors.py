@@ -45,7 +45,7 @@ class StoredArrays(Mapping[str, np.ndarray]):
         try:
             self._file = safe_open(path, framework="numpy")
         except FileNotFoundError:
-            raise ValueError(f"{path}: {what} not found; run the rule that makes it, or correct the path") from None
+            raise ValueError(f"{path}: not found ({what}); run the rule that makes it, or correct the path") from None
         except (SafetensorError, OSError) as error:
             raise ValueError(
                 f"{path}: not a readable safetensors file of {what} ({str(error)[:120]}); delete it and make it anew"

@@ -18,10 +18,10 @@ def certified(tables: Tables) -> str:
     text = (
         f"At delta = {number(first['delta'], 'setting')} and omega = {first['omega']}, {choice}, the sound certificate "
         f"(pinsker) covers {counts['pinsker']} samples of a set, TRACE's own rule {counts['paper']}, the tightest bound (tv) "
-        f"{counts['tv']}; the most aligned position in fact stayed for {counts['observed']}."
+        f"{counts['tv']}, in some window of the late steps; the most aligned position in fact stayed over one for {counts['observed']}."
     )
     if not any(row["certified"] for row in rows if row["bound"] == "pinsker"):
-        text += " No stop of this study is certified by the sound rule at that setting."
+        text += " The sound rule certifies no late step of any sample at that setting."
     infeasible = {(row["delta"], row["omega"]) for row in tables["certificate_grid"] if row["mark"]}
     return text + (f" {len(infeasible)} of the grid's settings could certify no distribution at all." if infeasible else "")
 
@@ -70,8 +70,8 @@ def forward(tables: Tables) -> str:
     sentences = []
     if amplifying:
         sentences.append(
-            f"The mean late-step change ratio exceeds 1 on {places(amplifying, profiles)}: changes grow there on average, which rules "
-            "out assuming the contraction that forward guarantees need."
+            f"A sample's largest late-step change ratio (LSCR) exceeds 1 in the mean on {places(amplifying, profiles)}: there a change is "
+            "followed by a larger one, which rules out assuming the contraction of every step that forward guarantees need."
         )
     promises: list[Any] = [row for row in tables["forward_certificates"] if row["mark"]]
     sound = [row for row in promises if row["failure"] is not None]

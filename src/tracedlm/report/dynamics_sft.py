@@ -100,7 +100,7 @@ def _together(panel: str, line: Series, found: dict[Which, dict[int, dict[str, A
     row: Row = {"panel": panel, "line": line.name, "start": None, "end": None, "n": 0, "skipped": skipped, "reason": ""}
     if not values:
         return row | {"reason": "undefined at every snapshot"}
-    row |= {"start": values[min(values)], "end": values[max(values)], "first_step": min(values), "last_step": max(values)}
+    row |= {"start": values[min(values)], "end": values[max(values)], "first_step": min(values), "last_step": max(values), "n": len(values)}
     others = {"step": {step: float(step) for step in values}}
     for name, which in AGAINST.items():
         others[name] = {step: one["value"] for step, one in found.get(which, {}).items() if one["value"] is not None}
@@ -109,7 +109,7 @@ def _together(panel: str, line: Series, found: dict[Which, dict[int, dict[str, A
             continue
         steps = sorted(values.keys() & other.keys())
         rho, p = paired_spearman(np.array([values[step] for step in steps]), np.array([other[step] for step in steps]))
-        row |= {f"rho_{name}": None if np.isnan(rho) else rho, f"p_{name}": None if np.isnan(p) else p, "n": len(steps)}
+        row |= {f"rho_{name}": None if np.isnan(rho) else rho, f"p_{name}": None if np.isnan(p) else p, f"n_{name}": len(steps)}
     return row
 
 
@@ -133,7 +133,8 @@ def _caption(rows: list[Row]) -> str:
     return (
         "Fine-tuning's snapshots: each curve's first and last value, and Spearman's rho over snapshots with the step, with the mass of the "
         "map of q (root mean square of the mean update) and with its cosine to the final map; in brackets, two-sided p by permutation. "
-        f"With at most {n} snapshots and one run this describes the run. Two curves that only rise or fall correlate by that alone: "
+        f"A correlation with the map leaves out step 0, which has none. With at most {n} snapshots and one run this "
+        "describes the run. Two curves that only rise or fall correlate by that alone: "
         f"compare with the correlation with the step.{left_out}"
     )
 

@@ -102,7 +102,7 @@ def _role(found: Trajectories, run: str, role: str) -> Row:
     ceiling = _level(found, run, CEILING, role)
     ceiling = 1.0 if ceiling is None else ceiling  # of a corpus without a grammar no more is known
     means = [curve.at(index) for index in range(len(curve.steps))]
-    row |= _with_bounds("start", means[0]) | _with_bounds("end", means[-1]) | {"baseline": baseline, "ceiling": ceiling}
+    row |= _with_bounds("start", _share(means[0])) | _with_bounds("end", _share(means[-1])) | {"baseline": baseline, "ceiling": ceiling}
     if baseline >= ceiling:
         return row | {"verdict": None, "reason": "a baseline reads all that can be read"}
     halves = [_number((high - low) / 2) for _, low, high in means]
@@ -110,6 +110,12 @@ def _role(found: Trajectories, run: str, role: str) -> Row:
     verdict = "not learnt" if learnt.step is None else f"learnt at {learnt.step}"
     interval = {"learnt_low": learnt.low, "learnt_high": learnt.high} if len(curve.seeds) > 1 else {}
     return {**row, **interval, "turn_step": learnt.step, "verdict": verdict, "reason": learnt.reason}
+
+
+def _share(mean_and_interval: tuple[float, float, float]) -> tuple[float, float, float]:
+    """Student's interval over few seeds cut to what a share can be."""
+    mean, low, high = np.clip(mean_and_interval, 0.0, 1.0)
+    return float(mean), float(low), float(high)
 
 
 def _level(found: Trajectories, run: str, module: str, role: str) -> float | None:

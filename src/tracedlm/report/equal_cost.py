@@ -33,11 +33,13 @@ def difference(a: np.ndarray, b: np.ndarray, seed: int) -> tuple[float, float, f
 
 
 def matched(run: Run, one: ResultSet, baseline: str) -> Run | None:
-    """The baseline's run that costs as much as this one; None where none does, and for the baseline itself."""
+    """The baseline's run that costs as much as this one; None where none does, and for the baseline itself, by whatever name."""
     if run.rule in BASELINES[baseline]:
         return None
     nearest = _nearest(run, one, baseline)
-    return nearest if nearest and abs(nearest.forwards - run.forwards) <= EQUAL_FORWARDS else None
+    if nearest is None or abs(nearest.forwards - run.forwards) > EQUAL_FORWARDS:
+        return None
+    return None if _is_full(run, nearest) else nearest
 
 
 def comparisons(run: Run, one: ResultSet, seed: int) -> Row:
@@ -70,9 +72,16 @@ def _nearest(run: Run, one: ResultSet, baseline: str) -> Run | None:
     return min(runs, key=lambda other: (abs(other.forwards - run.forwards), other.rule == "full"), default=None)
 
 
+def _is_full(run: Run, other: Run) -> bool:
+    """Whether a run is full decoding once more, forward by forward and token by token: skip_noop where no forward can be skipped."""
+    return other.rule == "full" and not run.token_flips.any() and np.array_equal(run.nfe, other.nfe)
+
+
 def _unmatched(run: Run, one: ResultSet, baseline: str) -> str:
     if run.rule in BASELINES[baseline]:
         return "the baseline itself"
     nearest = _nearest(run, one, baseline)
+    if nearest and _is_full(run, nearest):
+        return "it is full decoding, token by token"
     at = f"; the nearest takes {nearest.forwards:.1f}" if nearest else ""
     return f"no run within {EQUAL_FORWARDS} of {run.forwards:.1f} forwards{at}"

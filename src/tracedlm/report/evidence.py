@@ -81,7 +81,8 @@ class ResultSet:
         grids: Coverage grid of each readout, one row per bound, calibration, delta and omega.
         ablation: D_t and coverage under other modules' maps (`ablation/<dataset>/<seq_len>.json`); None but at the shortest canvas.
         tuned: What rule `tune` tried and chose (`exits/<dataset>/<seq_len>/tuned.json`); None where nothing is tuned.
-        profile: Mean seconds of each of `PHASES` in a step (`exits/<dataset>/<seq_len>/profile.json`); None where not profiled.
+        profile: Mean seconds of each of `PHASES` in a step of a batch, and the `label` of the run that was timed
+            (`exits/<dataset>/<seq_len>/profile.json`); None where not profiled.
         cards: Exit cards, rule by rule (`risk/<dataset>-<seq_len>-<rule>.json`).
         flips: Exits that were undone (`flip_audit/<dataset>-<seq_len>.parquet`); None where none were.
         freezing: What token-wise freezing could certify (`flip_audit/<dataset>-<seq_len>-freezing.json`); None likewise.
@@ -96,7 +97,7 @@ class ResultSet:
     grids: dict[str, list[dict[str, Any]]]
     ablation: dict[str, Any] | None
     tuned: dict[str, Any] | None
-    profile: dict[str, float] | None
+    profile: dict[str, Any] | None
     cards: tuple[ExitCard, ...]
     flips: list[dict[str, Any]] | None
     freezing: dict[str, Any] | None
@@ -234,7 +235,7 @@ def _read_set(
         grids={readout: read_table(certify / readout / "grid.parquet", GRID, "a certificate grid").to_pylist() for readout in readouts},
         ablation=read_json(root / f"ablation/{dataset}/{seq_len}.json", ("maps", "samples", "code")) if shortest else None,
         tuned=read_json(exits / "tuned.json", ("n", "chosen", "tried", "code")) if tuned else None,
-        profile=read_json(exits / "profile.json", PHASES) if (exits / "profile.json").exists() else None,
+        profile=read_json(exits / "profile.json", ("label", *PHASES)) if (exits / "profile.json").exists() else None,
         cards=tuple(ExitCard.read(root / "risk" / f"{dataset}-{seq_len}-{rule}.json") for rule in cards),
         flips=read_table(f"{audit}.parquet", FLIPS, "a flip audit").to_pylist() if "flips" in audits else None,
         freezing=read_json(f"{audit}-freezing.json", ("samples", "frozen", "beta", "code")) if "freezing" in audits else None,

@@ -14,6 +14,9 @@ ALTERNATIVES = {
     "random": "stopping at random steps (random, at the same mean forwards)",
 }
 CARRIED = {"difference": "points", "forwards_difference": "signed"}
+NAMED = {"full": "full decoding", "truncate": "truncate at equal forwards", "random": "random stops at equal forwards"}
+POOLED = {"better": "better than", "worse": "worse than", UNRESOLVED: "not told apart from"}
+SOLVES = {"better": "solves more problems", "worse": "solves fewer"}
 VERBS = {"better": "is better than", "worse": "is worse than", UNRESOLVED: "shows no difference to"}
 
 
@@ -44,7 +47,7 @@ def listed(items: list[str]) -> str:
 
 
 def saving(tables: Tables) -> str:
-    """Forwards saved by the papers' rules, and the accuracy this costs, over all sets."""
+    """Forwards saved by the papers' rules, and the accuracy this costs, set by set; then every rule over all sets together."""
     rows: list[Any] = tables["efficiency"]
     full = list({place(row): row for row in rows}.values())
     solved, forwards = spread([row["accuracy_full"] for row in full], "percent"), spread([row["full_steps"] for row in full], "count")
@@ -53,18 +56,34 @@ def saving(tables: Tables) -> str:
     ]
     run = [row for row in rows if row["forwards"] is not None]
     said += [_stops(rule, [row for row in run if row["rule"] == rule]) for rule in dict.fromkeys(row["rule"] for row in run)]
+    said += [pooled(tables, "full")]
     if unsolved := [row for row in full if not row["accuracy_full"]]:
         said.append(f"Where full decoding solves none ({places(unsolved, full)}), accuracy cannot tell exit rules apart.")
-    return " ".join(said)
+    return " ".join(filter(None, said))
+
+
+def pooled(tables: Tables, against: str) -> str:
+    """Verdicts on every rule over all sets together; nothing where no set has both runs."""
+    rows: list[Any] = [row for row in tables["equal_cost_pooled"] if row["against"] == against and row["difference"] is not None]
+    parts = []
+    for verdict, head in POOLED.items():
+        found = [_pooled(row) for row in rows if row["verdict"] == verdict]
+        parts += [f"{head} {NAMED[against]}: {listed(found)}"] if found else []
+    return f"Over all sets together, {'; '.join(parts)}." if parts else ""
+
+
+def _pooled(row: Any) -> str:
+    forwards = (
+        f" in {number(row['forwards'], 'one')} of {number(row['against_forwards'], 'one')} forwards" if row["against"] == "full" else ""
+    )
+    solved = f"{row['solved']} against {row['against_solved']} of {row['n']} answers right"
+    return f"{row['rule']} ({solved}{forwards}, p = {number(row['p'], 'p')})".replace("= <", "< ")
 
 
 def _stops(rule: str, rows: list[Any]) -> str:
-    resolved = {
-        "solves more problems": [row for row in rows if row["difference_low"] > 0],
-        "solves fewer": [row for row in rows if row["difference_high"] < 0],
-    }
+    resolved = {verb: [row for row in rows if row["difference_verdict"] == verdict] for verdict, verb in SOLVES.items()}
     found = [f"{verb} on {places(sets, rows)}" for verb, sets in resolved.items() if sets]
-    ending = f"with a 95 % interval without 0 it {listed(found)}" if found else "no 95 % interval excludes 0"
+    ending = f"it {listed(found)} (95 % interval without 0, p < 0.05)" if found else "no set alone resolves it (95 % interval, exact p)"
     alike = [row for row in rows if row["forwards_least"] == row["forwards_most"]]
     blind = (
         f" All samples stop after as many forwards on {places(alike, rows)}: at this setting its signal decides nothing." if alike else ""
@@ -76,9 +95,9 @@ def _stops(rule: str, rows: list[Any]) -> str:
 
 
 def verdicts(tables: Tables) -> str:
-    """The papers' rules one by one against the baselines at equal forwards; the other rules in sum."""
+    """Every rule against the baselines at equal forwards, all sets together; set by set the papers' rules alone, the others in sum."""
     rows = [row for row in tables["equal_cost"] if first_of_rule(row)]
-    sentences = [
+    sentences = [pooled(tables, baseline) for baseline in BASELINES] + [
         sentence
         for rule in PAPERS
         for baseline in BASELINES
@@ -89,8 +108,8 @@ def verdicts(tables: Tables) -> str:
     made = sum(row[f"{baseline}_verdict"] is not None for row in rows for baseline in BASELINES)
     if made:
         sentences.append(
-            f"None of these {made} comparisons is corrected for their number: where nothing differs, up to one in twenty is resolved "
-            "by chance."
+            f"None of these comparisons, {made} of them set by set, is corrected for their number: where nothing differs, up to one in "
+            "twenty is resolved by chance."
         )
     return " ".join(filter(None, sentences))
 
@@ -98,7 +117,7 @@ def verdicts(tables: Tables) -> str:
 def _verdicts_of(rule: str, baseline: str, rows: list[Any]) -> list[str]:
     groups = {verdict: [row for row in rows if row[f"{baseline}_verdict"] == verdict] for verdict in VERBS}
     said = [
-        f"The exit rule {rule} {VERBS[verdict]} {ALTERNATIVES[baseline]} on {places(found, rows)} "
+        f"Set by set, the exit rule {rule} {VERBS[verdict]} {ALTERNATIVES[baseline]} on {places(found, rows)} "
         f"({spread([row[f'{baseline}_difference'] for row in found], 'points')} points)."
         for verdict, found in groups.items()
         if found
@@ -156,8 +175,9 @@ def carried(tables: Tables) -> str:
 
 
 def times(tables: Tables) -> str:
-    """Forwards saved beside time saved, for the papers' rules."""
-    rows: list[Any] = [row for row in tables["latency"] if row["run"] == 1 and row["rule"] in PAPERS and row["time_saved"] is not None]
+    """Forwards saved beside time saved, for every rule that saves any."""
+    latency: list[Any] = tables["latency"]
+    rows = [row for row in latency if first_of_rule(row) and row["time_saved"] is not None and row["forwards_saved"] > 0]
     saved = []
     for rule in dict.fromkeys(row["rule"] for row in rows):
         forwards, time = (spread([row[of] for row in rows if row["rule"] == rule], "percent") for of in ("forwards_saved", "time_saved"))

@@ -61,7 +61,8 @@ def _equal_cost_caption(rows: list[Row]) -> str:
         "The same runs less truncate (as many forwards, spread evenly) and less random (blocks stopped at random steps) at equal "
         "mean forwards, in points of accuracy on the same prompts, with 95 % paired bootstrap interval and exact McNemar p. Better "
         f"or worse only where the interval excludes 0 and p < 0.05, else open; so {resolved} of {compared} comparisons are resolved, "
-        f"none corrected for their number. n = {sizes(rows)} a set."
+        "none corrected for their number. An interval of no width says that the same prompts are solved, not that nothing is "
+        f"uncertain. n = {sizes(rows)} a set; the next table takes all sets together."
     )
 
 

@@ -7,6 +7,7 @@ TABLES = (
     "accuracy",
     "exit_rules",
     "equal_cost",
+    "equal_cost_pooled",
     "parallelism",
     "hyperparameters",
     "transfer",

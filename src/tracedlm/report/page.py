@@ -70,7 +70,7 @@ PSEUDO_GRADIENTS = "figures of pseudo-gradients"
 """Stands in `ORDER` for one figure a dataset."""
 
 ORDER = (
-    ("What early exit saves", ("efficiency", "figure:pareto", "accuracy", "exit_rules", "equal_cost", "parallelism")),
+    ("What early exit saves", ("efficiency", "figure:pareto", "accuracy", "exit_rules", "equal_cost", "equal_cost_pooled", "parallelism")),
     ("Settings chosen on validation", ("hyperparameters", "transfer", "risk_control")),
     ("What it is worth in time", ("latency", "step_time")),
     ("What can be certified", ("certificate_ladder", "certified_coverage", "certificate_grid", "projection_ablation")),

@@ -3,11 +3,11 @@
 import numpy as np
 
 from tracedlm.report import published
-from tracedlm.report.equal_cost import BASELINES, difference, matched, proportion
+from tracedlm.report.equal_cost import BASELINES, difference, matched, proportion, verdict
 from tracedlm.report.evidence import Evidence, ResultSet, Run
 from tracedlm.report.exit_tables import PAPERS, SET, settings, sizes
 from tracedlm.report.layout import Column, Pivot, Row, Spec, shows, text, with_interval
-from tracedlm.theory.resampling import bootstrap_interval
+from tracedlm.theory.resampling import bootstrap_interval, mcnemar
 
 
 def accuracy(run: Run | None, name: str) -> Row:
@@ -29,7 +29,11 @@ def efficiency_rows(evidence: Evidence) -> list[Row]:
 def _efficiency(one: ResultSet, rule: str, seed: int) -> Row:
     full, run = one.run("full"), one.run(rule)
     truncate = matched(run, one, "truncate") if run else None
-    gap, low, high = difference(run.correct, full.correct, seed) if run and full else (None, None, None)
+    compared: Row = dict.fromkeys(("difference", "difference_low", "difference_high", "difference_p", "difference_verdict"))
+    if run and full:
+        gap, low, high = difference(run.correct, full.correct, seed)
+        p = mcnemar(run.correct, full.correct)
+        compared = dict(zip(compared, (gap, low, high, p, verdict(gap, low, high, p)), strict=True))
     steps, reduction = (
         published.at_length(values, one.dataset, one.seq_len) for values in (published.EDIT_STEPS, published.EDIT_REDUCTION)
     )
@@ -48,9 +52,7 @@ def _efficiency(one: ResultSet, rule: str, seed: int) -> Row:
         "reduction": 1 - run.forwards / one.steps if run else None,
         **accuracy(full, "full"),
         **accuracy(run, "rule"),
-        "difference": gap,
-        "difference_low": low,
-        "difference_high": high,
+        **compared,
         "truncate_forwards": truncate.forwards if truncate else None,
         **accuracy(truncate, "truncate"),
         "published_steps": steps,
@@ -68,10 +70,9 @@ def accuracy_rows(evidence: Evidence) -> list[Row]:
             run = one.run(rule)
             assert run is not None
             strict, low, high = proportion(run.correct).values()
-            d1_low, d1_high = bootstrap_interval(run.score_d1, rng=np.random.default_rng(evidence.seed))
             where = {"source": "ours", "method": rule, "dataset": one.dataset, "seq_len": one.seq_len, "n": run.n, "label": run.label}
             rows.append({**where, "scorer": "solved", "accuracy": strict, "low": low, "high": high, "reason": ""})
-            rows.append({**where, "scorer": "d1", "accuracy": float(run.score_d1.mean()), "low": d1_low, "high": d1_high, "reason": ""})
+            rows.append({**where, "scorer": "d1", "accuracy": float(run.score_d1.mean()), **_d1_interval(run.score_d1, evidence.seed)})
     rows.sort(key=lambda row: row["scorer"] == "d1")
     for method, sets in published.EDIT_ACCURACY.items():
         for one in evidence.sets:
@@ -82,11 +83,22 @@ def accuracy_rows(evidence: Evidence) -> list[Row]:
     return rows
 
 
+def _d1_interval(scores: np.ndarray, seed: int) -> Row:
+    """Clopper-Pearson where every score is 0 or 1, as of `solved`; else the bootstrap, which has nothing to say of equal scores."""
+    if np.isin(scores, (0, 1)).all():
+        return {key: proportion(scores)[key] for key in ("low", "high")} | {"reason": ""}
+    if np.ptp(scores) == 0:
+        return {"low": None, "high": None, "reason": "no interval: every sample has the same score"}
+    low, high = bootstrap_interval(scores, rng=np.random.default_rng(seed))
+    return {"low": low, "high": high, "reason": ""}
+
+
 def _efficiency_caption(rows: list[Row]) -> str:
     return (
         f"Forwards per sample, summed over blocks, of full decoding and of the papers' rules{settings(rows)}, and the accuracy of both "
         "(problems solved, percent). Truncate is full decoding cut to the same mean forwards: a rule that does no better has not earned "
-        "its name. Brackets: 95 % paired bootstrap. Published: steps and reduction in EDIT Table 2 (TRACE Table 3), change of accuracy in "
+        "its name. Brackets: 95 % paired bootstrap, p: exact McNemar, of the rule against full decoding. Published: "
+        "steps and reduction in EDIT Table 2 (TRACE Table 3), change of accuracy in "
         f"TRACE Table 3 for all lengths; LLaDA-8B, not our model. n = {sizes(rows)} a set."
     )
 
@@ -99,8 +111,9 @@ def _accuracy_caption(rows: list[Row]) -> str:
     )
     return (
         "Accuracy in percent by decoding method, dataset and canvas length. Solved: the whole problem, strict scorer. d1: the scorer "
-        "of the published evaluation, for Sudoku the share of blank cells, where chance is 25 %. Other rules and all intervals are in the "
-        f"csv. n = {sizes(rows)} a set.{printed}"
+        "of the published evaluation, for Sudoku the share of blank cells that agree with the one printed solution, where chance is 25 %; "
+        "any valid completion is solved. Other rules and all intervals are in the csv: Clopper-Pearson, or bootstrap where scores are "
+        f"shares. n = {sizes(rows)} a set.{printed}"
     )
 
 
@@ -120,9 +133,11 @@ EFFICIENCY = Spec(
         Column("acc. full", shows("accuracy_full", "percent")),
         Column("acc. rule", shows("accuracy_rule", "percent")),
         Column("rule vs full", with_interval("difference", "difference_low", "difference_high", "points")),
+        Column("p", shows("difference_p", "p")),
         Column("published points", shows("published_difference", "points")),
         Column("acc. truncate", shows("accuracy_truncate", "percent")),
     ),
+    texts=Spec.texts | {"difference_verdict"},
 )
 
 ACCURACY = Spec(

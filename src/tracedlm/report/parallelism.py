@@ -104,8 +104,14 @@ def _caption(rows: list[Row]) -> str:
         "truncate's own area there; nothing is extrapolated. Brackets: 95 % paired bootstrap over samples, forwards taken as "
         "measured. Common: between the limits shared by all curves of the set. Settings are points of a curve whether chosen on "
         "validation or not. Not d3LLM's AUP, which adds the rectangle below the first point and weights accuracies. n = "
-        f"{sizes(rows)} a set."
+        f"{sizes(rows)} a set.{_left_out(rows)}"
     )
+
+
+def _left_out(rows: list[Row]) -> str:
+    drawn = {row["rule"] for row in rows if row["area"] is not None}
+    rules = [rule for rule in dict.fromkeys(str(row["rule"]) for row in rows) if rule not in drawn]
+    return f" Without a curve, each run at one cost only or out of truncate's reach: {', '.join(rules)}." if rules else ""
 
 
 PARALLELISM = Spec(

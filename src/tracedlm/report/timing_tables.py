@@ -35,10 +35,18 @@ def step_rows(evidence: Evidence) -> list[Row]:
     for one in evidence.sets:
         where: Row = {"dataset": one.dataset, "seq_len": one.seq_len}
         if one.profile is None:
-            rows.append({**where, **dict.fromkeys(("seconds", *SHARES)), "reason": "decoding was not profiled"})
+            rows.append({**where, **dict.fromkeys(("label", "seconds", *SHARES)), "reason": "decoding was not profiled"})
             continue
         total = sum(one.profile[phase] for phase in PHASES)
-        rows.append({**where, "seconds": total, **{share: one.profile[of] / total for share, of in SHARES.items()}, "reason": ""})
+        rows.append(
+            {
+                **where,
+                "label": one.profile["label"],
+                "seconds": total,
+                **{share: one.profile[of] / total for share, of in SHARES.items()},
+                "reason": "",
+            }
+        )
     return rows
 
 
@@ -47,15 +55,22 @@ def _latency_caption(rows: list[Row]) -> str:
         "Seconds per sample, a share of each batch's wall time, all rules in one process, each at its first setting. Tokens per "
         "second count what was written, without prompt and padding. Saved: against full decoding, in percent; kept: the share of the "
         "forwards saved that became time saved. Over truncate: time beyond that of evenly spread forwards, as many of them, percent: "
-        f"what watching costs. Time differs from run to run, unlike every other table but the next. n = {sizes(rows)} a set."
+        "what watching costs, and what a batch waits for its slowest sample. skip_noop has full decoding's time where no forward can be "
+        "skipped: it is the same run. Time differs from run to run, unlike every other table but the next. "
+        f"n = {sizes(rows)} a set."
     )
 
 
 def _step_caption(rows: list[Row]) -> str:
     return (
-        "Where the time of a decoding step goes, percent: the model's forward, logits and softmax, the exit rule with what it observes, "
-        "writing tokens, and the host."
+        f"Where the time of a batch's decoding step goes, percent, timed in one run a set{_timed(rows)}: the model's forward, logits and "
+        "softmax, the exit rule with what it observes, writing tokens, and the host. A rule that needs no map observes less."
     )
+
+
+def _timed(rows: list[Row]) -> str:
+    labels = dict.fromkeys(str(row["label"]) for row in rows if row["label"])
+    return f", {', '.join(labels)}" if labels else ""
 
 
 LATENCY = Spec(

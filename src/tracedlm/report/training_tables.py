@@ -59,7 +59,8 @@ def _convergence_caption(rows: list[Row]) -> str:
     return (
         "RMS of the gradient, with respect to LoRA-B, of what a forward changed in the predictions of a block's visible tokens "
         "(EDIT App. G), against the mean and one standard deviation of fine-tuning's gradients. Settled: blocks whose pseudo-gradients "
-        "stay inside that band to their last step, and the median of the steps from which they do. rho: Spearman's rank correlation of "
+        "stay inside that band to their last step, and the median of the steps from which they do; being inside at the last step alone is "
+        "enough, so that a median there says little. rho: Spearman's rank correlation of "
         "that step with the step at which a run stopped the same block, with a 95 % bootstrap interval over blocks; blocks that never "
         "settle have none."
     )

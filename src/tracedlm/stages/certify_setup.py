@@ -57,7 +57,14 @@ class Setup:
 
 
 def read_setup(selection_file: Path, dataset: str, seq_len: int, settings: Certify, tau: float) -> Setup:
-    """What `select` decided, for one set."""
+    """What `select` decided, for one set.
+
+    Raises:
+        ValueError: The file is missing or unreadable, or of a study without this set.
+    """
     chosen = read_json(selection_file, ("delta", "omega", "tau", "gamma", "sets"))
-    own = next(one["calibration"] for one in chosen["sets"] if (one["dataset"], one["seq_len"]) == (dataset, seq_len))
-    return Setup(settings, tau, chosen["delta"], chosen["omega"], own, (chosen["tau"], chosen["gamma"]))
+    calibrations = {(one["dataset"], one["seq_len"]): one["calibration"] for one in chosen["sets"]}
+    if (dataset, seq_len) not in calibrations:
+        known = ", ".join(f"{name} at {length}" for name, length in calibrations)
+        raise ValueError(f"{selection_file}: nothing for {dataset} at {seq_len} tokens, only {known}; name the config of this study")
+    return Setup(settings, tau, chosen["delta"], chosen["omega"], calibrations[dataset, seq_len], (chosen["tau"], chosen["gamma"]))

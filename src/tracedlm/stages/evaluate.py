@@ -19,7 +19,7 @@ from tracedlm.progress import Progress
 from tracedlm.records.evaluation import EVALUATION
 from tracedlm.records.manifest import code_digest, digest_of, fingerprint, write_manifest
 from tracedlm.records.parquet import read_table, table_writer, write_table
-from tracedlm.resources import checkpoint_files
+from tracedlm.resources import checkpoint_state
 from tracedlm.stages.bench import Bench, Setup
 from tracedlm.tasks import Problem, Task
 from tracedlm.tasks.task import fill
@@ -40,14 +40,7 @@ class Piece:
     path: Path
 
 
-def evaluate(
-    setup: Setup,
-    evaluation: Evaluation,
-    seed: int,
-    threads: int,
-    tuned: Path | None,
-    out: dict[str, Path],
-) -> None:
+def evaluate(setup: Setup, evaluation: Evaluation, seed: int, threads: int, tuned: Path | None, out: dict[str, Path]) -> None:
     """Decode the test problems under every template, seed and rule, and write one table of all answers.
 
     What is decoded is kept piece by piece in a folder beside the table: a job that was killed goes on with the piece it had reached.
@@ -74,9 +67,8 @@ def evaluate(
         "exits": exits.model_dump(), "evaluation": evaluation.model_dump(exclude={"checkpoint_every"}), "chosen": chosen,
     }  # fmt: skip
     inputs = [digest_of(path) for path in (*data.values(), *sorted(setup.adapter.iterdir()), *setup.maps.values(), *files.values())]
-    weights = [(file, Path(file).stat().st_mtime_ns, Path(file).stat().st_size) for file in checkpoint_files(setup.model["path"])]
     every = evaluation.checkpoint_every
-    key = fingerprint(**facts, inputs=inputs, weights=weights, every=every, code=code_digest("evaluate"))
+    key = fingerprint(**facts, inputs=inputs, weights=checkpoint_state(setup.model["path"]), every=every, code=code_digest("evaluate"))
     bench = Bench(setup, "test")
     problems = bench.problems[: evaluation.samples]
     shots = worked_examples(bench.task, bench.task.read(data["train"]), bench.problems, evaluation.shots, seed) if evaluation.shots else []

@@ -30,13 +30,7 @@ Runs = dict[str, list[tuple[str, list[Decoded]]]]
 
 
 def compare_exits(
-    setup: Setup,
-    seed: int,
-    threads: int,
-    tuned: dict[str, Path],
-    out: dict[str, Path],
-    profile: Path,
-    manifest: Path,
+    setup: Setup, seed: int, threads: int, tuned: dict[str, Path], out: dict[str, Path], profile: Path, manifest: Path
 ) -> None:
     """Run the configured rules in one process, so that their times compare, and write one table per rule and where a step's time goes.
 

@@ -87,13 +87,7 @@ class Schedule(ExitRule[NoSettings]):
         return counts[counts > 0]
 
 
-def audit_flips(
-    setup: Setup,
-    audit: FlipAudit,
-    tau: float,
-    threads: int,
-    out: Path,
-) -> None:
+def audit_flips(setup: Setup, audit: FlipAudit, tau: float, threads: int, out: Path) -> None:
     """Decode with each rule of the audit, undo each of its exits, and write a row for each."""
     torch.set_num_threads(threads)
     setup = setup.of_set(rules=("full", *audit.rules))

@@ -72,14 +72,7 @@ class CourseRecorder:
         return Course(*(np.stack(column) for column in zip(*self._rows[sample], strict=True)))
 
 
-def certify_freezing(
-    setup: Setup,
-    audit: FlipAudit,
-    tau: float,
-    seed: int,
-    threads: int,
-    out: Path,
-) -> None:
+def certify_freezing(setup: Setup, audit: FlipAudit, tau: float, seed: int, threads: int, out: Path) -> None:
     """Decode validation problems in full, push tokens' activations, and write what could be certified."""
     torch.set_num_threads(threads)
     decode, exits = setup.decode.model_copy(update={"reuse": "none"}), setup.exits.model_copy(update={"rules": ("full",)})

@@ -22,12 +22,7 @@ Rows = list[dict[str, Any]]
 """Samples in their order, as in the table `samples`."""
 
 
-def control_exits(
-    setup: Setup,
-    risk: Risk,
-    threads: int,
-    out: dict[str, Path],
-) -> None:
+def control_exits(setup: Setup, risk: Risk, threads: int, out: dict[str, Path]) -> None:
     """Write the exit card of every rule of `risk.rules`.
 
     `setup.data`: the splits `validation`, on which settings are tried, and `test`, on which the chosen one is run. Settings that do not

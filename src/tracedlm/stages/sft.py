@@ -19,7 +19,7 @@ from tracedlm.records.atomic import replacing_folder
 from tracedlm.records.manifest import code_digest, digest_of, fingerprint, write_manifest
 from tracedlm.records.metrics import GRADIENTS
 from tracedlm.records.parquet import write_table
-from tracedlm.resources import checkpoint_files
+from tracedlm.resources import checkpoint_state
 from tracedlm.stages.sft_examples import batches, read_examples
 
 WORKER = "tracedlm.stages.sft_worker"
@@ -82,8 +82,7 @@ def train(
         "seed": seed,
         "data": {name: digest_of(path) for name, path in files.items()},
     }
-    weights = [(file, Path(file).stat().st_mtime_ns, Path(file).stat().st_size) for file in checkpoint_files(model["path"])]
-    work = scratch / fingerprint(**facts, weights=weights, code=code_digest("sft"))
+    work = scratch / fingerprint(**facts, weights=checkpoint_state(model["path"]), code=code_digest("sft"))
     # Shards are cut from the CPU's copy, so that a model needs to fit no single accelerator.
     device = "cpu" if settings.shard else model["device"]
     denoiser = load_denoiser(**{**model, "device": device, "dtype": settings.precision})

@@ -22,7 +22,7 @@ from tracedlm.records import trace as tables
 from tracedlm.records.manifest import code_digest, digest_of, fingerprint, write_manifest
 from tracedlm.records.parquet import read_facts, read_table, table_writer, write_table
 from tracedlm.records.rrm import Rrm
-from tracedlm.resources import checkpoint_files
+from tracedlm.resources import checkpoint_state
 from tracedlm.tasks import Problem, Task, get_task
 from tracedlm.theory.schedule import total_steps
 
@@ -88,8 +88,7 @@ def collect(what: TraceSet, threads: int, shard: int, out: dict[str, Path]) -> N
     batches = [range(first, min(first + size, len(problems))) for first in range(0, len(problems), size)]
     mine = batches[shard :: what.trace.shards]
     inputs = [digest_of(path) for path in (what.data, *sorted(what.adapter.iterdir()), *what.maps)]
-    weights = [(file, Path(file).stat().st_mtime_ns, Path(file).stat().st_size) for file in checkpoint_files(what.model["path"])]
-    key = fingerprint(**what.facts(), inputs=inputs, weights=weights, code=code_digest("trace"))
+    key = fingerprint(**what.facts(), inputs=inputs, weights=checkpoint_state(what.model["path"]), code=code_digest("trace"))
     work = out["samples"].parent.parent / f".unfinished-{key}-{shard}"
     if missing := [batch for batch in mine if not _kept(work, batch, "samples").exists()]:
         _decode(what, problems, missing, work)

@@ -18,11 +18,7 @@ LATER = {"delta": "later_delta", "omega": "later_omega"}
 """Settings that hold for the first block, and their twins for the others (EDIT Table 3)."""
 
 
-def tune(
-    setup: Setup,
-    threads: int,
-    out: Path,
-) -> None:
+def tune(setup: Setup, threads: int, out: Path) -> None:
     """Try every combination of each tuned rule's values, then those of the later blocks alone; write all of it and the choice."""
     torch.set_num_threads(threads)
     setup = setup.of_set()

@@ -169,7 +169,13 @@ class GeneratedTask(Task):
         return f"{INSTRUCTION}\n{PLACE}"
 
     def stream(self, split: Split, seed: int) -> Iterator[Problem]:
-        """Endless problems of one split; the same seed gives the same stream. Problems may recur."""
+        """Endless problems of one split; the same seed gives the same stream. Problems may recur.
+
+        Raises:
+            ValueError: There is no such split.
+        """
+        if split not in self.shares:
+            raise ValueError(f"unknown split {split!r}; known: {', '.join(self.shares)}")
         rng = random.Random(f"{self.name}/{split}/{seed}")
         while True:
             problem = self.draw(rng)

@@ -177,6 +177,29 @@ def mcnemar(a: np.ndarray, b: np.ndarray) -> float:
     return float(scipy.stats.binomtest(only_a, only_a + only_b, 0.5).pvalue) if only_a + only_b else 1.0
 
 
+def sign_flip(differences: np.ndarray) -> float:
+    """Exact paired test over problems that were answered several times: could two methods change places in every problem?
+
+    Whichever method is which, a problem's answers stay together: they need not be independent of each other. With one answer a problem
+    this is McNemar's test.
+
+    Args:
+        differences: int [problems], answers that the first method has right less those that the second has.
+
+    Returns:
+        Two-sided p-value in (0, 1]: the share of all ways to give the differences signs whose sum is as far from 0; 1 without any.
+
+    >>> sign_flip(np.array([3, 2]))
+    0.5
+    """
+    sizes = np.abs(differences[differences != 0]).astype(int)
+    ways = np.ones(1)  # probability of each sum from -total to total, one problem after another
+    for size in sizes:
+        ways = np.convolve(ways, [0.5, *[0.0] * (2 * size - 1), 0.5])
+    sums = np.arange(len(ways)) - sizes.sum()
+    return min(1.0, float(ways[np.abs(sums) >= abs(differences.sum())].sum()))
+
+
 def _indices(n: int, resamples: int, rng: np.random.Generator) -> np.ndarray:
     return rng.integers(n, size=(resamples, n))
 
