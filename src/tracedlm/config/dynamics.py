@@ -11,7 +11,6 @@ from tracedlm.theory.schedule import checkpoint_steps
 
 RunName = Literal["causal", "masked"]
 MetricName = Literal["probes", "dimension", "curvature", "outputs", "gradients"]
-Ratio = Share
 
 
 class Dynamics(Section):
@@ -54,7 +53,7 @@ class Dynamics(Section):
     sft_examples: Positive = Field(
         default=2, description="Examples of each of the two batches that snapshots of fine-tuning are measured on (`sft.snapshot_every`)"
     )
-    mask_ratios: tuple[Ratio, ...] = Field(
+    mask_ratios: tuple[Share, ...] = Field(
         default=(0.15, 0.5, 0.85), min_length=1, description="Mask ratios that a masked model is measured at; hidden states are their mean"
     )
     probe_seeds: int = Field(default=3, ge=2, description="Splits that each probe is trained on")

@@ -153,12 +153,14 @@ class Engine:
              plan.begins[one.block], plan.begins[one.block] + plan.lengths[one.block])
             for one in slots
         ]  # fmt: skip
+        # One copy to the device a step, whatever the number of rows and of facts.
         rows, sample, nfe, block, block_step, quota, polishing, begin, end = torch.tensor(facts).to(self.device, non_blocking=True).T
         cut = self.width - max(one.prompt_length for one in slots)  # no columns that are padding in every row
         tokens, attention = self.tokens_s[rows, cut:], self.attention_s[rows, cut:]
         canvas_rg = tokens[:, -plan.gen_length :]
         whole = self.rule.scope == "canvas"
         position_rk = self.view_k.expand(len(slots), -1) if whole else begin[:, None] + self.view_k
+        # Masks left behind in earlier blocks compete again, as in LLaDA's sampler; rows with fewer look past the canvas, at nothing.
         if not whole and (most := max(len(one.behind) for one in slots)):
             behind = [one.behind + [plan.gen_length] * (most - len(one.behind)) for one in slots]
             position_rk = torch.cat([position_rk, torch.tensor(behind).to(self.device, non_blocking=True)], 1)

@@ -1,5 +1,6 @@
 """What happens from step to step: stability statistics of a set of samples, similarities of one sample."""
 
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -37,51 +38,43 @@ def stability_rows(tables: dict[str, pa.Table]) -> list[Row]:
 
 def draw_stability(rows: list[Row]) -> Figure:
     """One column per dataset, one row per statistic."""
-    datasets = list(dict.fromkeys(str(row["dataset"]) for row in rows))
-    figure = Figure(figsize=(1.2 + 3.4 * len(datasets), 6.2), layout="constrained")
-    grid = figure.subplots(len(STATISTICS), len(datasets), sharex="col", sharey="row", squeeze=False)
-    for column, dataset in enumerate(datasets):
-        for line, (statistic, shown) in enumerate(STATISTICS.items()):
-            axes = grid[line, column]
-            chosen = [row for row in rows if row["dataset"] == dataset and row["statistic"] == statistic]
-            _band(axes, chosen, logarithmic=statistic != "concentration")
-            if line == 0:
-                axes.set_title(dataset)
-            if statistic == "concentration":
-                axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
-            if column == 0:
-                axes.set_ylabel(shown)
-            if line == len(STATISTICS) - 1:
-                axes.set_xlabel("step (forward)")
-    figure.align_ylabels(grid[:, 0])
-    return figure
+
+    def panel(axes: Axes, statistic: str, chosen: list[Row]) -> None:
+        _band(axes, chosen, logarithmic=statistic != "concentration")
+        if statistic == "concentration":
+            axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+
+    return _panels(rows, STATISTICS, 6.2, panel)
 
 
 def draw_temperature(rows: list[Row]) -> Figure:
     """One column per dataset, one row per statistic, one line per readout temperature."""
-    datasets = list(dict.fromkeys(str(row["dataset"]) for row in rows))
     taus: list[Any] = sorted({row["tau"] for row in rows})  # type: ignore[type-var]
-    shown = {statistic: STATISTICS[statistic] for statistic in ("kl", "margin")}
-    figure = Figure(figsize=(1.2 + 3.4 * len(datasets), 4.4), layout="constrained")
+
+    def panel(axes: Axes, statistic: str, chosen: list[Row]) -> None:
+        for tau, shade in zip(taus, np.linspace(0.9, 0.35, len(taus)), strict=True):
+            curve: list[Any] = [row for row in chosen if row["tau"] == tau]
+            medians = [row["median"] or np.nan for row in curve]  # undefined, or 0, which a logarithm has no place for
+            axes.plot([row["step"] for row in curve], medians, color=BLUE, alpha=shade, label=f"tau = {tau:g}")
+        axes.set_yscale("log")
+        _shade(axes, chosen)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+    figure = _panels(rows, {statistic: STATISTICS[statistic] for statistic in ("kl", "margin")}, 4.4, panel)
+    figure.axes[0].legend(fontsize=7)
+    return figure
+
+
+def _panels(rows: list[Row], shown: Mapping[str, str], height: float, panel: Callable[[Axes, str, list[Row]], None]) -> Figure:
+    datasets = list(dict.fromkeys(str(row["dataset"]) for row in rows))
+    figure = Figure(figsize=(1.2 + 3.4 * len(datasets), height), layout="constrained")
     grid = figure.subplots(len(shown), len(datasets), sharex="col", sharey="row", squeeze=False)
     for column, dataset in enumerate(datasets):
         for line, (statistic, label) in enumerate(shown.items()):
-            axes = grid[line, column]
-            chosen = [row for row in rows if row["dataset"] == dataset and row["statistic"] == statistic]
-            for tau, shade in zip(taus, np.linspace(0.9, 0.35, len(taus)), strict=True):
-                curve: list[Any] = [row for row in chosen if row["tau"] == tau]
-                medians = [row["median"] or np.nan for row in curve]  # undefined, or 0, which a logarithm has no place for
-                axes.plot([row["step"] for row in curve], medians, color=BLUE, alpha=shade, label=f"tau = {tau:g}")
-            axes.set_yscale("log")
-            _shade(axes, chosen)
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            if line == 0:
-                axes.set_title(dataset)
-            if column == 0:
-                axes.set_ylabel(label)
-            if line == len(shown) - 1:
-                axes.set_xlabel("step (forward)")
-    grid[0, 0].legend(fontsize=7)
+            panel(grid[line, column], statistic, [row for row in rows if row["dataset"] == dataset and row["statistic"] == statistic])
+            grid[line, 0].set_ylabel(label)
+        grid[0, column].set_title(dataset)
+        grid[-1, column].set_xlabel("step (forward)")
     figure.align_ylabels(grid[:, 0])
     return figure
 

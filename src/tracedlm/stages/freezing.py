@@ -185,7 +185,7 @@ def _block(
         at = int(np.argmax(later[:, token]))
         epsilon = float(np.max(course.moved[max(first + at - token_omega + 1, 1) : first + at + 1, token]))
         margin, tv, left = float(statistics.margin[at]), float(statistics.tv[at]), len(support) - at - 1
-        if beta is None or not alpha < 1:
+        if beta is None or not alpha < 1:  # also where alpha is NaN: without contraction neither theorem promises anything
             safe.append((False, False))
             continue
         edit = bool(held[at]) and safe_to_freeze_edit(margin, audit.delta, audit.omega, beta, alpha, epsilon)

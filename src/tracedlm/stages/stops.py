@@ -50,7 +50,7 @@ def late_stops(series: Series, visible: np.ndarray, late: np.ndarray, tau: float
     shared = visible[:, first:] & late[:, :, None]
     (moved,) = movements(similarity, shared, (1, omega), (tau,))
     step = first_certified(moved[omega].kl < delta, late)
-    n, at = np.arange(len(step)), np.maximum(step, 0)
+    n, at = np.arange(len(step)), np.maximum(step, 0)  # a sample without a stop reads its first step here, and is made NaN below
     before = np.maximum(at - omega, 0)
     p = alignment(similarity, shared, tau)
     h = entropy(p)
