@@ -97,7 +97,7 @@ MADE = [*rules.page.input, *rules.tables.input, *rules.figures.input, *rules.exp
 MADE += [*rules.models.input, *over_sets(rules.certify.output), *expand(rules.data.output, dataset=STUDY.datasets)]
 MADE += over_sets(rules.trace.output, split=["validation", "test"], shard=SHARDS)
 MADE += rules.dynamics_summary.input if DYNAMICS.enabled else []
-GONE = gone(map(as_written, MADE))
+GONE = gone(map(as_written, MADE)) if workflow.is_main_process else []  # a job of its own never runs `all`
 
 
 # A job checks what it reads. What only people read is checked here, as Snakemake starts.

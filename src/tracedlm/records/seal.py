@@ -62,7 +62,7 @@ def gone(files: Iterable[str]) -> list[str]:
 
     Snakemake makes again what is read by a job that has to run. Where all readers look up to date, only asking for it by name helps.
     """
-    return [file for file in dict.fromkeys(files) if seal_of(Path(file)).exists() and not Path(file).exists()]
+    return [file for file in dict.fromkeys(files) if not Path(file).exists() and seal_of(Path(file)).exists()]
 
 
 def _sums(path: Path) -> list[str]:
