@@ -82,19 +82,23 @@ def write_study(root, samples, steps, readouts, mask):
     (root / "data/countdown").mkdir(parents=True)
     get_task("countdown").write(PROBLEMS, root / "data/countdown/test.txt")
     empty = dict.fromkeys(tables.EXITS.names)
-    write_table(
-        root / f"exits/{WHERE}/rad.parquet",
-        [
-            empty | {"sample_id": 0, "rule": "rad", "nfe": 5, "stopped_at": [2, 3], "answer": "1+2", "correct": True, "answer_flip": False},
-            empty | {"sample_id": 0, "rule": "rad(1)", "nfe": 6, "stopped_at": [6], "answer": None, "correct": False, "answer_flip": True},
-            empty | {"sample_id": 1, "rule": "rad", "nfe": 3, "stopped_at": [3, 0], "answer": None, "correct": False, "answer_flip": False},
-        ],
-        tables.EXITS,
-    )
+    write_exits(root, "rad", [BLOCK, LENGTH - BLOCK], [
+        empty | {"sample_id": 0, "rule": "rad", "nfe": 5, "stopped_at": [2, 3], "answer": "1+2", "correct": True, "answer_flip": False},
+        empty | {"sample_id": 1, "rule": "rad", "nfe": 3, "stopped_at": [3, 0], "answer": None, "correct": False, "answer_flip": False},
+    ])  # fmt: skip
+    # As many blocks as the trace has, but other ones: what it spent in a block says nothing about the trace's.
+    write_exits(root, "klass", [LENGTH - 1, 1], [
+        empty | {"sample_id": 0, "rule": "rad(1)", "nfe": 6, "stopped_at": [5, 1], "answer": None, "correct": False, "answer_flip": True},
+    ])  # fmt: skip
+
+
+def write_exits(root, rule, block_lengths, rows):
+    meta = {"block_lengths": json.dumps(block_lengths)}
+    write_table(root / f"exits/{WHERE}/{rule}.parquet", rows, tables.EXITS, meta)
 
 
 def replayed(results, checkpoint, samples=3):
-    return replay_study(results, "made-up", str(checkpoint), ["countdown"], [LENGTH], ["q"], ["rad"], CERTIFY, 1.0, samples)
+    return replay_study(results, "made-up", str(checkpoint), ["countdown"], [LENGTH], ["q"], ["rad", "klass"], CERTIFY, 1.0, samples)
 
 
 def test_the_answer_so_far_is_that_of_the_text_with_its_holes(results, checkpoint, tokenizer):

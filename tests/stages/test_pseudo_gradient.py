@@ -108,6 +108,12 @@ STOPPED = {"rad(a)": [[1, 2], [3, 3]], "fixed": [[3, 3], [3, 3]]}
 
 @pytest.fixture
 def summary(tmp_path):
+    return summarised(tmp_path, exit_blocks=[8, 8])
+
+
+def summarised(tmp_path, exit_blocks):
+    """Of traces in two blocks of eight tokens, and of exits in blocks of their own."""
+
     def modules(rms):
         return [(f"4.{projection}.B", value * rms) for projection, value in zip("qkv", (1, 10, 100), strict=True)]
 
@@ -117,7 +123,7 @@ def summary(tmp_path):
         for t, value in enumerate(curve, start=1)
         for module, rms in modules(value)
     ]
-    write_table(tmp_path / "p.parquet", rows[::-1], PSEUDO_GRADIENTS, {"layer": "4"})
+    write_table(tmp_path / "p.parquet", rows[::-1], PSEUDO_GRADIENTS, {"layer": "4", "plan": json.dumps(vars(PLAN))})
     log = [{"step": k, "module": module, "rms": rms, "loss": 1.0, "lr": 1e-4} for k in (1, 2, 3) for module, rms in modules(float(k))]
     log += [{"step": 1, "module": "3.q.B", "rms": 99.0, "loss": 1.0, "lr": 1e-4}]
     write_table(tmp_path / "g.parquet", log, GRADIENTS)
@@ -126,7 +132,7 @@ def summary(tmp_path):
         for label, both in STOPPED.items()
         for sample, stops in reversed(list(enumerate(both)))
     ]
-    write_table(tmp_path / "e.parquet", runs, trace.EXITS)
+    write_table(tmp_path / "e.parquet", runs, trace.EXITS, {"block_lengths": json.dumps(exit_blocks)})
     summarise(tmp_path / "p.parquet", tmp_path / "g.parquet", {"rad": tmp_path / "e.parquet"}, "sudoku", 16, 0, tmp_path / "s.json")
     return json.loads((tmp_path / "s.json").read_text())
 
@@ -150,3 +156,16 @@ def test_convergence_is_correlated_with_each_runs_exits_block_by_block(summary):
     assert (rad["label"], rad["n"], rad["dropped"]) == ("rad(a)", 3, 1) and rad["rho"] == pytest.approx(1)
     assert rad["low"] <= rad["rho"] <= rad["high"] and not np.isnan(rad["low"])
     assert fixed["rho"] is None and fixed["reason"] == "the exit step is constant"
+
+
+@pytest.mark.parametrize("exit_blocks", [[16], [4, 12], [4, 4, 4, 4]])
+def test_exits_in_other_blocks_than_the_trace_are_not_paired_with_it(tmp_path, exit_blocks):
+    """Nor where there are equally many; config/paper.yaml has blocks of 64 beside blocks of 32."""
+    for run in summarised(tmp_path, exit_blocks)["correlation"]:
+        assert (run["rho"], run["low"], run["high"], run["n"], run["dropped"]) == (None, None, None, 0, 4)
+        assert run["reason"].startswith(f"the runs were decoded in blocks of {exit_blocks} tokens, the trace in blocks of [8, 8]")
+
+
+def test_exits_that_do_not_say_their_blocks_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"e\.parquet: does not say its blocks .* make it anew with rule exits"):
+        summarised(tmp_path, exit_blocks="unknown")

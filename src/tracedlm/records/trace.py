@@ -108,3 +108,24 @@ def canvas_of(readout: str | Path) -> int:
     if not length.isdigit() or not 0 < int(length[:9]) <= LONGEST_CANVAS:
         raise ValueError(f"{readout}: does not say its canvas length (metadata gen_length); make it anew with rule readout")
     return int(length)
+
+
+def exit_block_lengths(exits: str | Path) -> list[int]:
+    """Tokens of each block that the runs of an exit table were decoded in.
+
+    A table of exits and a trace of the same problems may be cut into other blocks
+    (`exits.block_length`), even into equally many. Their blocks are the same only where these
+    lengths are.
+
+    Raises:
+        ValueError: The file is unreadable, or does not say.
+    """
+    facts = read_facts(exits, "exit runs")
+    try:
+        lengths = parse_json(facts[b"block_lengths"])
+        return [int(length) for length in lengths]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{exits}: does not say its blocks (metadata block_lengths: {error!r}); "
+            "make it anew with rule exits"
+        ) from None

@@ -45,13 +45,19 @@ def compare_exits(
     runs = _runs(bench, exits, list(choices.values()), seed, watch, watched)
     baseline = runs["full"][0][1]
     answers = bench.answers(baseline)
+    meta = {
+        "dataset": dataset,
+        "seq_len": str(seq_len),
+        "steps": str(bench.plan.steps),
+        "block_lengths": json.dumps(bench.plan.lengths),
+    }
     for name, path in out.items():
         rows = [
             _row(row, one, full, answer, title)
             for title, done in runs[name]
             for row, one, full, answer in zip(bench.rows(done), done, baseline, answers, strict=True)
         ]
-        write_table(path, rows, tables.EXITS, {"dataset": dataset, "seq_len": str(seq_len), "steps": str(bench.plan.steps)})
+        write_table(path, rows, tables.EXITS, meta)
     seconds = {name: total / watch.timed for name, total in watch.seconds.items()}
     facts = {"label": runs[watched][0][0], "batch_size": setup.decode.batch_size, "steps": watch.timed}
     write_text(profile, json.dumps(facts | seconds, indent=1) + "\n")

@@ -90,7 +90,7 @@ def _set(
         row for part in parts for row in _rows(part.parents[1] / "steps" / part.name, tables.STEPS, "trace steps", shown=shown)
     )
     read = {name: _readout(results / f"readouts/{where}/test/{name}.parquet", shown, setup) for name in readouts}
-    runs = _by_sample(row for rule in rules for row in _rows(results / f"exits/{where}/{rule}.parquet", tables.EXITS, "exits", RUN, shown))
+    runs = _by_sample(_exit_runs([results / f"exits/{where}/{rule}.parquet" for rule in rules], plan, shown))
     problems = task.read(results / f"data/{dataset}/test.txt")
     samples = [
         _sample(row, sorted(steps[n], key=lambda step: step["step"]), problems[n], task, text, mask, ends, setup.settings, runs.get(n, []))
@@ -102,6 +102,16 @@ def _set(
 
 
 RUN = ["sample_id", "rule", "nfe", "stopped_at", "answer", "correct", "answer_flip"]
+
+
+def _exit_runs(paths: Sequence[Path], plan: Row, shown: Sequence[int]) -> Iterator[Row]:
+    """Exit runs of the samples shown, each with whether its blocks are those of the trace."""
+    ends = [*plan["begins"][1:], plan["gen_length"]]
+    trace_blocks = [int(length) for length in np.diff([0, *ends])]
+    for path in paths:
+        same_blocks = tables.exit_block_lengths(path) == trace_blocks
+        for row in _rows(path, tables.EXITS, "exits", RUN, shown):
+            yield {**row, "same_blocks": same_blocks}
 
 
 def _rows(path: Path, schema: pa.Schema, what: str, columns: list[str] | None = None, shown: Sequence[int] | None = None) -> Iterator[Row]:
@@ -207,11 +217,20 @@ def unfinished_text(canvas: Sequence[int | None], text: TokenText, ends: set[int
 
 
 def _run(row: Row, block: list[int]) -> ExitReplay:
-    """A run on the steps of full decoding: block by block where it had the same blocks, else from the first step on."""
-    spent, blocks = row["stopped_at"], sorted(set(block) - {-1})
-    if len(spent) == len(blocks):
-        first = {one: block.index(one) + 1 for one in blocks}
-        spans = [(first[one], first[one] + min(n, block.count(one)) - 1) for one, n in zip(blocks, spent, strict=True) if n]
+    """A run on the steps of full decoding: block by block where it had the same blocks.
+
+    Where it had others, it is shown from the first step on, as long as it took.
+    """
+    if row["same_blocks"]:
+        blocks = sorted(set(block) - {-1})
+        first_step = {number: block.index(number) + 1 for number in blocks}
+        spans = []
+        for number, forwards in zip(blocks, row["stopped_at"], strict=True):
+            if forwards:
+                last = first_step[number] + min(forwards, block.count(number)) - 1
+                spans.append((first_step[number], last))
     else:
         spans = [(1, row["nfe"])]
-    return ExitReplay(row["rule"], row["nfe"], spans, row["answer"], row["correct"], not row["answer_flip"])
+    return ExitReplay(
+        row["rule"], row["nfe"], spans, row["answer"], row["correct"], not row["answer_flip"]
+    )
