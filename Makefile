@@ -11,7 +11,7 @@ ARGS ?=
 WAIT ?= 600
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help reproduce smoke paper test lint clean
+.PHONY: help reproduce smoke rehearse paper test lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,10 @@ reproduce: .venv/.installed-run ## the default study, offline, on this machine: 
 
 smoke: .venv/.installed-run ## the same workflow at its smallest sizes
 	@$(call snakemake,--configfile config/smoke.yaml --replace-workflow-config)
+
+rehearse: .venv/.installed-run ## whether a study reaches its end, in minutes: make rehearse CONFIG=config/paper.yaml
+	@test -n "$(CONFIG)" || { echo "name the study: make rehearse CONFIG=config/paper.yaml (several files: CONFIG=\"a.yaml b.yaml\")" >&2; exit 2; }
+	.venv/bin/python -m tracedlm rehearse $(CONFIG) $(ARGS)
 
 paper: .venv/.installed-run ## tables and figures of the default study as one PDF, where TeX is installed: results/tiny/paper.pdf
 	@command -v pdflatex >/dev/null || { echo "no PDF: pdflatex is not installed (Debian: texlive-latex-recommended)" >&2; exit 0; }; \

@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from oracles_llada import official_checkpoint, official_config
 from tracedlm.models.denoiser import load_denoiser
+from tracedlm.rehearsal.checkpoint import official_checkpoint, official_config
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
-from oracles_llada import small_tokenizer
 from tracedlm.models.denoiser import load_denoiser
 from tracedlm.models.families import FAMILIES
 from tracedlm.models.lora import attach_lora
 from tracedlm.models.observer import observing
 from tracedlm.records.rrm import Rrm
+from tracedlm.rehearsal.checkpoint import small_tokenizer
 
 TOKENS = torch.randint(6, 260, (2, 12), generator=torch.Generator().manual_seed(1))
 REAL = torch.ones_like(TOKENS)

@@ -7,11 +7,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers.processors import TemplateProcessing
 
-from oracles_llada import llada_logits, official_checkpoint, official_config, official_weights
+from oracles_llada import llada_logits
 from tracedlm.models.denoiser import load_denoiser
 from tracedlm.models.llada import COMPUTED, transformers_name
 from tracedlm.models.lora import attach_lora
 from tracedlm.records.lora_names import short_name
+from tracedlm.rehearsal.checkpoint import official_checkpoint, official_config, official_weights
 from tracedlm.stages.examples import encode_prompt, encode_response
 
 TOKENS = torch.randint(2, 320, (3, 40), generator=torch.Generator().manual_seed(3))

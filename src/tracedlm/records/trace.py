@@ -125,7 +125,4 @@ def exit_block_lengths(exits: str | Path) -> list[int]:
         lengths = parse_json(facts[b"block_lengths"])
         return [int(length) for length in lengths]
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{exits}: does not say its blocks (metadata block_lengths: {error!r}); "
-            "make it anew with rule exits"
-        ) from None
+        raise ValueError(f"{exits}: does not say its blocks (metadata block_lengths: {error!r}); make it anew with rule exits") from None

@@ -65,9 +65,7 @@ def summarise(pseudo_gradients: Path, gradients: Path, exits: dict[str, Path], d
     )  # fmt: skip
 
 
-def _correlations(
-    rule: str, path: Path, trace_blocks: list[int], settled: list[dict[str, Any]], seed: int
-) -> list[dict[str, Any]]:
+def _correlations(rule: str, path: Path, trace_blocks: list[int], settled: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
     """Spearman's rho of convergence and exit steps over (sample, block), for each run of a rule.
 
     Undefined, with the reason, where the runs were cut into other blocks than the trace: no block
@@ -90,9 +88,7 @@ def _correlations(
     return correlations
 
 
-def _correlation(
-    settled: list[dict[str, Any]], stopped: dict[int, list[int]], seed: int
-) -> dict[str, Any]:
+def _correlation(settled: list[dict[str, Any]], stopped: dict[int, list[int]], seed: int) -> dict[str, Any]:
     """Spearman's rho of one run, whose blocks are the trace's."""
     pairs = [(row["step"], stopped[row["sample_id"]][row["block"]]) for row in settled]
     convergence_steps, exit_steps = np.array(pairs, dtype=float).reshape(-1, 2).T

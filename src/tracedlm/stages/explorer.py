@@ -231,6 +231,4 @@ def _run(row: Row, block: list[int]) -> ExitReplay:
                 spans.append((first_step[number], last))
     else:
         spans = [(1, row["nfe"])]
-    return ExitReplay(
-        row["rule"], row["nfe"], spans, row["answer"], row["correct"], not row["answer_flip"]
-    )
+    return ExitReplay(row["rule"], row["nfe"], spans, row["answer"], row["correct"], not row["answer_flip"])
