@@ -90,6 +90,16 @@ def test_a_dataset_for_training_only_is_evaluated_nowhere(raw):
         ("seq_lens", [100], r"seq_lens: 100 is not divisible into blocks of decode\.block_length = 32"),
         ("seq_lens", [], r"seq_lens: .*at least 1"),
         ("decode.tokens_per_step", 5, r"seq_lens: 64 tokens at decode\.tokens_per_step = 5\.0 give 13 steps, which do not divide over 2"),
+        (
+            "exits.block_length",
+            48,
+            r"exits\.block_length, for sudoku at 64 tokens: gen_length 64 is not divisible into blocks of block_length 48",
+        ),
+        (
+            "exits.by_set",
+            {"sudoku": {64: {"block_length": [60, 60]}}},
+            r"exits\.block_length, for sudoku at 64 tokens: block lengths \(60, 60\) must be positive and sum to gen_length 64",
+        ),
         ("exits.rules", ["full", "random"], r"exits: random is run at the mean forwards of other rules: add one of them"),
         ("exits.rules", ["rad"], r"exits: full is the baseline"),
         ("flip_audit.rules", ["rad", "truncate"], r"flip_audit\.rules: truncate is given the mean forwards of another rule"),

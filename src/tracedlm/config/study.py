@@ -13,6 +13,7 @@ from tracedlm.config.dynamics import Dynamics
 from tracedlm.config.evaluation import Evaluation
 from tracedlm.config.section import Positive, Readout, Section
 from tracedlm.config.training import Card, Dataset, Model, Noise, Pretrain, Sft
+from tracedlm.decode.plan import Plan
 from tracedlm.decode.settings import settings_of
 from tracedlm.tasks.names import GRADED, TASK_NAMES, TRAINING_ONLY
 from tracedlm.theory.schedule import total_steps
@@ -90,6 +91,9 @@ class Study(Section):
                     f"{steps} steps, which do not divide over {length // self.decode.block_length} blocks; "
                     "decode.block_length must be a multiple of decode.tokens_per_step"
                 )
+        for dataset in self.datasets:
+            for length in self.seq_lens:
+                self._check_exit_blocks(dataset, length)
         for name in self.risk.rules:
             for settings in self.risk.candidates(name, self.exits.settings(name), steps=min(self.seq_lens)):
                 settings_of(name, **settings)
@@ -102,6 +106,16 @@ class Study(Section):
         if self.certify.window == "refine" and (self.trace.refine_policy == "none" or not self.trace.refine_steps):
             raise ValueError("certify.window: refine needs refine steps; set certify.window: tail or trace.refine_steps > 0")
         return self
+
+    def _check_exit_blocks(self, dataset: str, length: int) -> None:
+        """Raise a ValueError where a canvas cannot be cut into the blocks of its exit runs."""
+        own = self.exits.for_set(dataset, length).block_length
+        blocks = self.decode.block_length if own is None else own
+        steps = total_steps(length, self.decode.tokens_per_step)
+        try:
+            Plan(length, blocks, steps, self.decode.schedule)
+        except ValueError as error:
+            raise ValueError(f"exits.block_length, for {dataset} at {length} tokens: {error}") from None
 
     @model_validator(mode="after")
     def _needs_no_fine_tuning(self) -> "Study":
