@@ -12,17 +12,17 @@ from tracedlm.theory.resampling import clopper_pearson
 BLOCKS = [{"center": 4.0, "std": 5.0}, {"center": 4.0, "std": 4.0}]
 
 
-def write_setup(folder, devices, steps=None, **setup):
+def write_setup(folder, devices, steps=None, name="gsm8k_model", of="128_64", **setup):
     """A folder of one set-up: for each device, items (question, response, gold), and forwards by sample and block."""
     folder.mkdir(parents=True, exist_ok=True)
-    for device, items in enumerate(devices):
+    for device, items in devices.items() if isinstance(devices, dict) else enumerate(devices):
         record = {"gen_length": 128, "diffusion_steps": 64, "block_length": 64, "metrics": {}, **setup}
         record["generations"] = [dict(zip(("question", "generations", "ground_truth"), item, strict=True)) for item in items]
-        (folder / f"gsm8k_model_128_64_{device}_generations.json").write_text(json.dumps(record))
+        (folder / f"{name}_{of}_{device}_generations.json").write_text(json.dumps(record))
         if steps is not None:
             rows = [f"Sample_{n},{a}.0,{b}.0,{(a + b) / 2}" for n, (a, b) in enumerate(steps[device], start=1)]
             table = "\n".join([",Block_1,Block_2,Sample_Avg", *rows, "Global_Avg,0,0,0"])
-            (folder / f"gsm8k_model_early_exit_steps_device-{device}.csv").write_text(table)
+            (folder / f"{name}_early_exit_steps_device-{device}.csv").write_text(table)
     return folder
 
 
@@ -72,15 +72,17 @@ def test_sudoku_pools_cells_and_bootstraps_puzzles(tmp_path):
     half = "".join("1" if digit == "0" else digit for digit in puzzle)
     right = sum(a == b for a, b, clue in zip(half, gold, puzzle, strict=True) if clue == "0") / 8
     items = [[(f"Solve the following Sudoku puzzle: {puzzle}\n", f"<answer>{answer}</answer>", gold) for answer in (gold, half)]]
-    found = tracedlm.rescore(write_setup(tmp_path / "sudoku", items), "sudoku")
+    found = tracedlm.rescore(write_setup(tmp_path / "sudoku", items, name="sudoku_model"), "sudoku")
     assert found.accuracy == pytest.approx((1 + right) / 2) and found.solved == 0.5
     assert found.low == pytest.approx(right) and found.high == 1
     assert tracedlm.rescore(tmp_path / "sudoku", "sudoku", "strict").accuracy == 0.5
 
 
 def test_countdown_and_math_read_the_released_golds(tmp_path):
-    countdown = write_setup(tmp_path / "countdown", [[("Numbers: [3, 5]\nTarget: 8", r"\boxed{3 + 5}", [[3, 5], 8])]])
-    math = write_setup(tmp_path / "math", [[("What is half?", r"\boxed{0.5}", r"\frac{1}{2}")]])
+    countdown = write_setup(
+        tmp_path / "countdown", [[("Numbers: [3, 5]\nTarget: 8", r"\boxed{3 + 5}", [[3, 5], 8])]], name="countdown_model"
+    )
+    math = write_setup(tmp_path / "math", [[("What is half?", r"\boxed{0.5}", r"\frac{1}{2}")]], name="math_model")
     assert tracedlm.rescore(countdown, "countdown").accuracy == 1
     assert tracedlm.rescore(math, "math500").accuracy == tracedlm.rescore(math, "math500", "strict").accuracy == 1
 
@@ -102,7 +104,7 @@ def broken(tmp_path, what):
         next(write_setup(tmp_path, ITEMS, STEPS).glob("*device-1.csv")).unlink()
     elif what == "set-ups":
         write_setup(tmp_path, ITEMS[:1], gen_length=256)
-        (tmp_path / "gsm8k_model_128_64_7_generations.json").write_text(json.dumps({**SETUP, "generations": []}))
+        (tmp_path / "gsm8k_model_128_64_1_generations.json").write_text(json.dumps({**SETUP, "generations": []}))
     elif what == "json":
         (tmp_path / "x_0_generations.json").write_text("{")
     elif what == "keys":
@@ -136,6 +138,52 @@ def test_a_folder_that_cannot_be_is_one_clear_error(tmp_path, what, message):
     broken(tmp_path, what)
     with pytest.raises(ValueError, match=message):
         tracedlm.rescore(tmp_path, "gsm8k", "strict" if what == "golds" else "d1")
+
+
+RIGHT = [("q", r"\boxed{18}", 18.0)]
+WRONG = [("q", r"\boxed{17}", 18.0)]
+
+
+@pytest.mark.parametrize(
+    ("other", "names"),
+    [
+        ({"name": "gsm8k_tuned"}, "gsm8k_model_128_64, gsm8k_tuned_128_64"),
+        ({"name": "gsm8k_model_0.6"}, "gsm8k_model_0.6_128_64, gsm8k_model_128_64"),
+        ({"of": "256_128", "gen_length": 256}, "gsm8k_model_128_64, gsm8k_model_256_128"),
+    ],
+)
+def test_models_temperatures_and_canvases_in_one_folder_are_not_pooled(tmp_path, other, names):
+    write_setup(tmp_path, [RIGHT, RIGHT])
+    write_setup(tmp_path, [WRONG], **other)
+    with pytest.raises(ValueError, match=rf"generations of 2 set-ups, {names}; say which one \(setup="):
+        tracedlm.rescore(tmp_path, "gsm8k")
+    chosen = tracedlm.rescore(tmp_path, "gsm8k", setup="gsm8k_model_128_64")
+    assert (chosen.n, chosen.accuracy) == (2, 1)
+    with pytest.raises(ValueError, match=rf"no set-up 'gsm8k'; there are {names}"):
+        tracedlm.rescore(tmp_path, "gsm8k", setup="gsm8k")
+
+
+def test_each_set_up_has_its_own_steps(tmp_path):
+    write_setup(tmp_path, [RIGHT], [[(1, 2)]], name="gsm8k_model")
+    write_setup(tmp_path, [WRONG], [[(3, 4)]], name="gsm8k_model-s1")
+    steps = {model: tracedlm.rescore(tmp_path, "gsm8k", setup=f"gsm8k_{model}_128_64").mean_steps for model in ("model", "model-s1")}
+    assert steps == {"model": 3, "model-s1": 7}
+
+
+def test_other_data_sets_in_the_folder_are_passed_over(tmp_path):
+    write_setup(tmp_path, [[("q", r"\boxed{18}", "18")]], name="math500_model")
+    write_setup(tmp_path, [WRONG], name="gsm8k_model")
+    assert tracedlm.rescore(tmp_path, "math500").accuracy == 1
+    assert tracedlm.rescore(tmp_path, "gsm8k").accuracy == 0
+    with pytest.raises(ValueError, match="no generations of countdown; there are of gsm8k, math500"):
+        tracedlm.rescore(tmp_path, "countdown")
+
+
+def test_a_missing_device_is_named_and_a_part_is_marked_only_where_it_is_asked_for(tmp_path):
+    write_setup(tmp_path, {0: RIGHT, 1: RIGHT, 4: WRONG})
+    with pytest.raises(ValueError, match=r"the generations of device 2, 3 are missing of 0 to 4"):
+        tracedlm.rescore(tmp_path, "gsm8k")
+    assert tracedlm.rescore(tmp_path, "gsm8k", partial=True).n == 3
 
 
 def test_a_wrong_argument_is_one_clear_error(folder, tmp_path):

@@ -117,7 +117,7 @@ RESCORE_HELP: dict[str, Any] = {
     "description": """\
 Mark released generations again, and say what they cost.
 
-FOLDER holds one set-up in EDIT's or d1's layout: *_generations.json, one a device, and where steps were released
+FOLDER holds one set-up (or several, see --setup) in EDIT's or d1's layout: *_generations.json, one a device, and where steps were released
 *_early_exit_steps_device-<k>.csv. Printed are the accuracy with its 95 % interval, the mean steps summed over blocks and
 their reduction against the full schedule, their distribution in each block (least, quartiles, most), on how many samples
 the two scorers agree, and the answers each read where they do not.""",
@@ -132,6 +132,8 @@ def _rescore(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", required=True, metavar="D", help="countdown, gsm8k, math500 or sudoku")
     parser.add_argument("--scorer", default="d1", choices=("d1", "strict"), help="d1: as published (default); strict: as one should")
     parser.add_argument("--settings", metavar="FILE", help="EDIT's settings of this set-up: also count its schedule without no-op steps")
+    parser.add_argument("--setup", metavar="NAME", help="which one, where the folder holds several: a file's name up to its device")
+    parser.add_argument("--partial", action="store_true", help="mark what is there, though files of some devices are missing")
     parser.add_argument("--show", type=int, default=10, metavar="N", help="disagreements of the scorers to print (default: 10)")
     parser.add_argument("--json", action="store_true", help="print everything as one JSON object instead")
     parser.set_defaults(run=_run_rescore)
@@ -142,7 +144,7 @@ def _run_rescore(options: argparse.Namespace) -> None:
 
     from tracedlm.rescoring import rescore
 
-    found = rescore(options.folder, options.dataset, options.scorer, options.settings)
+    found = rescore(options.folder, options.dataset, options.scorer, options.settings, options.setup, options.partial)
     if options.json:
         print(json.dumps(asdict(found)))
         return

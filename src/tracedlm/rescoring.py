@@ -98,14 +98,24 @@ class Rescored:
     disagreements: tuple[Disagreement, ...]
 
 
-def rescore(folder: str | Path, dataset: str, scorer: Scorer = "d1", settings: str | Path | None = None) -> Rescored:
+def rescore(
+    folder: str | Path,
+    dataset: str,
+    scorer: Scorer = "d1",
+    settings: str | Path | None = None,
+    setup: str | None = None,
+    partial: bool = False,
+) -> Rescored:
     """Mark released generations and count their forwards (method.md sections 7 and 8).
 
     Args:
-        folder: One set-up in EDIT's or d1's layout: `*_generations.json`, and `*_early_exit_steps_device-*.csv` where there are steps.
-        dataset: countdown, gsm8k, math500 or sudoku.
+        folder: EDIT's or d1's layout: `*_generations.json`, and `*_early_exit_steps_device-*.csv` where there are steps.
+        dataset: countdown, gsm8k, math500 or sudoku. Files of other data sets are passed over.
         scorer: `d1` is the published evaluation, `strict` the careful one.
         settings: The JSON of EDIT's settings for this set-up; with it, `skip_noop_steps` is known.
+        setup: Which set-up, where the folder holds several models, canvases or temperatures: a file's name without
+            `_<device>_generations.json`.
+        partial: Mark what is there where the files of some devices are missing.
 
     Raises:
         ValueError: The dataset or the scorer is unknown, or the folder does not hold what it should; the message says what.
@@ -114,7 +124,7 @@ def rescore(folder: str | Path, dataset: str, scorer: Scorer = "d1", settings: s
         raise ValueError(f"dataset {dataset!r} cannot be rescored; known: {', '.join(sorted(PROBLEMS))}")
     if scorer not in ("d1", "strict"):
         raise ValueError(f"unknown scorer {scorer!r}; known: d1, strict")
-    released = read_released(folder)
+    released = read_released(folder, RELEASED_AS.get(dataset, (dataset,)), setup, partial)
     problems = [_problem(folder, dataset, item, sample) for sample, item in enumerate(released.items)]
     marks = [_marks(dataset, problem, item["generations"]) for problem, item in zip(problems, released.items, strict=True)]
     steps = None if released.block_steps is None else float(released.block_steps.sum(axis=1).mean())
@@ -236,6 +246,9 @@ def _sudoku(question: str, gold: Any) -> Problem:
     puzzle = re.search("[0-9]{16}", question)
     return {"Puzzle": puzzle[0] if puzzle else question[:16], "Solution": str(gold)}
 
+
+RELEASED_AS = {"math500": ("math500", "math")}
+"""First words of a data set's released files, where they are not its name here."""
 
 PROBLEMS: dict[str, Callable[[str, Any], Problem]] = {"countdown": _countdown, "gsm8k": _gsm8k, "math500": _math, "sudoku": _sudoku}
 """A task's problem from the question and the gold answer of a released generation."""

@@ -1,12 +1,12 @@
 """What other projects release: generations and early-exit steps in EDIT's and d1's layout, and EDIT's settings.
 
-A folder of one set-up holds, for each device k, `<set-up>_<k>_generations.json` (texts, questions, gold answers) and, in EDIT's,
+A folder holds, for each device k of a set-up, `<set-up>_<k>_generations.json` (texts, questions, gold answers) and, in EDIT's,
 `<set-up>_early_exit_steps_device-<k>.csv`: one row a sample, `Block_i` = forwards spent in block i, the last row their means.
 """
 
 import csv
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +16,9 @@ import numpy as np
 from tracedlm.records.json_text import parse_json
 
 SETUP = ("gen_length", "diffusion_steps", "block_length")
+DATASETS = ("gsm8k", "math", "math500", "countdown", "sudoku", "gpqa", "humaneval", "mbpp")
+"""First word of the names of released files."""
+
 ITEM = ("question", "generations", "ground_truth")
 
 
@@ -47,19 +50,29 @@ class Block(NamedTuple):
     width: float
 
 
-def read_released(folder: str | Path) -> Released:
-    """Read a folder of one set-up.
+def read_released(
+    folder: str | Path,
+    datasets: Sequence[str] = (),
+    setup: str | None = None,
+    partial: bool = False,
+) -> Released:
+    """Read one set-up of a folder.
+
+    Args:
+        folder: Holds the files of every device of the set-up. It may hold other data sets too.
+        datasets: Names of the data set wanted. Files named after another one of `DATASETS` are
+            passed over.
+        setup: Name of the set-up, where the folder holds several: a file's name without
+            `_<device>_generations.json`.
+        partial: Take what is there where the files of some devices are missing.
 
     Raises:
-        ValueError: There are no generations in the folder, a file is unreadable or of another form, the files belong to several
-            set-ups, or a device has as many rows of steps as it has no generations.
+        ValueError: There are no generations in the folder, a file is unreadable or of another
+            form, the files belong to several set-ups, a device is missing, or a device has as many
+            rows of steps as it has no generations.
     """
     folder = Path(folder)
-    files = sorted(folder.glob("*_generations.json"), key=_device)
-    if not files:
-        below = sorted({str(path.parent) for path in folder.rglob("*_generations.json")}) if folder.is_dir() else []
-        hint = f"; there are in {', '.join(below[:6])}" if below else f"; {folder} does not exist" if not folder.exists() else ""
-        raise ValueError(f"{folder}: no file named *_generations.json{hint}")
+    files = _files_of_setup(folder, datasets, setup)
     records = [_read_json(path, (*SETUP, "generations")) for path in files]
     for path, record in zip(files, records, strict=True):
         if not isinstance(record["generations"], list) or not all(_is_count(record[key]) for key in SETUP):
@@ -69,8 +82,44 @@ def read_released(folder: str | Path) -> Released:
         raise ValueError(f"{folder}: generations of {len(setups)} set-ups ({', '.join(SETUP)} = {sorted(setups)}); one folder for each")
     items = [_checked(item, path, n) for path, record in zip(files, records, strict=True) for n, item in enumerate(record["generations"])]
     counts = {_device(path): len(record["generations"]) for path, record in zip(files, records, strict=True)}
+    missing = sorted(set(range(max(counts) + 1)) - counts.keys())
+    if missing and not partial:
+        raise ValueError(
+            f"{folder}: the generations of device {', '.join(map(str, missing))} are missing of 0 to {max(counts)}, so that the mark would "
+            "be of a part of the data set; add them, or say that a part is meant (partial=True, --partial)"
+        )
     gen_length, steps, block_length = setups.pop()
-    return Released(gen_length, steps, block_length, items, _read_steps(folder, counts))
+    return Released(gen_length, steps, block_length, items, _read_steps(folder, _setup_name(files[0]), counts))
+
+
+def _files_of_setup(folder: Path, datasets: Sequence[str], setup: str | None) -> list[Path]:
+    """The generations of one set-up, device after device. The name is all that tells set-ups apart."""
+    files = sorted(folder.glob("*_generations.json"), key=_device)
+    if not files:
+        below = sorted({str(path.parent) for path in folder.rglob("*_generations.json")}) if folder.is_dir() else []
+        hint = f"; there are in {', '.join(below[:6])}" if below else f"; {folder} does not exist" if not folder.exists() else ""
+        raise ValueError(f"{folder}: no file named *_generations.json{hint}")
+    setups: dict[str, list[Path]] = {}
+    for path in files:
+        dataset = path.name.split("_")[0]
+        if not datasets or dataset in datasets or dataset not in DATASETS:
+            setups.setdefault(_setup_name(path), []).append(path)
+    names = sorted(setups)
+    if not names:
+        present = sorted({path.name.split("_")[0] for path in files})
+        raise ValueError(f"{folder}: no generations of {datasets[0]}; there are of {', '.join(present)}")
+    if setup is None and len(names) > 1:
+        raise ValueError(
+            f"{folder}: generations of {len(names)} set-ups, {', '.join(names)}; say which one (setup={names[0]!r}, --setup {names[0]})"
+        )
+    if setup is not None and setup not in setups:
+        raise ValueError(f"{folder}: no set-up {setup!r}; there are {', '.join(names)}")
+    return setups[names[0] if setup is None else setup]
+
+
+def _setup_name(path: Path) -> str:
+    """A file's name without its device: data set, model, temperature, canvas and steps."""
+    return re.sub(r"_\d+_generations\.json$", "", path.name)
 
 
 def read_settings(path: str | Path, gen_length: int, steps: int) -> list[Block]:
@@ -99,9 +148,13 @@ def read_settings(path: str | Path, gen_length: int, steps: int) -> list[Block]:
     ]
 
 
-def _read_steps(folder: Path, counts: dict[int, int]) -> np.ndarray | None:
+def _read_steps(folder: Path, setup: str, counts: dict[int, int]) -> np.ndarray | None:
     """Forwards per sample and block, in the order of the devices; None without step files."""
-    files = {_device(path): path for path in folder.glob("*_early_exit_steps_device-*.csv")}
+    # Their names lack canvas and steps.
+    own = [
+        path for path in folder.glob("*_early_exit_steps_device-*.csv") if setup.startswith(path.name.partition("_early_exit_steps_")[0])
+    ]
+    files = {_device(path): path for path in own}
     if not files:
         return None
     if files.keys() != counts.keys():

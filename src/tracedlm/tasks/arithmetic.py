@@ -86,6 +86,8 @@ def _atom(tokens: list[str], at: int, depth: int) -> tuple[Fraction, int]:
     if tokens[at] == "-":
         value, after = _atom(tokens, at + 1, depth + 1)
         return -value, after
+    if tokens[at] == "+":
+        return _atom(tokens, at + 1, depth + 1)
     if tokens[at] == "(":
         value, after = _sum(tokens, at + 1, depth + 1)
         if after >= len(tokens) or tokens[after] != ")":

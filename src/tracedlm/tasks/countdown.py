@@ -4,11 +4,13 @@ File format of the papers' test set: JSON lines with `input` ("30,100,93") and `
 """
 
 import random
+import re
 from itertools import permutations
 from typing import NamedTuple, final
 
 from tracedlm.tasks.arithmetic import ArithmeticRefused, digit_runs, evaluate, integers, python_value
-from tracedlm.tasks.extract import answer_block, d1_boxed, last_boxed
+from tracedlm.tasks.extract import answer_block, d1_boxed, final_answer
+from tracedlm.tasks.notation import undressed
 from tracedlm.tasks.task import GeneratedTask, Problem, Score, Scorer
 
 ROOM_FOR_ANSWER = 30
@@ -177,10 +179,31 @@ def _any_solution(numbers: tuple[int, int, int], target: int) -> Solution:
 OPERATORS = ((r"\div", "/"), (r"\times", "*"), (r"\cdot", "*"))
 
 
+STRICT_SPELLINGS = (
+    (r"\\frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"((\1)/(\2))"),
+    (r"\\div(?![a-z])|(?<=[0-9)\s]):(?=[0-9(\s])", "/"),
+    (r"\\(?:times|cdot)(?![a-z])", "*"),
+    (r"(?<=[0-9)\s])[xX](?=[0-9(\s])", "*"),
+    (r"\\text\s*(?=\{)", ""),
+    (r"\\?[{\[]", "("),
+    (r"\\?[}\]]", ")"),
+    (r"(?<![a-z])(?:equals|is)(?![a-z])", "="),
+    (r"(?<=[0-9)])\s*\(", "*("),
+    (r"\)\s*(?=[0-9])", ")*"),
+)
+"""How people write sums -> how `evaluate` reads them, in this order."""
+
+
 def _strict_expression(text: str) -> str | None:
-    """What stands in the last box or in `<answer>`, up to an equals sign."""
-    answer = last_boxed(text) or answer_block(text)
-    return answer and _plain(answer).split("=")[0].strip()
+    """What the response answers, as a sum of + - * / and round brackets; of an equation, the side with most numbers."""
+    answer = final_answer(text)
+    if answer is None:
+        return None
+    answer = undressed(answer)
+    for pattern, spelling in STRICT_SPELLINGS:
+        answer = re.sub(pattern, spelling, answer)
+    sides = [undressed(side) for side in answer.split("=")]
+    return max(sides, key=lambda side: len(digit_runs(side)))
 
 
 def _d1_expression(text: str) -> str:

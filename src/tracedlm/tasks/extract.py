@@ -1,6 +1,36 @@
 """Finding the answer in a response. Plain string searches only: linear time on any text."""
 
+import re
 from collections.abc import Iterator
+
+END_TOKENS = ("<|eot_id|>", "<|endoftext|>")
+BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+BARE_BOX = re.compile(r"\\boxed\s+([^\s${}\\]+)")
+
+MOST_BOXES = 20
+"""Boxes looked at, from the last one back, for one that is closed."""
+
+
+def final_answer(text: str) -> str | None:
+    r"""What a response answers, as a careful reader finds it: the strict scorers' reading.
+
+    It is the content of the last box that is closed and not empty, however it is spelled. Without
+    one it is what follows `<answer>`, up to `</answer>` or to where the response ends.
+
+    >>> final_answer(r"\boxed {18}</answer> \boxed{"), final_answer("<answer>18"), final_answer("18")
+    ('18', '18', None)
+    """
+    for box in reversed(list(BOX.finditer(text))[-MOST_BOXES:]):
+        end = _closing(text, box.start())
+        content = "" if end is None else text[box.end() : end].strip()
+        if content:
+            return content
+    if bare := BARE_BOX.search(text):
+        return bare[1]
+    block = answer_block(text, ("</answer>", *END_TOKENS))
+    if block is None and "<answer>" in text:
+        block = text.partition("<answer>")[2].strip()
+    return block or None
 
 
 def last_boxed(text: str) -> str | None:

@@ -7,7 +7,8 @@ import random
 import re
 from typing import final
 
-from tracedlm.tasks.extract import answer_block, last_boxed
+from tracedlm.tasks.extract import answer_block, final_answer, last_boxed
+from tracedlm.tasks.notation import undressed
 from tracedlm.tasks.task import Problem, Score, Scorer, Task, text_key
 
 LETTERS = "ABCD"
@@ -51,8 +52,10 @@ class Gpqa(Task):
 
     def mark(self, problem: Problem, text: str, scorer: Scorer) -> Score:
         gold = LETTERS[self.order(problem).index("0")]
-        answer = last_boxed(text) or answer_block(text) or ""
-        letter = _first_letter(answer) if scorer == "d1" else _only_letter(answer)
+        if scorer == "d1":
+            letter = _first_letter(last_boxed(text) or answer_block(text) or "")
+        else:
+            letter = _only_letter(undressed(final_answer(text) or ""))
         return Score(letter, float(letter == gold), letter == gold)
 
 

@@ -5,11 +5,14 @@ from fractions import Fraction
 from typing import final
 
 from tracedlm.tasks.equivalence import equivalent
-from tracedlm.tasks.extract import answer_block, boxes_of_a_line, last_boxed
+from tracedlm.tasks.extract import answer_block, boxes_of_a_line, final_answer
+from tracedlm.tasks.notation import undressed
+from tracedlm.tasks.quantity import CURRENCY
 from tracedlm.tasks.task import Problem, Score, Scorer, Task, text_key
 from tracedlm.tasks.worked import response
 
 NUMBER = re.compile(r"-?[0-9][0-9,]*(?:\.[0-9]+)?|-?\.[0-9]+")
+DEGREES = r"\^\s*\{?\\circ\s*\}?"
 WHOLE_NUMBER = re.compile(r"-?([0-9]+|[0-9]{1,3}(,[0-9]{3})+)?(\.[0-9]+)?")
 D1_NUMBER = re.compile(r"-?[0-9]+\.?[0-9]*")
 D1_GOLD = re.compile(r"\s*\$?([0-9,]+(?:\.[0-9]+)?)")
@@ -62,7 +65,7 @@ def mark_number(problem: Problem, text: str, scorer: Scorer) -> Score:
         # The published reader of gold answers finds none in a negative one, so that nothing is right there.
         right = found is not None and gold is not None and found == float(gold[1].replace(",", ""))
         return Score(None if found is None else f"{found:.15g}", float(right), right)
-    answer = last_boxed(text) or answer_block(text)
+    answer = final_answer(text)
     if not answer or len(answer) > LONGEST_ANSWER:
         return Score(answer and answer[:200], 0.0, False)
     number, gold = read_number(answer), gold_number(problem)
@@ -76,7 +79,8 @@ def read_number(text: str) -> Fraction | None:
     >>> read_number(r"\$1,450 per week"), read_number("6*3 = 18"), read_number("3 or 4"), read_number("1,45")
     (Fraction(1450, 1), None, None, None)
     """
-    plain = re.sub(r"\\(?:text|textbf|mbox|mathrm)\b|\\[$%!, ]|[{}$%]", "", text.replace("\N{MINUS SIGN}", "-"))
+    dress = rf"{DEGREES}|\\text\b|\\[$%]|[{{}}%{CURRENCY}]"
+    plain = re.sub(dress, "", undressed(text)).strip()
     found = NUMBER.findall(plain)
     if len(found) != 1 or re.search(r"[\\^_*/+=!]|[^\x00-\x7f]", plain) or not WHOLE_NUMBER.fullmatch(found[0]):
         return None

@@ -6,7 +6,7 @@ Files of MATH itself have `solution` and no `answer`: there the gold answer is w
 from typing import Any, final
 
 from tracedlm.tasks.equivalence import equivalent
-from tracedlm.tasks.extract import answer_block, d1_boxed, last_boxed
+from tracedlm.tasks.extract import answer_block, d1_boxed, final_answer, last_boxed
 from tracedlm.tasks.hendrycks import same_answer
 from tracedlm.tasks.task import Problem, Score, Scorer, Task, text_key
 from tracedlm.tasks.worked import response
@@ -60,8 +60,8 @@ def mark_boxed(problem: Problem, text: str, scorer: Scorer) -> Score:
         answer = boxed if boxed or block is None else block
         right = answer is not None and same_answer(answer, gold)
     else:
-        answer = last_boxed(text) or answer_block(text)
-        right = bool(answer) and equivalent(answer, gold)
+        answer = final_answer(text)
+        right = answer is not None and equivalent(answer, gold)
     return Score(answer and answer[:200], float(right), right)
 
 

@@ -10,12 +10,11 @@ import re
 from functools import cache
 from typing import final
 
-from tracedlm.tasks.extract import answer_block
+from tracedlm.tasks.extract import END_TOKENS, answer_block
 from tracedlm.tasks.task import GeneratedTask, Problem, Score, Scorer
 
 BLANKS = 8
 DIGITS = "1234"
-END_TOKENS = ("<|eot_id|>", "<|endoftext|>")
 
 
 ROWS = [range(4 * row, 4 * row + 4) for row in range(4)]
