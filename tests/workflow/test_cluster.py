@@ -102,17 +102,29 @@ def test_a_request_in_each_schedulers_words(tmp_path, scheduler, program, gpus, 
         ("pbs", {"qstat": 'echo "    job_state = R"'}, "running"),
         ("pbs", {"qstat": 'printf "    job_state = F\\n    Exit_status = 0\\n"'}, "success"),
         ("pbs", {"qstat": 'printf "    job_state = F\\n    Exit_status = 271\\n"'}, "failed"),
+        ("pbs", {"qstat": 'echo "qstat: Unknown Job Id 7.server" >&2; exit 153'}, "success"),
+        ("pbs", {"qstat": 'echo "qstat: cannot connect to server" >&2; exit 111'}, "running"),
+        ("pbs", {"qstat": 'echo "<Data><Job><job_state>R</job_state></Job></Data>"'}, "running"),
+        ("pbs", {"qstat": 'echo "<Data><Job><job_state>C</job_state><exit_status>0</exit_status></Job></Data>"'}, "success"),
+        ("pbs", {"qstat": 'echo "<Data><Job><job_state>C</job_state><exit_status>271</exit_status></Job></Data>"'}, "failed"),
         ("lsf", {"bjobs": "echo PEND"}, "running"),
+        ("lsf", {"bjobs": "echo SSUSP"}, "running"),
+        ("lsf", {"bjobs": "echo ZOMBI"}, "failed"),
+        ("lsf", {"bjobs": 'echo "Job <7> is not found" >&2; exit 255'}, "success"),
+        ("lsf", {"bjobs": 'echo "LSF is down. Please wait ..." >&2; exit 255'}, "running"),
         ("lsf", {"bjobs": "echo DONE"}, "success"),
         ("lsf", {"bjobs": "echo EXIT"}, "failed"),
         ("sge", {"qstat": "exit 0", "qacct": "exit 1"}, "running"),
         ("sge", {"qstat": "exit 1", "qacct": "exit 1"}, "running"),
+        ("sge", {"qstat": "exit 1", "qacct": 'echo "error: job id 7 not found" >&2; exit 1'}, "success"),
+        ("sge", {"qstat": "exit 1", "qacct": 'printf "====\\nfailed 0\\nexit_status 1\\n====\\nfailed 0\\nexit_status 0\\n"'}, "success"),
+        ("sge", {"qstat": "exit 1", "qacct": 'printf "====\\nfailed 0\\nexit_status 0\\n====\\nfailed 1\\nexit_status 0\\n"'}, "failed"),
         ("sge", {"qstat": "exit 1", "qacct": 'printf "failed       0\\nexit_status  0\\n"'}, "success"),
         ("sge", {"qstat": "exit 1", "qacct": 'printf "failed       0\\nexit_status  137\\n"'}, "failed"),
     ],
 )
 def test_what_became_of_a_job(tmp_path, scheduler, programs, status):
-    environment = {**os.environ, "PATH": stand_ins(tmp_path, **programs), "SCHEDULER": scheduler}
+    environment = {**os.environ, "PATH": stand_ins(tmp_path, **programs), "SCHEDULER": scheduler, "ACCOUNTS_WAIT": "0"}
     run = subprocess.run([SCHEDULER, "status", "7"], env=environment, check=True, capture_output=True, text=True)
     assert run.stdout.strip() == status
 

@@ -30,16 +30,61 @@ submit() {
     esac
 }
 
+# A scheduler forgets a job that has ended: at once, after a while, or where no accounts are kept. It is then
+# called a success, and Snakemake looks for the outputs itself: a job that was killed has left none, since jobs
+# rename them into place when all is done. To call it running would be to wait for ever.
+FORGOTTEN=success
+
 status() {
     case $SCHEDULER in
-    pbs) qstat -xf "$1" | awk '/job_state = F/ {ended = 1} /Exit_status = 0$/ {good = 1}
-        END {print !ended ? "running" : good ? "success" : "failed"}' ;;
-    lsf) bjobs -noheader -o stat "$1" | awk '{print $1 == "DONE" ? "success" : $1 == "EXIT" ? "failed" : "running"}' ;;
-    sge) # a job that has left the queue is in the accounts a little later
-        if qstat -j "$1" >/dev/null 2>&1; then echo running; else
-            { qacct -j "$1" 2>/dev/null || true; } | awk '/^(failed|exit_status)/ {seen = 1; bad = bad || $2 != 0}
-                END {print !seen ? "running" : bad ? "failed" : "success"}'
-        fi ;;
+    pbs) pbs_status "$1" ;;
+    lsf) lsf_status "$1" ;;
+    sge) sge_status "$1" ;;
+    esac
+}
+
+pbs_status() { # OpenPBS and PBS Pro print `job_state = F`, Torque XML: `<job_state>C</job_state>`
+    said=$(qstat -xf "$1" 2>&1) || true
+    case $said in
+    *[Uu]nknown\ [Jj]ob*) echo $FORGOTTEN ;;
+    *)
+        echo "$said" | sed 's/></>\
+</g' | tr '<>=' '   ' | awk '
+            $1 == "job_state" {ended = $2 == "F" || $2 == "C"}
+            tolower($1) == "exit_status" {good = $2 == "0"}
+            END {print !ended ? "running" : good ? "success" : "failed"}'
+        ;;
+    esac
+}
+
+lsf_status() {
+    said=$(bjobs -noheader -o stat "$1" 2>&1) || true
+    case $said in
+    *"is not found"*) echo $FORGOTTEN ;;
+    DONE*) echo success ;;
+    EXIT* | ZOMBI*) echo failed ;;
+    *) echo running ;;
+    esac
+}
+
+sge_status() { # a job that has left the queue is in the accounts a little later; ids come round again, the last entry counts
+    if qstat -j "$1" >/dev/null 2>&1; then
+        echo running
+        return
+    fi
+    for wait in 0 ${ACCOUNTS_WAIT:-5 5}; do
+        sleep "$wait"
+        said=$(qacct -j "$1" 2>&1) || true
+        case $said in *"not found"*) ;; *) break ;; esac
+    done
+    case $said in
+    *"not found"*) echo $FORGOTTEN ;;
+    *)
+        echo "$said" | awk '
+            /^=/ || $1 == "jobnumber" {seen = bad = 0}
+            $1 == "failed" || $1 == "exit_status" {seen = 1; bad = bad || $2 != 0}
+            END {print !seen ? "running" : bad ? "failed" : "success"}'
+        ;;
     esac
 }
 
