@@ -93,7 +93,7 @@ def test_a_dataset_for_training_only_is_evaluated_nowhere(raw):
         (
             "exits.block_length",
             48,
-            r"exits\.block_length, for sudoku at 64 tokens: gen_length 64 is not divisible into blocks of block_length 48",
+            r"exits\.block_length, for countdown at 64 tokens: gen_length 64 is not divisible into blocks of block_length 48",
         ),
         (
             "exits.by_set",

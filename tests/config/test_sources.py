@@ -72,4 +72,4 @@ def test_an_argument_that_is_no_setting_is_one_line(capsys):
     assert main(["config", "--config", "seed"]) == 2
     assert capsys.readouterr().err == "error: --config seed: expected KEY=VALUE, for example seed=1\n"
     assert main(["config", "--config", "seed=[1"]) == 2
-    assert capsys.readouterr().err.startswith("error: --config seed=[1: the value is no YAML (")
+    assert capsys.readouterr().err.startswith("error: --config seed=[1: not readable as YAML (")

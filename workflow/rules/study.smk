@@ -4,12 +4,16 @@ import os
 import sys
 
 from tracedlm.config import load_study
+from tracedlm.config.yaml_file import read_yaml
 from tracedlm.records.manifest import code_digest
 from tracedlm.records.rrm import PROJECTIONS
 from tracedlm.resources import checkpoint_files, located, resource
 from tracedlm.tasks import TASKS
 
 try:
+    # Snakemake keeps the last of two equal keys without a word; read by our loader, such a file is refused.
+    for file in workflow.configfiles if workflow.is_main_process else ():
+        read_yaml(file)
     STUDY = load_study(config)
 except ValueError as error:
     sys.exit(str(error))

@@ -1,6 +1,6 @@
 """Sections about decoding, exit rules and what they risk."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter, field_validator, model_validator
 
@@ -51,6 +51,8 @@ class Trace(Section):
 
 class Exits(Section):
     """Exit rules compared with full decoding; what each does: docs/exit_rules.md."""
+
+    REPEATING: ClassVar[frozenset[str]] = frozenset({"block_length"})
 
     rules: tuple[ExitRuleName, ...] = Field(default=("full", "skip_noop", "rad", "truncate", "random"), description="Exit rules to run")
     budgets: tuple[Share, ...] = Field(default=(0.125, 0.5), description="Forwards of further `truncate` runs, as shares of full decoding")

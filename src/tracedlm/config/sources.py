@@ -7,7 +7,8 @@ from typing import Any
 import yaml
 
 from tracedlm.config.decoding import merged
-from tracedlm.config.study import Study, load_study, read_yaml
+from tracedlm.config.study import Study, load_study
+from tracedlm.config.yaml_file import parse_yaml, read_yaml
 from tracedlm.resources import located
 
 DEFAULT_STUDY = "config/config.yaml"
@@ -73,11 +74,7 @@ def command_line_layer(settings: Sequence[str]) -> Layer:
         key, equals, text = setting.partition("=")
         if not equals:
             raise ValueError(f"--config {setting}: expected KEY=VALUE, for example seed=1")
-        try:
-            values[key] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            reason = " ".join(str(error).split())
-            raise ValueError(f"--config {setting}: the value is no YAML ({reason})") from error
+        values[key] = parse_yaml(text, f"--config {setting}")
     return Layer("--config", values)
 
 

@@ -149,26 +149,15 @@ def load_study(raw: dict[str, Any]) -> Study:
         raise ValueError("config:\n" + "\n".join(f"  {_explain(problem)}" for problem in error.errors())) from None
 
 
-def read_yaml(path: str | Path) -> Any:
-    """What a YAML file holds.
-
-    Raises:
-        ValueError: The file is missing or no YAML; the message names it.
-    """
-    import yaml
-
-    try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except Exception as error:  # PyYAML also lets KeyErrors and the like through, for `!!bool x`; all mean a file that is no config
-        raise ValueError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from error
-
-
 def load_yaml(*paths: str | Path) -> Study:
     """Read and validate config files, each merged into those before it as Snakemake does: mappings merge, lists replace.
 
     Raises:
         ValueError: One is missing or no YAML, or as `load_study`; the message names the file.
     """
+    # PyYAML takes a while to load, and only files need it.
+    from tracedlm.config.yaml_file import read_yaml
+
     raw: Any = {}
     for path in paths:
         read = read_yaml(path)

@@ -1,6 +1,6 @@
 """Sections about models, data and training."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -130,6 +130,8 @@ class Noise(Section):
 
 class Pretrain(Section):
     """How the shipped base model is trained; only `snakemake base_model` reads this."""
+
+    REPEATING: ClassVar[frozenset[str]] = frozenset({"canvases"})
 
     start: str | None = Field(
         default=None, description="Checkpoint to train further, with the tokenizer of these tasks; the sizes of the blocks are then its own"

@@ -17,7 +17,7 @@ ReadingKind = Literal["cosine", "subspace", "subspace_norm", "coordinates", "col
 class RuleSettings(BaseModel):
     """Settings of one rule. `reading` says what it observes; None for rules that read no map."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     reading: ClassVar[ReadingKind | None] = None
 
     def label(self, name: str) -> str:
