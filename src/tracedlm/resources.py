@@ -1,5 +1,6 @@
 """Where the files shipped with the project are, and the files a config names."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,5 +26,32 @@ def checkpoint_files(path: str | Path) -> list[str]:
 
 
 def checkpoint_state(path: str | Path) -> list[tuple[str, int, int]]:
-    """Name, time of change in nanoseconds and bytes of each of those files: tells other weights apart without reading gigabytes."""
-    return [(file, Path(file).stat().st_mtime_ns, Path(file).stat().st_size) for file in checkpoint_files(path)]
+    """What `files_state` says of those files."""
+    return files_state(checkpoint_files(path))
+
+
+def files_state(files: Iterable[str]) -> list[tuple[str, int, int]]:
+    """Name, time of change in nanoseconds and bytes of files: tells others apart without reading gigabytes."""
+    return [(file, Path(file).stat().st_mtime_ns, Path(file).stat().st_size) for file in files]
+
+
+READ_KINDS = (".safetensors", ".json", ".npz", ".pt")
+"""Suffixes of the files that a map is made from."""
+
+
+def adapter_files(folder: str | Path) -> list[str]:
+    """Files of a PEFT adapter. Whatever else lies in its folder, such as caches or dumps, is not read."""
+    return sorted(str(file) for file in located(folder).glob("adapter_*") if file.is_file())
+
+
+def source_files(path: str | Path) -> list[str]:
+    """Files that a map's source consists of: itself, or all of its folder, but for hidden folders."""
+    source = located(path)
+    if source.is_file():
+        return [str(source)]
+    files = []
+    for file in source.rglob("*"):
+        hidden = any(part.startswith(".") for part in file.relative_to(source).parts)
+        if file.suffix in READ_KINDS and file.is_file() and not hidden:
+            files.append(str(file))
+    return sorted(files)

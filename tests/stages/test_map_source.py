@@ -8,10 +8,12 @@ import torch
 from safetensors.numpy import save_file
 
 from tracedlm.config import Rrm as RrmSettings
+from tracedlm.records.manifest import digest_of, identity_of
 from tracedlm.records.moments import Moments
 from tracedlm.records.parquet import read_table
 from tracedlm.records.rrm import Rrm
 from tracedlm.records.update_magnitude import UPDATE_MAGNITUDE
+from tracedlm.resources import adapter_files, source_files
 from tracedlm.stages.map_source import KINDS, open_source
 from tracedlm.stages.rrm import build_rrm, make_maps
 
@@ -151,3 +153,32 @@ def test_the_command_makes_one_map_or_all(tmp_path, capsys):
     for wrong in ([], [tmp_path / "a"], [tmp_path / "a", "--all"], ["--prep", tmp_path / "a"], [tmp_path / "a", "--prep", tmp_path / "a"]):
         assert command(*wrong) == 2
         assert "rrm takes SOURCE OUT, or" in capsys.readouterr().err
+
+
+def test_a_source_is_its_files_and_not_what_else_lies_there(tmp_path):
+    for name in (
+        "checkpoint-3/optimizer.pt",
+        "q.safetensors",
+        ".cache/huggingface/q.json",
+        "runs/events.out",
+        "notes.md",
+        "adapter_config.json",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    files = [str(tmp_path / name) for name in ("adapter_config.json", "checkpoint-3/optimizer.pt", "q.safetensors")]
+    assert source_files(tmp_path) == files
+    assert source_files(files[-1]) == files[-1:]
+    assert adapter_files(tmp_path) == files[:1]
+
+
+def test_the_identity_of_a_folder_changes_with_any_file_of_it(tmp_path):
+    file = tmp_path / "checkpoint-3/optimizer.pt"
+    file.parent.mkdir()
+    file.write_text("one")
+    before = identity_of(tmp_path)
+    assert identity_of(tmp_path) == before and identity_of(file) == digest_of(file)
+    (tmp_path / "notes.md").write_text("of no account")
+    assert identity_of(tmp_path) == before
+    file.write_text("two!")
+    assert identity_of(tmp_path) != before

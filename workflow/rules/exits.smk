@@ -3,11 +3,14 @@
 EXIT_INPUTS = dict(
     model=MODEL_FILES,
     adapter=ADAPTER,
+    foreign_adapter=FOREIGN_ADAPTER,
     q=rules.rrm.output.q,
     moments=FOOTPRINT,
+    foreign_maps=[] if TRAINED else FOREIGN_MAPS,
 )
 EXIT_PARAMS = dict(
     model=MODEL,
+    files=FILES,
     activation=STUDY.rrm.activation,
     decode=STUDY.decode.model_dump(),
     exits=STUDY.exits.model_dump(),

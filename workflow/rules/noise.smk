@@ -21,6 +21,7 @@ use rule sft as noisy_sft with:
     params:
         datasets=SFT_DATASETS,
         model=MODEL,
+        files=FILES,
         settings=lambda wildcards: {**STUDY.sft.model_dump(), "label_noise": RERUNS[wildcards.run][0]},
         seed=lambda wildcards: RERUNS[wildcards.run][1],
         code=code_digest("sft"),
@@ -48,6 +49,7 @@ rule noise:
     params:
         **{name: getattr(STUDY, name).model_dump() for name in ("rrm", "decode", "readout", "exits", "noise")},
         model=MODEL,
+        files=FILES,
         run=lambda wildcards: dict(zip(("name", "share", "seed"), (wildcards.run, *NOISE_RUNS[wildcards.run]))),
         datasets=STUDY.datasets,
         seq_len=min(STUDY.seq_lens),

@@ -7,6 +7,7 @@ rule pseudo_gradient:
         **traced("steps"),
         model=MODEL_FILES,
         adapter=ADAPTER,
+        foreign_adapter=FOREIGN_ADAPTER,
     output:
         **{dataset: f"<results>/pseudo_gradients/{dataset}/{SHORTEST}.parquet" for dataset in STUDY.datasets},
     log:
@@ -20,6 +21,7 @@ rule pseudo_gradient:
         **MODEL_JOB,
     params:
         model=MODEL,
+        files=FILES,
         layer=STUDY.rrm.layer,
         samples=STUDY.pseudo_gradient.samples,
         batch_size=STUDY.decode.batch_size,

@@ -4,7 +4,9 @@
 rule rrm:
     input:
         source=MAP_SOURCE,
+        foreign_maps=FOREIGN_MAPS,
         adapter=ADAPTER,
+        foreign_adapter=FOREIGN_ADAPTER,
     output:
         **{projection: f"<results>/rrm/{projection}.safetensors" for projection in PROJECTIONS},
         modules="<results>/rrm/modules.safetensors",
@@ -19,6 +21,7 @@ rule rrm:
         "../../environment.yml"
     params:
         settings=STUDY.rrm.model_dump(),
+        files=FILES,
         code=code_digest("rrm"),
     script:
         "../scripts/rrm.py"
@@ -38,6 +41,7 @@ rule storage:
         "../../environment.yml"
     params:
         model=MODEL,
+        files=FILES,
         code=code_digest("storage"),
     script:
         "../scripts/storage.py"
@@ -48,6 +52,7 @@ rule module_ablation:
         data="<results>/data/{dataset}/validation.txt",
         model=MODEL_FILES,
         adapter=ADAPTER,
+        foreign_adapter=FOREIGN_ADAPTER,
         maps=rules.rrm.output.modules,
     output:
         "<results>/ablation/{dataset}/{seq_len}.json",
@@ -62,6 +67,7 @@ rule module_ablation:
         **MODEL_JOB,
     params:
         model=MODEL,
+        files=FILES,
         activation=STUDY.rrm.activation,
         decode=STUDY.decode.model_dump(),
         readout=STUDY.readout.model_dump(),

@@ -25,6 +25,7 @@ rule sft:
     params:
         datasets=SFT_DATASETS,
         model=MODEL,
+        files=FILES,
         settings=STUDY.sft.model_dump(),
         seed=STUDY.seed,
         code=code_digest("sft"),

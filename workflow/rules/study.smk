@@ -5,9 +5,9 @@ import sys
 
 from tracedlm.config import load_study
 from tracedlm.config.yaml_file import read_yaml
-from tracedlm.records.manifest import code_digest
+from tracedlm.records.manifest import code_digest, fingerprint
 from tracedlm.records.rrm import PROJECTIONS
-from tracedlm.resources import checkpoint_files, located, resource
+from tracedlm.resources import adapter_files, checkpoint_files, files_state, located, resource, source_files
 from tracedlm.tasks import TASKS
 
 try:
@@ -41,6 +41,11 @@ MODEL_JOB = dict(
 )
 READOUTS = STUDY.readouts
 MODEL_FILES = [local(file) for file in checkpoint_files(STUDY.model.path)]  # `local`: not on object storage, wherever the results are
+# A folder's time does not change where a file in it is replaced, so what the study does not make itself is named file by file. And a
+# file that is moved or copied into place may be older than the results: its size and time are a parameter of every rule that reads it.
+FOREIGN_ADAPTER = [] if TRAINED else [local(file) for file in adapter_files(STUDY.model.adapter)]
+FOREIGN_MAPS = [] if STUDY.rrm.source == "moments" else [local(file) for file in source_files(STUDY.rrm.source)]
+FILES = fingerprint(files=files_state(map(str, [*MODEL_FILES, *FOREIGN_ADAPTER, *FOREIGN_MAPS])))
 READOUT_Q = "<results>/readouts/{dataset}/{seq_len}/validation/q.parquet"
 
 

@@ -6,6 +6,7 @@ rule trace:
         data="<results>/data/{dataset}/{split}.txt",
         model=MODEL_FILES,
         adapter=ADAPTER,
+        foreign_adapter=FOREIGN_ADAPTER,
         maps=[rules.rrm.output[projection] for projection in PROJECTIONS],
     output:
         samples=f"{TRACE}samples/part-{{shard}}.parquet",
@@ -23,6 +24,7 @@ rule trace:
         **MODEL_JOB,
     params:
         model=MODEL,
+        files=FILES,
         activation=STUDY.rrm.activation,
         decode=STUDY.decode.model_dump(),
         trace=STUDY.trace.model_dump(),

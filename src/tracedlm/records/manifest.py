@@ -10,6 +10,7 @@ import grimp
 
 from tracedlm.records.atomic import write_text
 from tracedlm.records.formats import FORMATS
+from tracedlm.resources import files_state, source_files
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -52,6 +53,16 @@ def _imports() -> grimp.ImportGraph:
 def digest_of(path: str | Path) -> str:
     """SHA-256 of a file's content, 16 hexadecimal characters."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+
+
+def identity_of(path: str | Path) -> str:
+    """What tells a map's source from another at the same path: a file's content, or names, sizes and times of a folder's files.
+
+    A folder may hold a training's optimiser states, hundreds of gigabytes of them: too much to read for a digest.
+    """
+    if Path(path).is_file():
+        return digest_of(path)
+    return fingerprint(files=files_state(source_files(path)))
 
 
 def fingerprint(**facts: object) -> str:

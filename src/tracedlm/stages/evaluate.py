@@ -17,9 +17,9 @@ from tracedlm.decode.settings import RuleSettings, settings_of
 from tracedlm.generation import decode_stream
 from tracedlm.progress import Progress
 from tracedlm.records.evaluation import EVALUATION
-from tracedlm.records.manifest import code_digest, digest_of, fingerprint, write_manifest
+from tracedlm.records.manifest import code_digest, digest_of, fingerprint, identity_of, write_manifest
 from tracedlm.records.parquet import read_table, table_writer, write_table
-from tracedlm.resources import checkpoint_state
+from tracedlm.resources import adapter_files, checkpoint_state
 from tracedlm.stages.bench import Bench, Setup
 from tracedlm.tasks import Problem, Task
 from tracedlm.tasks.task import fill
@@ -66,7 +66,8 @@ def evaluate(setup: Setup, evaluation: Evaluation, seed: int, threads: int, tune
         "decode": setup.decode.model_dump(),
         "exits": exits.model_dump(), "evaluation": evaluation.model_dump(exclude={"checkpoint_every"}), "chosen": chosen,
     }  # fmt: skip
-    inputs = [digest_of(path) for path in (*data.values(), *sorted(setup.adapter.iterdir()), *setup.maps.values(), *files.values())]
+    inputs = [digest_of(path) for path in (*data.values(), *adapter_files(setup.adapter), *files.values())]
+    inputs += [identity_of(path) for path in setup.maps.values()]
     every = evaluation.checkpoint_every
     key = fingerprint(**facts, inputs=inputs, weights=checkpoint_state(setup.model["path"]), every=every, code=code_digest("evaluate"))
     bench = Bench(setup, "test")

@@ -22,7 +22,7 @@ from tracedlm.records import trace as tables
 from tracedlm.records.manifest import code_digest, digest_of, fingerprint, write_manifest
 from tracedlm.records.parquet import read_facts, read_table, table_writer, write_table
 from tracedlm.records.rrm import Rrm
-from tracedlm.resources import checkpoint_state
+from tracedlm.resources import adapter_files, checkpoint_state
 from tracedlm.tasks import Problem, Task, get_task
 from tracedlm.theory.schedule import total_steps
 
@@ -87,7 +87,7 @@ def collect(what: TraceSet, threads: int, shard: int, out: dict[str, Path]) -> N
     problems, size = what.task.read(what.data), what.decode.batch_size
     batches = [range(first, min(first + size, len(problems))) for first in range(0, len(problems), size)]
     mine = batches[shard :: what.trace.shards]
-    inputs = [digest_of(path) for path in (what.data, *sorted(what.adapter.iterdir()), *what.maps)]
+    inputs = [digest_of(path) for path in (what.data, *adapter_files(what.adapter), *what.maps)]
     key = fingerprint(**what.facts(), inputs=inputs, weights=checkpoint_state(what.model["path"]), code=code_digest("trace"))
     work = out["samples"].parent.parent / f".unfinished-{key}-{shard}"
     if missing := [batch for batch in mine if not _kept(work, batch, "samples").exists()]:
