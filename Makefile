@@ -11,7 +11,7 @@ ARGS ?=
 WAIT ?= 600
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help reproduce smoke rehearse paper test lint clean
+.PHONY: help reproduce smoke rehearse paper test test-plain lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,13 @@ paper: .venv/.installed-run ## tables and figures of the default study as one PD
 
 test: .venv/.installed-test ## pytest, with the doctests of the equations
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2 --dist loadgroup
+
+# The vector instructions that NumPy and torch found are switched off: sums in another order, so other last bits.
+PLAIN = NPY_DISABLE_CPU_FEATURES="$$(.venv/bin/python -c 'from numpy._core._multiarray_umath import __cpu_dispatch__ as d, __cpu_features__ as f; \
+	print(*(name for name in d if f.get(name)))')" ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=AVX2
+
+test-plain: .venv/.installed-test ## the equations' tests once more, without the processor's vector instructions
+	$(PLAIN) OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2 --dist loadgroup src/tracedlm/theory tests/theory
 
 lint: .venv/.installed-test .venv/.installed-dev ## format, docstrings, types, the staircase of imports, the workflow
 	@status=0; \

@@ -17,6 +17,7 @@ from tracedlm.decode.slot import Decoded
 from tracedlm.decode.step import Step
 from tracedlm.models.denoiser import Denoiser
 from tracedlm.models.observer import Observer, observing
+from tracedlm.models.prompt_tokens import prompt_tokens
 from tracedlm.models.reuse import Reuse
 from tracedlm.records.card import ExitCard, map_digest
 from tracedlm.records.rrm import Rrm
@@ -47,7 +48,7 @@ class Generation:
 
 def generate(
     denoiser: Denoiser,
-    prompts: Sequence[str] | Sequence[Sequence[int]],
+    prompts: Any,
     gen_length: int = 128,
     block_length: int | tuple[int, ...] = 32,
     steps: int = 64,
@@ -67,7 +68,7 @@ def generate(
 
     Args:
         denoiser: From `load_denoiser`.
-        prompts: Strings, to which the chat template is applied, or token lists, taken as they are.
+        prompts: Strings or conversations, to which the chat template is applied; token lists, taken as they are; or a tokenizer's output.
         gen_length: Tokens of the canvas G.
         block_length: Tokens per block, which must divide G; or the length of each block.
         steps: Total denoising steps T; must be a multiple of the number of blocks.
@@ -147,6 +148,7 @@ def decode_stream(
 
     A caller that has hooks in place passes its `observer`; `samples` numbers the prompts.
     """
+    _check_length(denoiser, prompts, plan.gen_length)
     maps, reading = _maps(rrm), settings_of(exit, **rule_settings).reading
     if reuse not in get_args(Reusing):
         raise ValueError(f"unknown reuse {reuse!r}; known: {', '.join(get_args(Reusing))}")
@@ -196,21 +198,24 @@ def _by_card(card: ExitCard, more: dict[str, Any], asked: dict[str, Any], maps: 
     return card.rule, card.settings
 
 
-def encode(denoiser: Denoiser, prompts: Sequence[str] | Sequence[Sequence[int]]) -> list[list[int]]:
-    """Token lists of prompts; strings become a user turn with the assistant's turn opened.
+def encode(denoiser: Denoiser, prompts: Any) -> list[list[int]]:
+    """Token lists of prompts, see `models.prompt_tokens`; strings become a user turn with the assistant's turn opened.
 
     Raises:
-        ValueError: One string, whose letters would be prompts.
+        ValueError: They are no prompts; the message names the one that is none.
     """
-    if isinstance(prompts, str):
-        raise ValueError(f"prompts are a list, got the string {prompts[:40]!r}; write [prompt]")
-    template = denoiser.tokenizer.apply_chat_template
-    return [
-        list(template([{"role": "user", "content": prompt}], add_generation_prompt=True)["input_ids"])
-        if isinstance(prompt, str)
-        else list(prompt)
-        for prompt in prompts
-    ]
+    return prompt_tokens(denoiser.tokenizer, prompts, denoiser.causal_lm.config.vocab_size, denoiser.mask_id)
+
+
+def _check_length(denoiser: Denoiser, prompts: Sequence[Sequence[int]], gen_length: int) -> None:
+    """Refuse what is longer than the model has positions for: it would answer, and badly."""
+    positions = getattr(denoiser.causal_lm.config, "max_position_embeddings", None)
+    for number, prompt in enumerate(prompts):
+        if positions is not None and len(prompt) + gen_length > positions:
+            raise ValueError(
+                f"prompt {number} of {len(prompt)} tokens and a canvas of {gen_length} are {len(prompt) + gen_length}; this model is "
+                f"declared for {positions} positions (max_position_embeddings); shorten the prompt or the canvas"
+            )
 
 
 def response_tokens(denoiser: Denoiser, decoded: Decoded) -> list[int]:

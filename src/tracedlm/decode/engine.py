@@ -129,8 +129,15 @@ class Engine:
         if self.record is not None:
             self.record(replace(step, scheduled_rk=write_rk, stop_r=stop_r))
         left_rk = step.eligible_rk & ~(write_rk & (step.prediction_rk != self.mask_id))  # a model may predict the mask
-        facts = torch.stack([stop_r.long(), left_rk.sum(1), (left_rk & step.in_block_rk).sum(1)])
-        stops, left, left_here = facts.tolist()  # the step's one transfer to the host
+        facts = torch.stack([stop_r.long(), left_rk.sum(1), (left_rk & step.in_block_rk).sum(1), _broken(step).long()])
+        stops, left, left_here, broken = facts.tolist()  # the step's one transfer to the host
+        if any(broken):
+            slot = slots[broken.index(1)]
+            raise ValueError(
+                f"what the model computed for sample {slot.sample} in forward {slot.nfe + 1} is not finite (NaN or infinity): "
+                "its weights or its adapter hold such numbers, as after a fine-tuning that diverged, or the precision "
+                "overflows; try dtype float32"
+            )
         seconds = (time.perf_counter() - started) / len(slots)
         done = []
         for slot, stop, masks, here, tokens in zip(slots, stops, left, left_here, computed, strict=True):
@@ -228,6 +235,18 @@ class Engine:
                 slot.seconds,
             )
         ]
+
+
+def _broken(step: Step) -> torch.Tensor:
+    """Rows whose scores, or what a map reads of their visible tokens, are not finite: bool [r].
+
+    A confidence is NaN exactly where a score is NaN or infinite, or all are minus infinity; single ones may be, which suppresses a token.
+    """
+    broken_r = step.log_confidence_rk.isnan().any(1)
+    for reading in step.readings.values():
+        finite_rg = reading.isfinite().flatten(2).all(2) if reading.ndim > 2 else reading.isfinite()
+        broken_r = broken_r | (~finite_rg & step.visible_rg).any(1)
+    return broken_r
 
 
 def _seeds(prompts: Sequence[Sequence[int]], seed: int) -> list[int]:

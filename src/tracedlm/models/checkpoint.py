@@ -49,6 +49,7 @@ def read_checkpoint(path: str, dtype: torch.dtype, device: torch.device, allow_r
         if file is None:
             raise ValueError("it is missing")
         raw = dict(parse_json(Path(file).read_bytes()))
+        _refuse_quantised(raw)
         family = family_of(raw)
         config = family.read(raw) if family is not None else None
     if family is not None:
@@ -57,6 +58,14 @@ def read_checkpoint(path: str, dtype: torch.dtype, device: torch.device, allow_r
         remedy = "; allow_remote_code: true runs the code it brings along, if you trust its authors" if "auto_map" in raw else ""
         raise ValueError(f"{path}: model_type {raw.get('model_type')!r} is not supported{remedy}; supported: {', '.join(FAMILIES)}")
     return _with_its_own_code(path, raw["auto_map"], dtype, device)
+
+
+def _refuse_quantised(raw: dict[str, Any]) -> None:
+    """Weights in a few bits need another library for each method, and no adapter's delta or map was made for them."""
+    quantisation = raw.get("quantization_config") or raw.get("compression_config")
+    if quantisation:
+        method = quantisation.get("quant_method", "an unnamed method") if isinstance(quantisation, dict) else "an unnamed method"
+        raise ValueError(f"its weights are quantised ({method}), which is not supported; name the checkpoint it was made from, in bfloat16")
 
 
 def _native(path: str, family: Family, config: Any, dtype: torch.dtype, device: torch.device) -> tuple[Any, Any]:

@@ -13,6 +13,7 @@ from tracedlm.models.checkpoint import read_checkpoint
 from tracedlm.models.layout import LAYOUTS
 from tracedlm.models.linear import use_onednn
 from tracedlm.models.memory import keep_freed_memory
+from tracedlm.models.special_tokens import complete
 from tracedlm.resources import located
 
 
@@ -99,6 +100,7 @@ def load_denoiser(
     mask_id = tokenizer.mask_token_id if mask_id is None else mask_id
     if mask_id is None or mask_id >= model.config.vocab_size:
         raise ValueError(f"{path}: the vocabulary of {model.config.vocab_size} tokens has no mask token (mask_token_id is {mask_id})")
+    complete(tokenizer, model.config, path)
     tokenizer.padding_side = "left"
     if adapter is not None:
         model = load_adapter(model, Path(adapter), merge)

@@ -1,5 +1,6 @@
 """`MomentRecorder`: running means of AdamW's updates during training, for any `transformers.Trainer`."""
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -11,12 +12,15 @@ from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback
 
 from tracedlm.models.sharding import gathered, local, scattered, summed
-from tracedlm.records.lora_names import short_name
+from tracedlm.records.lora_names import modules_of
 from tracedlm.records.moments import VARIANTS, Moments
 from tracedlm.records.tensors import read_arrays, write_arrays
 from tracedlm.theory.moments import RunningMean, updates
 
 STATE_FILE = "moment_recorder.safetensors"
+
+FUSED_ELSEWHERE = ("FusedAdam", "DeepSpeedCPUAdam", "CPUAdamBuilder")
+"""AdamW under other names, in other libraries."""
 
 Named = list[tuple[str, torch.nn.Parameter]]
 
@@ -38,6 +42,7 @@ class MomentRecorder(TrainerCallback):
 
     def _forget(self) -> None:
         self.steps = 0
+        self._before = 0  # steps that the optimiser had made when the recording began
         self.eps, self.betas = math.nan, (math.nan, math.nan)
         self._groups: list[Named] = []
         self._means: dict[tuple[int, str], RunningMean] = {}
@@ -58,18 +63,19 @@ class MomentRecorder(TrainerCallback):
         self._norms.clear()
         return self._gradients
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any, **_: Any) -> None:
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any, optimizer: Any = None, **_: Any) -> None:
         """Start afresh, or restore from the checkpoint that training resumes from.
 
         Raises:
-            ValueError: There is nothing to record, or the checkpoint holds no state of a recorder of this model.
+            ValueError: There is nothing to record, or the checkpoint holds no state of a recorder of this model and this optimiser.
         """
         self._forget()
         self._groups = _grouped(model)
         if not self._groups:
             raise ValueError("MomentRecorder: the model has no trainable LoRA matrices on q, k or v; attach them before training")
         if state.global_step:
-            self._restore(Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE_FILE)
+            path = Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE_FILE
+            self._restore(path, getattr(optimizer, "optimizer", optimizer), state.is_world_process_zero)
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Log the norm of each module's gradient, as the optimiser will see it."""
@@ -88,19 +94,24 @@ class MomentRecorder(TrainerCallback):
             return
         inner = getattr(optimizer, "optimizer", optimizer)
         if not self.steps:
+            _check_class(inner)
             self.eps, self.betas = _constants(inner, self._groups[0][0][1])
+            # An optimiser may be older than the recording: `train()` called once more goes on with the same one. Its own count is
+            # read once, since on an accelerator a look at it waits.
+            self._before = _steps_of(inner, self._groups[0][0][1]) - 1
         self.steps += 1
         for group, named in enumerate(self._groups):
             first, second = (_flat(inner, named, key) for key in ("exp_avg", "exp_avg_sq"))
-            for variant, change in updates(first, second, self.eps, self.steps, self.betas):
+            for variant, change in updates(first, second, self.eps, self._before + self.steps, self.betas):
                 self._means.setdefault((group, variant), RunningMean()).add(change)
 
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_save(self, args: Any, state: Any, control: Any, optimizer: Any = None, **_: Any) -> None:
         """Save with the Trainer's checkpoint."""
         arrays = {f"sum/{name}": total.cpu().numpy() for name, total in self._totals().items()}
         index = {name: number for number, name in enumerate(dict.fromkeys(name for _, name, _ in self.gradients))}
         arrays["gradients"] = np.array([(step, index[name], rms) for step, name, rms in self.gradients], dtype=np.float64).reshape(-1, 3)
-        metadata = {"steps": self.steps, "eps": self.eps, "betas": self.betas, "modules": list(index)}
+        metadata = {"steps": self.steps, "before": self._before, "eps": self.eps, "betas": self.betas, "modules": list(index)}
+        metadata["optimizer"] = _digest(getattr(optimizer, "optimizer", optimizer), self._groups[0][0][1])
         if state.is_world_process_zero:
             path = Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE_FILE
             write_arrays(path, arrays, {key: json.dumps(value) for key, value in metadata.items()})
@@ -126,9 +137,16 @@ class MomentRecorder(TrainerCallback):
                 totals[f"{name}/{variant}"] = gathered(part.view(local(parameter).shape), parameter)
         return totals
 
-    def _restore(self, path: Path) -> None:
+    def _restore(self, path: Path, optimizer: Any, first_process: bool) -> None:
         arrays, metadata = read_arrays(path, "the moment recorder's state")
-        self.steps, self.eps, betas, modules = (json.loads(metadata[key]) for key in ("steps", "eps", "betas", "modules"))
+        # The Trainer does not say which folder it resumes from. The optimiser's moments do: they are this checkpoint's or another's.
+        if first_process and json.loads(metadata.get("optimizer", "null")) != _digest(optimizer, self._groups[0][0][1]):
+            raise ValueError(
+                f"{path}: recorded beside another optimiser's state than the one that training resumes with: the checkpoint was saved "
+                "without it (save_only_model), or is another folder's; resume from a whole checkpoint in output_dir, or train afresh"
+            )
+        self.steps, self._before = json.loads(metadata["steps"]), json.loads(metadata["before"])
+        self.eps, betas, modules = (json.loads(metadata[key]) for key in ("eps", "betas", "modules"))
         self.betas = (betas[0], betas[1])
         self._gradients = [(int(step), modules[int(index)], float(rms)) for step, index, rms in arrays["gradients"]]
         for group, named in enumerate(self._groups):
@@ -144,16 +162,38 @@ def _grouped(model: Any) -> list[Named]:
     """The trainable LoRA matrices with their short names, in groups that lie on one device and are updated together."""
     groups: list[Named] = []
     size = 0
-    for full_name, parameter in model.named_parameters():
-        name = short_name(full_name)
-        if name is None or not parameter.requires_grad:
-            continue
+    trained = {full_name: parameter for full_name, parameter in model.named_parameters() if parameter.requires_grad}
+    for name, full_name in modules_of(trained, "MomentRecorder").items():
+        parameter = trained[full_name]
         size += local(parameter).numel()
         if not groups or size > AT_ONCE or groups[-1][0][1].device != parameter.device:
             groups.append([])
             size = local(parameter).numel()
         groups[-1].append((name, parameter))
     return groups
+
+
+def _check_class(optimizer: Any) -> None:
+    """Refuse an optimiser whose step is not AdamW's, though it keeps moments of the same names, as NAdam and RAdam do."""
+    adam = isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW) or type(optimizer).__name__ in FUSED_ELSEWHERE
+    if not adam or any(group.get("amsgrad") for group in optimizer.param_groups):
+        raise ValueError(
+            f"{type(optimizer).__name__} (or its amsgrad) does not step as AdamW does, so that its moments do not say how the weights "
+            "moved; moment logging needs AdamW: optim='adamw_torch' or 'adamw_torch_fused'"
+        )
+
+
+def _steps_of(optimizer: Any, parameter: torch.nn.Parameter) -> int:
+    """Steps that the optimiser has made with a parameter, by its own count; 1 where it keeps none, after the first."""
+    return int(optimizer.state[parameter].get("step", 1))
+
+
+def _digest(optimizer: Any, parameter: torch.nn.Parameter) -> str | None:
+    """Digest of a parameter's first moment; None where the optimiser has no state of it."""
+    moment = getattr(optimizer, "state", {}).get(parameter, {}).get("exp_avg")
+    if moment is None:
+        return None
+    return hashlib.sha256(local(moment).detach().float().cpu().numpy().tobytes()).hexdigest()[:16]
 
 
 def _constants(optimizer: Any, parameter: torch.nn.Parameter) -> tuple[float, tuple[float, float]]:

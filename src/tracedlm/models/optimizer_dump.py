@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from tracedlm.records.footprint import by_layer
-from tracedlm.records.lora_names import short_name
+from tracedlm.records.lora_names import modules_of
 from tracedlm.records.moments import VARIANTS
-from tracedlm.records.parameter_names import name_map_beside, order_from_adapter, read_name_map, to_modules
+from tracedlm.records.parameter_names import check_order, name_map_beside, order_from_adapter, read_name_map, to_modules
 from tracedlm.theory import moments
 from tracedlm.theory.moments import RunningMean
 
@@ -111,7 +111,8 @@ class OptimizerDumps:
                 raise ValueError(f"{path}: not the state_dict of an optimiser ({error!r}); save AdamW's with torch.save") from error
         else:
             named = content if isinstance(content, dict) else {}
-            found = {module: (state, {}) for name, state in named.items() if (module := short_name(str(name))) and isinstance(state, dict)}
+            states = {str(name): state for name, state in named.items() if isinstance(state, dict)}
+            found = {module: (states[name], {}) for module, name in modules_of(states, str(path)).items()}
         if not found:
             raise ValueError(
                 f"{path}: no moments of a LoRA matrix on q, k or v; expected a Trainer's optimizer.pt, or a dict of parameter name -> "
@@ -124,11 +125,18 @@ class OptimizerDumps:
         states, groups = content["state"], content["param_groups"]
         named = {number: name for group in groups for number, name in zip(group["params"], group.get("param_names", ()), strict=False)}
         file = self.names or name_map_beside(path)
-        if file is not None or named:
-            modules = to_modules(read_name_map(file) if file is not None else named)
+        numbers = [group["params"] for group in groups]
+        shapes = {number: tuple(state["exp_avg"].shape) for number, state in states.items() if "exp_avg" in state}
+        for group in groups:
+            if "momentum_decay" in group or group.get("amsgrad"):
+                raise ValueError(f"{path}: the state of NAdam or of AMSGrad, whose updates are not AdamW's; a map needs AdamW's moments")
+        if file is not None:
+            modules = to_modules(read_name_map(file), str(file))
+            check_order(modules, numbers, shapes, str(file))
+        elif named:
+            modules = to_modules(named, str(path))
         else:
-            shapes = {number: tuple(state["exp_avg"].shape) for number, state in states.items() if "exp_avg" in state}
-            modules = order_from_adapter(path, [group["params"] for group in groups], shapes)
+            modules = order_from_adapter(path, numbers, shapes)
         group_of = {number: group for group in groups for number in group["params"]}
         return {module: (states[number], group_of[number]) for number, module in modules.items() if number in states}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tracedlm.records.footprint import by_layer
-from tracedlm.records.lora_names import short_name
+from tracedlm.records.lora_names import modules_of
 from tracedlm.records.tensors import StoredArrays
 from tracedlm.theory.moments import SquaredDeltas
 
@@ -32,7 +32,7 @@ class Adapter:
         """Open an adapter folder or its file."""
         file = path / ADAPTER_FILE if path.is_dir() else path
         self._arrays = StoredArrays(file, "a PEFT adapter")
-        self._names = {name: key for key in self._arrays if (name := short_name(key)) is not None}
+        self._names = modules_of(self._arrays, str(file))
         self.others = sorted(set(self._arrays) - set(self._names.values()))
         if not self._names:
             raise ValueError(f"{file}: no LoRA matrix of a q, k or v projection among its tensors, such as {self.others[:1]}")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tracedlm.records.adapter import ADAPTER_FILE, Adapter
 from tracedlm.records.json_text import parse_json
-from tracedlm.records.lora_names import short_name
+from tracedlm.records.lora_names import modules_of
 
 REMEDY = "pass names=FILE, a JSON list of parameter names in the optimiser's order (or kind='snapshots' for a map from the adapters)"
 
@@ -68,6 +68,53 @@ def order_from_adapter(dump: Path, groups: Sequence[Sequence[int]], shapes: dict
     return dict(zip(filled[0], order, strict=True))
 
 
-def to_modules(names: dict[int, str]) -> dict[int, str]:
-    """Number -> module name, of the parameters that are LoRA matrices of q, k or v."""
-    return {number: module for number, name in names.items() if (module := short_name(name)) is not None}
+def to_modules(names: dict[int, str], source: str) -> dict[int, str]:
+    """Number -> module name, of the parameters that are LoRA matrices of q, k or v.
+
+    Raises:
+        ValueError: Two of them are one module's, see `lora_names.modules_of`.
+    """
+    full_names = modules_of(names.values(), source)
+    modules = {full_name: module for module, full_name in full_names.items()}
+    return {number: modules[name] for number, name in names.items() if name in modules}
+
+
+def check_order(modules: dict[int, str], groups: Sequence[Sequence[int]], shapes: dict[int, tuple[int, ...]], source: str) -> None:
+    """Refuse a name map that is not in the optimiser's order.
+
+    Lists of names are often sorted, or in the model's order where the optimiser has groups. Whatever its groups, an optimiser
+    numbers the parameters of each in the order in which the model defines them: layer by layer, q before k before v. And the
+    two matrices of a module share their rank.
+
+    Args:
+        modules: Number -> module, as the map says.
+        groups: Parameter numbers of each group of the optimiser.
+        shapes: Shape of each parameter that has moments.
+        source: The map, for the message.
+
+    Raises:
+        ValueError: It cannot be the optimiser's order.
+    """
+    for group in groups:
+        named = [modules[number] for number in group if number in modules]
+        for matrix in "AB":
+            ranks = [_place(module) for module in named if module.endswith(matrix)]
+            if ranks != sorted(ranks):
+                raise ValueError(f"{source}: {named[:3]}.. is not the order in which a model defines q, k and v, as if sorted; {REMEDY}")
+    numbers = {module: number for number, module in modules.items()}
+    for number, module in modules.items():
+        other = numbers.get(f"{module[:-1]}B") if module.endswith("A") else None
+        if other is None or number not in shapes or other not in shapes:
+            continue
+        down, up = shapes[number], shapes[other]
+        if len(down) == len(up) == 2 and down[0] != up[1]:
+            raise ValueError(
+                f"{source}: parameters {number} and {other}, named {module} and {modules[other]}, have shapes {down} and {up}, which are "
+                f"not the two matrices of one module: the names are not in the optimiser's order; {REMEDY}"
+            )
+
+
+def _place(module: str) -> tuple[int, int]:
+    """Layer and projection, as models define them."""
+    layer, projection, _ = module.split(".")
+    return int(layer), "qkv".index(projection)

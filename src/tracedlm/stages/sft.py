@@ -11,6 +11,7 @@ import torch
 
 from tracedlm.config import Sft
 from tracedlm.models.denoiser import load_denoiser
+from tracedlm.models.divergence import LOWER, StopsWhereItDiverges
 from tracedlm.models.lora import attach_lora
 from tracedlm.models.moment_recorder import STATE_FILE, MomentRecorder
 from tracedlm.models.snapshots import AdapterSaver
@@ -102,7 +103,11 @@ def train(
         ),
         train_dataset=NoisyBatches(draw, steps, denoiser.mask_id, denoiser.tokenizer.pad_token_id, seed, parts=parts),
         data_collator=only_item,
-        callbacks=[recorder, AdapterSaver(work / "kept", settings.snapshots(steps) if "snapshots" in out else (), recorder)],
+        callbacks=[
+            StopsWhereItDiverges(),
+            recorder,
+            AdapterSaver(work / "kept", settings.snapshots(steps) if "snapshots" in out else (), recorder),
+        ],
     )
     with trainer.args.main_process_first(local=False):  # it removes half-written checkpoints, the others must not see them
         resume = resumable(work, STATE_FILE)
@@ -122,6 +127,8 @@ def _publish(
     Snakemake then runs the rule again, which resumes from the last checkpoint, and all are written anew from one run.
     """
     moments, gradients, adapter = recorder.moments(), recorder.gradients, lora_state(adapted)
+    if broken := [name for name, weight in adapter.items() if not weight.isfinite().all()]:
+        raise ValueError(f"{broken[0]} of the trained adapter is not finite after step {trainer.state.global_step}; {LOWER}")
     if not trainer.is_world_process_zero():
         return
     out["manifest"].unlink(missing_ok=True)
