@@ -73,9 +73,12 @@ class MomentRecorder(TrainerCallback):
         self._groups = _grouped(model)
         if not self._groups:
             raise ValueError("MomentRecorder: the model has no trainable LoRA matrices on q, k or v; attach them before training")
+        # An optimiser may be older than the recording: `train()` called once more goes on with the same one.
+        inner = getattr(optimizer, "optimizer", optimizer)
+        self._before = _steps_of(inner, self._groups[0][0][1])
         if state.global_step:
             path = Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE_FILE
-            self._restore(path, getattr(optimizer, "optimizer", optimizer), state.is_world_process_zero)
+            self._restore(path, inner, state.is_world_process_zero)
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Log the norm of each module's gradient, as the optimiser will see it."""
@@ -94,11 +97,9 @@ class MomentRecorder(TrainerCallback):
             return
         inner = getattr(optimizer, "optimizer", optimizer)
         if not self.steps:
+            _flat(inner, self._groups[0][:1], "exp_avg")  # refuses an optimiser that keeps none, in words of its own
             _check_class(inner)
             self.eps, self.betas = _constants(inner, self._groups[0][0][1])
-            # An optimiser may be older than the recording: `train()` called once more goes on with the same one. Its own count is
-            # read once, since on an accelerator a look at it waits.
-            self._before = _steps_of(inner, self._groups[0][0][1]) - 1
         self.steps += 1
         for group, named in enumerate(self._groups):
             first, second = (_flat(inner, named, key) for key in ("exp_avg", "exp_avg_sq"))
@@ -184,8 +185,8 @@ def _check_class(optimizer: Any) -> None:
 
 
 def _steps_of(optimizer: Any, parameter: torch.nn.Parameter) -> int:
-    """Steps that the optimiser has made with a parameter, by its own count; 1 where it keeps none, after the first."""
-    return int(optimizer.state[parameter].get("step", 1))
+    """Steps that the optimiser has made with a parameter, by its own count; 0 where it has none."""
+    return int(getattr(optimizer, "state", {}).get(parameter, {}).get("step", 0))
 
 
 def _digest(optimizer: Any, parameter: torch.nn.Parameter) -> str | None:

@@ -131,8 +131,9 @@ class OptimizerDumps:
             if "momentum_decay" in group or group.get("amsgrad"):
                 raise ValueError(f"{path}: the state of NAdam or of AMSGrad, whose updates are not AdamW's; a map needs AdamW's moments")
         if file is not None:
-            modules = to_modules(read_name_map(file), str(file))
-            check_order(modules, numbers, shapes, str(file))
+            names = read_name_map(file)
+            check_order(names, numbers, shapes, str(file))
+            modules = to_modules(names, str(file))
         elif named:
             modules = to_modules(named, str(path))
         else:

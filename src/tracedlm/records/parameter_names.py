@@ -79,15 +79,15 @@ def to_modules(names: dict[int, str], source: str) -> dict[int, str]:
     return {number: modules[name] for number, name in names.items() if name in modules}
 
 
-def check_order(modules: dict[int, str], groups: Sequence[Sequence[int]], shapes: dict[int, tuple[int, ...]], source: str) -> None:
+def check_order(names: dict[int, str], groups: Sequence[Sequence[int]], shapes: dict[int, tuple[int, ...]], source: str) -> None:
     """Refuse a name map that is not in the optimiser's order.
 
-    Lists of names are often sorted, or in the model's order where the optimiser has groups. Whatever its groups, an optimiser
-    numbers the parameters of each in the order in which the model defines them: layer by layer, q before k before v. And the
-    two matrices of a module share their rank.
+    Lists of names are often sorted, as an adapter's keys are, or in the model's order where the optimiser has groups. But an
+    optimiser numbers the parameters of each group in the order in which the model defines them, q before k before v. And the two
+    matrices of a module share their rank.
 
     Args:
-        modules: Number -> module, as the map says.
+        names: Number -> parameter name, as the map says.
         groups: Parameter numbers of each group of the optimiser.
         shapes: Shape of each parameter that has moments.
         source: The map, for the message.
@@ -95,12 +95,13 @@ def check_order(modules: dict[int, str], groups: Sequence[Sequence[int]], shapes
     Raises:
         ValueError: It cannot be the optimiser's order.
     """
+    modules = to_modules(names, source)
     for group in groups:
-        named = [modules[number] for number in group if number in modules]
-        for matrix in "AB":
-            ranks = [_place(module) for module in named if module.endswith(matrix)]
-            if ranks != sorted(ranks):
-                raise ValueError(f"{source}: {named[:3]}.. is not the order in which a model defines q, k and v, as if sorted; {REMEDY}")
+        listed = [number for number in group if number in modules]
+        sorted_by_name = sorted(listed, key=lambda number: names[number])
+        defined = sorted(listed, key=lambda number: _place(modules[number]))
+        if listed == sorted_by_name and listed != defined:
+            raise ValueError(f"{source}: the names are sorted, {', '.join(names[number] for number in listed[:3])}, ..; {REMEDY}")
     numbers = {module: number for number, module in modules.items()}
     for number, module in modules.items():
         other = numbers.get(f"{module[:-1]}B") if module.endswith("A") else None
@@ -114,7 +115,7 @@ def check_order(modules: dict[int, str], groups: Sequence[Sequence[int]], shapes
             )
 
 
-def _place(module: str) -> tuple[int, int]:
-    """Layer and projection, as models define them."""
-    layer, projection, _ = module.split(".")
-    return int(layer), "qkv".index(projection)
+def _place(module: str) -> tuple[int, int, str]:
+    """Layer, projection and matrix, as models define them."""
+    layer, projection, matrix = module.split(".")
+    return int(layer), "qkv".index(projection), matrix
