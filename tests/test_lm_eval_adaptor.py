@@ -116,5 +116,28 @@ def test_what_cannot_be_done_is_one_clear_error(checkpoint):
         TracedLm(str(checkpoint), rule="rad")
     with pytest.raises(ValueError, match=r"exit rule 'prophet': pretrained.*Settings: "):
         TracedLm(str(checkpoint), rule="prophet", pretrained="gpt2")
-    with pytest.raises(ValueError, match=r"take top_p out of the task's generation_kwargs"):
+    with pytest.raises(ValueError, match=r"generation_kwargs, --gen_kwargs: top_p would have no effect on tracedlm; take it out"):
         TracedLm(str(checkpoint), device="cpu").generate_until(requests(("Sudoku", {"do_sample": True, "temperature": 1.0, "top_p": 0.9})))
+
+
+@needs_harness
+@pytest.mark.parametrize(
+    ("wish", "argument", "value"),
+    [
+        ({"gen_length": 64}, "gen_length", 64),
+        ({"steps": 8}, "steps", 8),
+        ({"block_length": 8}, "block_length", 8),
+        ({"cfg_scale": 1.5}, "guidance", 1.5),
+        ({"do_sample": True}, "temperature", 1.0),
+        ({"do_sample": False, "temperature": 0.7, "top_p": 0.9}, "temperature", 0.0),
+    ],
+)
+def test_generation_kwargs_have_their_effect(checkpoint, wish, argument, value):
+    from lm_eval.models.utils import normalize_gen_kwargs
+
+    from tracedlm.lm_eval_adaptor import TracedLm
+
+    wish = {"max_gen_toks": 32, "until": [], **wish}
+    assert TracedLm(str(checkpoint), device="cpu")._decoding(wish, normalize_gen_kwargs(dict(wish)))[argument] == value
+    with pytest.raises(ValueError, match="num_beams would have no effect"):
+        TracedLm(str(checkpoint), device="cpu")._decoding({**wish, "num_beams": 4}, normalize_gen_kwargs(dict(wish)))

@@ -24,6 +24,12 @@ from tracedlm.stages.rrm import build_rrms
 HARNESS_DEVICES = ("cuda", "cuda:0")
 """What the harness says where its user named no device, on machines without one too; there the denoiser chooses."""
 
+READ_BY_THE_HARNESS = frozenset({"until", "do_sample", "temperature", "max_gen_toks", "max_new_tokens", "max_tokens"})
+"""Keys of `generation_kwargs` that the harness itself reads, or brings into one form."""
+
+OWN_NAMES = {"gen_length": "gen_length", "steps": "steps", "block_length": "block_length", "cfg_scale": "guidance", "guidance": "guidance"}
+"""Keys of `generation_kwargs`, as users of diffusion models write them -> arguments of `generate`."""
+
 KEPT_TOGETHER = 8
 """Batches after which responses are handed to the harness' cache (`--use_cache`), from which a killed run goes on."""
 
@@ -111,9 +117,9 @@ class TracedLm(LM):
         `--apply_chat_template`.
         """
         groups: dict[tuple[tuple[str, Any], ...], list[int]] = defaultdict(list)
-        asked = [normalize_gen_kwargs(request.args[1]) for request in requests]
-        for number, wish in enumerate(asked):
-            groups[tuple(self._decoding(wish).items())].append(number)
+        asked = [normalize_gen_kwargs(dict(request.args[1])) for request in requests]
+        for number, request in enumerate(requests):
+            groups[tuple(self._decoding(request.args[1], asked[number]).items())].append(number)
         responses: dict[int, str] = {}
         with Progress("lm-eval tracedlm", len(requests), "request") as progress:
             for decoding, numbers in groups.items():
@@ -126,16 +132,35 @@ class TracedLm(LM):
                     progress.add(len(part))
         return [responses[number] for number in range(len(requests))]
 
-    def _decoding(self, asked: Any) -> dict[str, Any]:
-        """Arguments of `generate` for a request: those of the card, or its canvas, and its temperature."""
-        if asked["do_sample"] and (more := {"top_p", "top_k", "min_p"} & set(asked)):
-            raise ValueError(f"tracedlm draws from all tokens: take {', '.join(sorted(more))} out of the task's generation_kwargs")
-        temperature = float(asked.get("temperature", 0.0))
+    def _decoding(self, wish: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+        """Arguments of `generate` for a request: those of the card, or its canvas and blocks, and its temperature.
+
+        Args:
+            wish: `generation_kwargs` of the task and of `--gen_kwargs`, as they are written.
+            asked: The same, as the harness reads them.
+
+        Raises:
+            ValueError: A wish would have no effect.
+        """
+        sampled = bool(wish.get("do_sample"))
+        idle = set() if sampled else {"top_p", "top_k", "min_p"}  # where nothing is drawn they mean nothing
+        if unknown := sorted(set(wish) - READ_BY_THE_HARNESS - set(OWN_NAMES) - idle):
+            raise ValueError(
+                f"generation_kwargs, --gen_kwargs: {', '.join(unknown)} would have no effect on tracedlm; take it out. Known: "
+                f"{', '.join(sorted(READ_BY_THE_HARNESS | set(OWN_NAMES)))}; exit rule, its settings and the seed are --model_args"
+            )
+        # Without a temperature, sampling is at 1, as in transformers.
+        temperature = float(wish.get("temperature", 1.0)) if sampled else float(asked.get("temperature", 0.0))
+        own = {OWN_NAMES[name]: value for name, value in wish.items() if name in OWN_NAMES}
         if self.card is not None:
+            if own:
+                raise ValueError(f"generation_kwargs: {', '.join(own)} is the exit card's to say; take it out")
             return {**self.card.decoding, "temperature": temperature}
-        length = self.gen_length or -(-asked["max_gen_toks"] // self.block_length) * self.block_length
-        own = {"gen_length": length, "block_length": self.block_length, "steps": self.steps or length // 2}
-        return {**self.decoding, **own, "temperature": temperature}
+        block_length = int(own.pop("block_length", self.block_length))
+        length = int(own.pop("gen_length", 0)) or self.gen_length or -(-asked["max_gen_toks"] // block_length) * block_length
+        steps = int(own.pop("steps", 0)) or self.steps or length // 2
+        canvas = {"gen_length": length, "block_length": block_length, "steps": steps}
+        return {**self.decoding, **{name: float(value) for name, value in own.items()}, **canvas, "temperature": temperature}
 
     def _texts(self, contexts: list[str], decoding: dict[str, Any], seed: int) -> list[str]:
         tokenizer = self.denoiser.tokenizer
