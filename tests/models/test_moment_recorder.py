@@ -204,3 +204,55 @@ def test_an_optimiser_without_moments_is_refused(checkpoint, examples, tmp_path)
 def test_a_recorder_that_saw_nothing_says_so():
     with pytest.raises(ValueError, match="no optimiser step was recorded"):
         MomentRecorder().moments()
+
+
+class Again(TrainerCallback):
+    """Keeps the Trainer's parts, so that a test can train once more with them."""
+
+    def on_train_begin(self, args, state, control, model, optimizer, **_):
+        self.model, self.optimizer = model, optimizer
+
+
+def test_a_second_training_with_the_same_optimiser_goes_on_at_its_step(checkpoint, examples, tmp_path):
+    """`train()` called again counts from 1, AdamW from where it was; the naive twin reads AdamW's own count."""
+    again, recorder, twin = Again(), MomentRecorder(), OneByOne()
+    train(checkpoint, examples, tmp_path / "one", [again], save_strategy="no")
+    inner = getattr(again.optimizer, "optimizer", again.optimizer)
+    recorder.on_train_begin(None, TrainerState(), None, model=again.model, optimizer=inner)
+    for _ in range(3):
+        for weight in inner.state:
+            weight.grad = torch.randn_like(weight)
+        inner.step()
+        for callback in (recorder, twin):
+            callback.on_optimizer_step(None, TrainerState(), None, model=again.model, optimizer=inner)
+    moments = recorder.moments()
+    assert moments.steps == 3
+    for name, total in twin.sums.items():
+        assert moments.mean_updates[name] == pytest.approx((total / 3).numpy(), rel=1e-4, abs=1e-7), name
+
+
+def test_a_checkpoint_of_another_optimiser_is_refused(checkpoint, examples, tmp_path):
+    for name, rate in (("mine", 1e-3), ("others", 1e-2)):
+        train(checkpoint, examples, tmp_path / name, [MomentRecorder()], learning_rate=rate)
+    with pytest.raises(ValueError, match=r"mine/checkpoint-3/moment_recorder\.safetensors: recorded beside another optimiser's state"):
+        train(checkpoint, examples, tmp_path / "mine", [MomentRecorder()], resume=str(tmp_path / "others/checkpoint-3"))
+
+
+def test_a_checkpoint_without_the_optimiser_is_refused(checkpoint, examples, tmp_path):
+    train(checkpoint, examples, tmp_path, [MomentRecorder()], save_only_model=True, max_steps=3)
+    with pytest.raises(ValueError, match="saved without it \\(save_only_model\\)"):
+        train(checkpoint, examples, tmp_path, [MomentRecorder()], resume=str(tmp_path / "checkpoint-3"))
+
+
+@pytest.mark.parametrize("make", [torch.optim.NAdam, torch.optim.RAdam, lambda weights: torch.optim.AdamW(weights, amsgrad=True)])
+def test_optimisers_that_step_otherwise_are_refused(checkpoint, make):
+    model = attach_lora(load_denoiser(checkpoint, device="cpu").model, rank=2, alpha=4, dropout=0.0)
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    for weight in weights:
+        weight.grad = torch.ones_like(weight)
+    optimizer = make(weights)
+    optimizer.step()
+    recorder = MomentRecorder()
+    recorder.on_train_begin(None, TrainerState(), None, model=model, optimizer=optimizer)
+    with pytest.raises(ValueError, match="does not step as AdamW does"):
+        recorder.on_optimizer_step(None, None, None, optimizer=optimizer)

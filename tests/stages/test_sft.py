@@ -218,3 +218,21 @@ def test_bfloat16_keeps_moments_in_float32_unless_told_not_to(a_run, fp32_moment
     run = a_run().train(precision="bfloat16", fp32_moments=fp32_moments, steps=2, gradient_checkpointing=True)
     assert seen == {(torch.bfloat16, False), (kept, True), (kept, None)}
     assert all(update.dtype == np.float32 for update in Moments.read(run.out["moments"]).mean_updates.values())
+
+
+def test_a_fine_tuning_that_diverges_ends_at_its_step_and_publishes_nothing(a_run):
+    run = a_run("diverging")
+    with pytest.raises(
+        ValueError, match=r"fine-tuning diverged: the loss is nan at step 2; nothing is published; lower sft\.learning_rate"
+    ):
+        run.train(learning_rate=1e20)
+    assert not any(path.exists() for path in run.out.values())
+
+
+def test_an_adapter_that_the_last_step_broke_is_not_published(a_run, monkeypatch):
+    run = a_run("broken")
+    whole = sft.lora_state
+    monkeypatch.setattr(sft, "lora_state", lambda model: {name: weight * torch.nan for name, weight in whole(model).items()})
+    with pytest.raises(ValueError, match=r"lora_A\S* of the trained adapter is not finite after step 5; nothing is published"):
+        run.train()
+    assert not any(path.exists() for path in run.out.values())

@@ -37,6 +37,8 @@ def prompt_tokens(tokenizer: Any, prompts: Any, vocabulary: int, mask_id: int) -
 
 
 def _iterated(prompts: Any) -> Iterable[Any]:
+    if hasattr(prompts, "tolist"):
+        return prompts.tolist()
     if not isinstance(prompts, Iterable):
         raise ValueError(f"prompts are {type(prompts).__name__}; {EXPECTED}")
     return prompts
