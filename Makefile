@@ -11,7 +11,7 @@ ARGS ?=
 WAIT ?= 600
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help reproduce smoke rehearse paper test test-plain lint clean
+.PHONY: help reproduce smoke rehearse rehearsals paper test test-plain lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ PLAIN = NPY_DISABLE_CPU_FEATURES="$$(.venv/bin/python -c 'from numpy._core._mult
 
 test-plain: .venv/.installed-test ## the equations' tests once more, without the processor's vector instructions
 	$(PLAIN) OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2 --dist loadgroup src/tracedlm/theory tests/theory
+
+rehearsals: .venv/.installed-test ## the shipped studies run to their ends at tiny size
+	.venv/bin/python -m pytest -q -n 0 -m rehearsal tests/rehearsal
 
 lint: .venv/.installed-test .venv/.installed-dev ## format, docstrings, types, the staircase of imports, the workflow
 	@status=0; \
