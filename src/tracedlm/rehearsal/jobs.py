@@ -22,7 +22,7 @@ def run_snakemake(arguments: Sequence[str]) -> bool:
 
     FORKING.set_forkserver_preload([f"{__name__}_preload"])
     started_afresh = PythonScript.execute_script
-    PythonScript.execute_script = _fork_script
+    PythonScript.execute_script = _fork_script  # pyright: ignore[reportAttributeAccessIssue] (it stands for the method)
     try:
         main(list(arguments))
     except SystemExit as ended:
