@@ -93,6 +93,8 @@ def test_hostile_boxes_are_read_in_linear_time(text):
         (r"\begin{bmatrix} 3 \\ 4 \end{bmatrix}", r"\begin{pmatrix} 3 \\ 4 \end{pmatrix}"),
         (r"\binom{6}{2}", "15"),
         (r"25\%", r"\frac{1}{4}"),
+        ("0.12", r"12\%"),
+        ("12", r"12\%"),
         (r"12\text{ cm}", r"12\text{ centimeters}"),
         ("12 feet", r"12 \text{ ft}"),
         ("12", r"12\text{ apples}"),

@@ -75,8 +75,10 @@ def numbers_differ(gold: Any, answer: Any) -> bool:
         return any(numbers_differ(left, right) for left, right in pairs)
     if not (getattr(gold, "is_number", False) and getattr(answer, "is_number", False)):
         return False
-    left: Any = gold.evalf(DIGITS)  # pyright: ignore[reportAttributeAccessIssue]
-    right: Any = answer.evalf(DIGITS)
+    left: Any = gold.doit().evalf(DIGITS)  # pyright: ignore[reportAttributeAccessIssue]
+    right: Any = answer.doit().evalf(DIGITS)
+    if not (left.is_comparable and right.is_comparable):
+        return False
     difference, size = abs(left - right), max(abs(left), abs(right))
     # A decimal may round what has no end: 0.333333 for 1/3. Two decimals are meant as they stand.
     rounded = gold.has(Float) != answer.has(Float)
