@@ -57,7 +57,7 @@ def is_only_parsed(example):
     return re.search(r"<!-- not run: \S.* -->\n\Z", example.document.text[: example.region.start]) is not None
 
 
-RUNS = re.compile(r"(python -m tracedlm .*--help|snakemake -n .*|make \w+)(\s+#.*)?")
+RUNS = re.compile(r"(python -m tracedlm .*--help|snakemake -n .*|make [\w-]+)(\s+#.*)?")
 """What may be run on the machine of whoever runs the tests; `make` only says what it would do."""
 
 

@@ -169,7 +169,7 @@ def test_the_most_confident_are_chosen_and_ties_go_to_the_earlier():
         ("truncate", {"forwards": 9}, r"truncate: forwards 9 is outside 2\.\.8"),
         ("random", {"forwards": 1.5}, r"random: forwards 1.5 is outside 2\.\.8"),
         ("rad", {"delta": 0}, r"delta: Input should be greater than 0 \(got 0\)"),
-        ("rad", {"delta": float("nan")}, "delta: Input should be greater than 0"),
+        ("rad", {"delta": float("nan")}, "delta: Input should be a finite number"),
         ("rad", {"omega": 0}, "omega: Input should be greater than or equal to 1"),
         ("rad", {"omega": 4}, "omega 4 can never fire in blocks of 4 steps"),
         ("klass", {"history": 4}, "history 4 can never fire in blocks of 4 steps"),
