@@ -41,7 +41,7 @@ test-plain: .venv/.installed-test ## the equations' tests once more, without the
 	$(PLAIN) OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2 --dist loadgroup src/tracedlm/theory tests/theory
 
 rehearsals: .venv/.installed-test ## the shipped studies run to their ends at tiny size
-	.venv/bin/python -m pytest -q -n 0 -m rehearsal tests/rehearsal
+	.venv/bin/python -m pytest -q -n 0 -m rehearsal tests/rehearsal $(ARGS)
 
 lint: .venv/.installed-test .venv/.installed-dev ## format, docstrings, types, the staircase of imports, the workflow
 	@status=0; \
