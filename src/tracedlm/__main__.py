@@ -144,7 +144,9 @@ def _run_rescore(options: argparse.Namespace) -> None:
 
     from tracedlm.rescoring import rescore
 
-    found = rescore(options.folder, options.dataset, options.scorer, options.settings, options.setup, options.partial)
+    found = rescore(
+        options.folder, options.dataset, options.scorer, settings=options.settings, setup=options.setup, partial=options.partial
+    )
     if options.json:
         print(json.dumps(asdict(found)))
         return

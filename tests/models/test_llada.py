@@ -11,9 +11,10 @@ from oracles_llada import llada_logits
 from tracedlm.models.denoiser import load_denoiser
 from tracedlm.models.llada import COMPUTED, transformers_name
 from tracedlm.models.lora import attach_lora
+from tracedlm.models.prompt_tokens import user_turn
 from tracedlm.records.lora_names import short_name
 from tracedlm.rehearsal.checkpoint import official_checkpoint, official_config, official_weights
-from tracedlm.stages.examples import encode_prompt, encode_response
+from tracedlm.stages.examples import encode_response
 
 TOKENS = torch.randint(2, 320, (3, 40), generator=torch.Generator().manual_seed(3))
 REAL = torch.ones_like(TOKENS)
@@ -87,7 +88,7 @@ def test_a_saved_copy_is_a_checkpoint_of_transformers_own(official, tmp_path):
 def test_a_worked_example_has_one_assistant_header(official):
     """The template opens the assistant's turn even where that is not asked for; a turn of two messages would have one too many."""
     tokenizer = load_denoiser(official, device="cpu").tokenizer
-    prompt, response = encode_prompt(tokenizer, "one and two"), encode_response(tokenizer, "three", 16)
+    prompt, response = user_turn(tokenizer, "one and two"), encode_response(tokenizer, "three", 16)
     text = tokenizer.decode(prompt + response)
     assert text.count("<|assistant|>") == 1
     assert text.endswith("<|assistant|>three" + "<|eot_id|>" + "<|endoftext|>" * (16 - response.index(tokenizer.pad_token_id)))
@@ -102,7 +103,7 @@ def test_a_response_carries_no_token_that_the_tokenizer_puts_before_every_text(o
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<|startoftext|> $A", special_tokens=[("<|startoftext|>", 2)])
     assert tokenizer("three")["input_ids"][0] == 2
     assert encode_response(tokenizer, "three", 16) == plain and 2 not in plain
-    assert encode_prompt(tokenizer, "one").count(2) == 1
+    assert user_turn(tokenizer, "one").count(2) == 1
 
 
 RANK, ALPHA = 4, 8

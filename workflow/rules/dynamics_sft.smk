@@ -26,7 +26,7 @@ if FOLLOWED:
         params:
             datasets=SFT_DATASETS,
             model=MODEL,
-            files=FILES,
+            files=WEIGHTS,
             sft=STUDY.sft.model_dump(),
             rrm=STUDY.rrm.model_dump(),
             examples=DYNAMICS.sft_examples,

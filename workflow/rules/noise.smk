@@ -21,7 +21,7 @@ use rule sft as noisy_sft with:
     params:
         datasets=SFT_DATASETS,
         model=MODEL,
-        files=FILES,
+        files=WEIGHTS,
         settings=lambda wildcards: {**STUDY.sft.model_dump(), "label_noise": RERUNS[wildcards.run][0]},
         seed=lambda wildcards: RERUNS[wildcards.run][1],
         code=code_digest("sft"),

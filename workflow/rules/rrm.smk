@@ -41,7 +41,7 @@ rule storage:
         "../../environment.yml"
     params:
         model=MODEL,
-        files=FILES,
+        files=WEIGHTS,
         code=code_digest("storage"),
     script:
         "../scripts/storage.py"

@@ -25,7 +25,7 @@ rule sft:
     params:
         datasets=SFT_DATASETS,
         model=MODEL,
-        files=FILES,
+        files=WEIGHTS,
         settings=STUDY.sft.model_dump(),
         seed=STUDY.seed,
         code=code_digest("sft"),

@@ -45,6 +45,7 @@ MODEL_FILES = [local(file) for file in checkpoint_files(STUDY.model.path)]  # `l
 # file that is moved or copied into place may be older than the results: its size and time are a parameter of every rule that reads it.
 FOREIGN_ADAPTER = [] if TRAINED else [local(file) for file in adapter_files(STUDY.model.adapter)]
 FOREIGN_MAPS = [] if STUDY.rrm.source == "moments" else [local(file) for file in source_files(STUDY.rrm.source)]
+WEIGHTS = fingerprint(files=files_state(map(str, MODEL_FILES)))
 FILES = fingerprint(files=files_state(map(str, [*MODEL_FILES, *FOREIGN_ADAPTER, *FOREIGN_MAPS])))
 READOUT_Q = "<results>/readouts/{dataset}/{seq_len}/validation/q.parquet"
 

@@ -24,7 +24,7 @@ use rule sft as task_sft with:
     params:
         datasets=lambda wildcards: [TASK_RUNS[wildcards.task_run][0]],
         model=MODEL,
-        files=FILES,
+        files=WEIGHTS,
         settings=STUDY.sft.model_dump(),
         seed=lambda wildcards: TASK_RUNS[wildcards.task_run][1],
         code=code_digest("sft"),

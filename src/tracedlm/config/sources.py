@@ -88,8 +88,7 @@ def explain_study(layers: Sequence[Layer]) -> str:
     sources = _sources(layers)
     lines = list(_lines(study, sources))
     width = min(WIDEST, max(len(text) for text, _ in lines))
-    text = "".join(f"{text:<{width}}  # {source}\n" if source else f"{text}\n" for text, source in lines)
-    return text
+    return "".join(f"{text:<{width}}  # {source}\n" if source else f"{text}\n" for text, source in lines)
 
 
 def _sources(layers: Sequence[Layer]) -> dict[Path, str]:

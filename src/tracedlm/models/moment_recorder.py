@@ -19,7 +19,7 @@ from tracedlm.theory.moments import RunningMean, updates
 
 STATE_FILE = "moment_recorder.safetensors"
 
-FUSED_ELSEWHERE = ("FusedAdam", "DeepSpeedCPUAdam", "CPUAdamBuilder")
+FUSED_ELSEWHERE = ("FusedAdam", "DeepSpeedCPUAdam")
 """AdamW under other names, in other libraries."""
 
 Named = list[tuple[str, torch.nn.Parameter]]

@@ -70,7 +70,7 @@ def _listed(values: Any) -> list[Any]:
 
 def _tokens(tokenizer: Any, row: Any, number: int) -> list[Any]:
     if isinstance(row, str):
-        return _templated(tokenizer, [{"role": "user", "content": str(row)}])
+        return user_turn(tokenizer, str(row))
     if row is None or not isinstance(row, Iterable) or isinstance(row, Mapping | bytes):
         raise ValueError(f"prompt {number} is {row!r}; {EXPECTED}")
     values = _listed(row)
@@ -80,6 +80,11 @@ def _tokens(tokenizer: Any, row: Any, number: int) -> list[Any]:
                 raise ValueError(f"prompt {number}: the message {dict(message)!r} lacks role or content")
         return _templated(tokenizer, values)
     return values
+
+
+def user_turn(tokenizer: Any, text: str) -> list[int]:
+    """Tokens of a user turn with the assistant's turn opened."""
+    return _templated(tokenizer, [{"role": "user", "content": text}])
 
 
 def _templated(tokenizer: Any, messages: list[Any]) -> list[int]:

@@ -3,12 +3,8 @@
 import random
 from typing import Any
 
+from tracedlm.models.prompt_tokens import user_turn
 from tracedlm.tasks import GeneratedTask, Problem, Task
-
-
-def encode_prompt(tokenizer: Any, text: str) -> list[int]:
-    """Tokens of a user turn with the assistant's turn opened."""
-    return tokenizer.apply_chat_template([{"role": "user", "content": text}], add_generation_prompt=True)["input_ids"]
 
 
 def encode_response(tokenizer: Any, text: str, canvas: int) -> list[int] | None:
@@ -20,7 +16,7 @@ def encode_response(tokenizer: Any, text: str, canvas: int) -> list[int] | None:
 def encode_example(tokenizer: Any, task: Task, problem: Problem, canvas: int) -> tuple[list[int], list[int]] | None:
     """Prompt and padded response of one problem with its worked solution; None where the solution does not fit."""
     response = encode_response(tokenizer, task.solve(problem, canvas), canvas)
-    return None if response is None else (encode_prompt(tokenizer, task.prompt(problem)), response)
+    return None if response is None else (user_turn(tokenizer, task.prompt(problem)), response)
 
 
 def draw_examples(

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from tracedlm.config import Sft
+from tracedlm.models.prompt_tokens import user_turn
 from tracedlm.models.training import Encoded, grouped_by_length
-from tracedlm.stages.examples import encode_prompt, encode_response
+from tracedlm.stages.examples import encode_response
 from tracedlm.tasks import Problem, Task, get_task
 
 
@@ -66,7 +67,7 @@ def label_donors(n: int, share: float, seed: int) -> dict[int, int]:
 
 def _encode(tokenizer: Any, task: Task, problem: Problem, answered: Problem, settings: Sft) -> tuple[Encoded | None, bool]:
     """One example and whether it is whole; None where its response fits nowhere."""
-    prompt, text = encode_prompt(tokenizer, task.prompt(problem)), task.solve(answered, settings.canvas)
+    prompt, text = user_turn(tokenizer, task.prompt(problem)), task.solve(answered, settings.canvas)
     if settings.max_length is None:
         response = encode_response(tokenizer, text, settings.canvas)
         return (None if response is None else (prompt, response)), True
