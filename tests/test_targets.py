@@ -17,7 +17,7 @@ PATTERNS = [
     "target", ["tables", "results/s/certify/sudoku/256/q/summary.json", "results/s/noise/clean.json", "sources/sudoku/test.csv"]
 )
 def test_a_good_target_needs_no_word(target):
-    assert explain_target(target, RULES, PATTERNS) is None
+    assert explain_target(target, RULES, PATTERNS, {}) is None
 
 
 @pytest.mark.parametrize(
@@ -32,13 +32,18 @@ def test_a_good_target_needs_no_word(target):
     ],
 )
 def test_a_mistake_is_named(target, message):
-    assert message in (explain_target(target, RULES, PATTERNS) or "")
+    assert message in (explain_target(target, RULES, PATTERNS, {}) or "")
 
 
 def test_every_wrong_value_of_a_path_is_named():
-    found = explain_target("results/s/certify/sudoko/64/q/summary.json", RULES, PATTERNS)
+    found = explain_target("results/s/certify/sudoko/64/q/summary.json", RULES, PATTERNS, {})
     assert found and "dataset 'sudoko'; known: countdown, sudoku. Did you mean 'sudoku'?; unknown seq_len '64'; known: 128, 256." in found
 
 
 def test_a_regular_expressions_characters_in_a_target_are_text():
-    assert explain_target("results/s/tables/(", RULES, PATTERNS)
+    assert explain_target("results/s/tables/(", RULES, PATTERNS, {})
+
+
+def test_a_target_that_a_config_leaves_empty_names_the_setting():
+    found = explain_target("maps", RULES, PATTERNS, {"maps": "noise.shares"})
+    assert found == "maps: this config asks for nothing of it; set noise.shares"

@@ -310,6 +310,8 @@ def _run_rehearse(options: argparse.Namespace) -> None:
     print(f"{rehearsal.study}: the rehearsal reached its end")
     for stand_in in rehearsal.stand_ins:
         print(f"  stand-in for {stand_in}")
+    for sentence in rehearsal.left_out:
+        print(f"  left empty: {sentence}")
 
 
 def _lm_eval(parser: argparse.ArgumentParser) -> None:

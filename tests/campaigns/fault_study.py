@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import yaml
 
-from tracedlm.report.names import TABLES
+from tracedlm.report.contents import TABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("Snakefile", "workflow", "config", "resources", "src", "pyproject.toml", "environment.yml")

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from smoke_study import RESULTS, prepare, snakemake
-from tracedlm.report.names import TABLES
+from tracedlm.report.contents import TABLES
 
 ANALYSES = ("readout", "storage", "convergence")
 """What all other analyses follow from; none of them runs a model."""

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tracedlm.report.abstract import PARAGRAPHS, abstract
-from tracedlm.report.names import FIGURES, pseudo_gradient_figures
+from tracedlm.report.contents import FIGURES, pseudo_gradient_figures
 from tracedlm.report.page import html_number, read_rows
 
 DATASETS = ("countdown", "sudoku")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tracedlm.report.names import TABLES
+from tracedlm.report.contents import TABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 SNAKEMAKE = [Path(sys.executable).with_name("snakemake"), "--snakefile", ROOT / "Snakefile"]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tracedlm.records.seal import broken_seals, gone
-from tracedlm.report.names import COST_TABLES, FIGURES, TABLES, TIMED_TABLES, pseudo_gradient_figures
+from tracedlm.report.contents import COST_TABLES, FIGURES, TABLES, TIMED_TABLES, pseudo_gradient_figures
 
 
 include: "risk.smk"

@@ -1,7 +1,7 @@
 """What a mistyped target was meant to be: a rule's name, a file, or a value inside a file's path."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from itertools import zip_longest
 
@@ -9,19 +9,24 @@ WILDCARD = re.compile(r"\{(\w+)(?:,([^{}]+))?\}")
 """A wildcard of an output pattern, with its constraint where it has one: `{dataset,countdown|sudoku}`."""
 
 
-def explain_target(target: str, rules: Sequence[str], patterns: Sequence[str]) -> str | None:
+def explain_target(target: str, rules: Sequence[str], patterns: Sequence[str], idle: Mapping[str, str]) -> str | None:
     """What is wrong with a target; None where a rule has its name or makes it.
 
     Args:
         target: As typed: a rule or a path.
         rules: Names of the rules that can be a target, those without wildcards.
         patterns: Output paths of all rules, with constrained wildcards.
+        idle: Targets that this config leaves nothing to do for -> what to set.
 
-    >>> explain_target("tabels", ["maps", "tables"], [])
+    >>> explain_target("robustness", ["robustness"], [], {"robustness": "noise.shares"})
+    'robustness: this config asks for nothing of it; set noise.shares'
+    >>> explain_target("tabels", ["maps", "tables"], [], {})
     "there is no rule or file 'tabels'. Did you mean 'tables'? Rules that can be a target: maps, tables."
-    >>> explain_target("out/sudoko.json", ["maps"], ["out/{dataset,countdown|sudoku}.json"])
+    >>> explain_target("out/sudoko.json", ["maps"], ["out/{dataset,countdown|sudoku}.json"], {})
     "out/sudoko.json: unknown dataset 'sudoko'; known: countdown, sudoku. Did you mean 'sudoku'?"
     """
+    if target in idle:
+        return f"{target}: this config asks for nothing of it; set {idle[target]}"
     if target in rules or any(re.fullmatch(_regex(pattern), target) for pattern in patterns):
         return None
     found = (_wrong_values(target, pattern) for pattern in patterns)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -12,6 +13,7 @@ from tracedlm.config.sources import Layer, merge_layers
 from tracedlm.rehearsal.jobs import run_snakemake
 from tracedlm.rehearsal.places import settle
 from tracedlm.rehearsal.sizes import shrink
+from tracedlm.report.contents import broken_promises, empty_parts
 from tracedlm.resources import ROOT
 
 
@@ -23,11 +25,14 @@ class Rehearsal:
         study: Its name.
         results: Folder of its results.
         stand_ins: A sentence for each model and file that a stand-in was put for.
+        left_out: A sentence for each table and figure that the config leaves empty, with the
+            setting that fills it; none where only some targets were asked for.
     """
 
     study: str
     results: Path
     stand_ins: tuple[str, ...]
+    left_out: tuple[str, ...]
 
 
 def rehearse(layers: Sequence[Layer], targets: Sequence[str], folder: Path, cores: int) -> Rehearsal:
@@ -41,8 +46,8 @@ def rehearse(layers: Sequence[Layer], targets: Sequence[str], folder: Path, core
         cores: Jobs at a time.
 
     Raises:
-        ValueError: The config is refused, a file it names is missing, or a job fails; the message
-            says where the logs are.
+        ValueError: The config is refused, a file it names is missing, or a job fails: the message
+            says where the logs are. Or a table or figure is empty that the config promises.
     """
     study = load_study(merge_layers(layers))
     config = shrink(study.model_dump(mode="json"))
@@ -64,4 +69,17 @@ def rehearse(layers: Sequence[Layer], targets: Sequence[str], folder: Path, core
             f"{study.study}: the rehearsal did not reach its end; what the failed job said stands "
             f"above and in {results / 'logs'}, the config it ran in {file}"
         )
-    return Rehearsal(study.study, results, stand_ins)
+    return Rehearsal(study.study, results, stand_ins, () if targets else _left_out(config, results))
+
+
+def _left_out(config: dict[str, Any], results: Path) -> tuple[str, ...]:
+    """A sentence for each part of the report without content; a ValueError where one was promised."""
+    study = load_study(config)
+    empty = empty_parts(study, results)
+    broken = broken_promises(study, empty)
+    if broken:
+        raise ValueError(
+            f"{study.study}: empty, although the config asks for it: {', '.join(broken)}; the reason "
+            f"stands in the .csv below {results}"
+        )
+    return tuple(f"{part}: set {need.setting}" for part, need in empty.items() if need is not None)

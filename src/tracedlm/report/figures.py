@@ -15,7 +15,7 @@ from tracedlm.records.update_magnitude import UPDATE_MAGNITUDE
 from tracedlm.report.evidence import Evidence
 from tracedlm.report.layout import Row
 from tracedlm.report.map_tables import similarity_rows as map_similarity_rows
-from tracedlm.report.names import pseudo_gradient_figures
+from tracedlm.report.contents import pseudo_gradient_figures
 from tracedlm.report.plots_of_cost import draw_gradients, draw_pareto, gradient_rows, pareto_rows
 from tracedlm.report.plots_of_maps import draw_magnitudes, draw_maps, draw_task_similarity, magnitude_rows, task_similarity_rows
 from tracedlm.report.plots_of_steps import draw_similarity, draw_stability, draw_temperature, similarity_rows, stability_rows

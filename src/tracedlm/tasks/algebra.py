@@ -120,12 +120,17 @@ def _system(rng: random.Random, _: str) -> Worked:
 
 
 Kind = Callable[[random.Random, str], Worked]
-KINDS: dict[int, tuple[Kind, ...]] = {
-    1: (_shifted, _scaled, _evaluated),
-    2: (_linear, _both_sides, _simplified, _sum_and_difference),
-    3: (_quadratic, _expanded, _added, _system),
+KINDS: dict[int, dict[str, Kind]] = {
+    1: {"addition": _shifted, "multiplication": _scaled, "evaluation": _evaluated},
+    2: {
+        "linear": _linear,
+        "both sides": _both_sides,
+        "fraction": _simplified,
+        "sum and difference": _sum_and_difference,
+    },
+    3: {"quadratic": _quadratic, "expansion": _expanded, "sum of fractions": _added, "system": _system},
 }
-"""Kinds of problems by the difficulty from which they are drawn."""
+"""Kinds of problems, by name, under the difficulty from which they are drawn."""
 
 
 @final
@@ -141,15 +146,20 @@ class Algebra(GeneratedTask):
 
     name = "algebra"
     fields = ("problem", "solution", "answer")
+    extras = ("kind",)
+    facets = ("kind",)
 
     def __post_init__(self) -> None:
         check_difficulty(self.name, self.difficulty)
 
     def draw(self, rng: random.Random) -> Problem:
-        kind = rng.choice([kind for level in range(1, self.difficulty + 1) for kind in KINDS[level]])
-        problem, steps, answer = kind(rng, rng.choice(VARIABLES))
+        kinds: dict[str, Kind] = {}
+        for level in range(1, self.difficulty + 1):
+            kinds |= KINDS[level]
+        kind = rng.choice(list(kinds))
+        problem, steps, answer = kinds[kind](rng, rng.choice(VARIABLES))
         solution = f"We have {', '.join(f'${text}$' for text in steps)}. The answer is $\\boxed{{{answer}}}$."
-        return {"problem": problem, "solution": solution, "answer": answer}
+        return {"problem": problem, "solution": solution, "answer": answer, "kind": kind}
 
     def check(self, problem: Problem) -> None:
         check_boxed_answer(problem)
