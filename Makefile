@@ -31,14 +31,15 @@ paper: .venv/.installed-run ## tables and figures of the default study as one PD
 	$(call snakemake,paper)
 
 test: .venv/.installed-test ## pytest, with the doctests of the equations
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2
 
 # The vector instructions that NumPy and torch found are switched off: sums in another order, so other last bits.
 PLAIN = NPY_DISABLE_CPU_FEATURES="$$(.venv/bin/python -c 'from numpy._core._multiarray_umath import __cpu_dispatch__ as d, __cpu_features__ as f; \
 	print(*(name for name in d if f.get(name)))')" ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=AVX2
 
-test-plain: .venv/.installed-test ## the equations' tests once more, without the processor's vector instructions
-	$(PLAIN) OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2 --dist loadgroup src/tracedlm/theory tests/theory
+test-plain: .venv/.installed-test ## the equations' tests and the recorded numbers once more, without the processor's vector instructions
+	$(PLAIN) OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2 src/tracedlm/theory tests/theory \
+		tests/workflow/test_golden.py::test_the_study_gives_the_recorded_numbers
 
 rehearsals: .venv/.installed-test ## the shipped studies run to their ends at tiny size
 	.venv/bin/python -m pytest -q -n 0 -m rehearsal tests/rehearsal $(ARGS)

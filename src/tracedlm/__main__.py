@@ -290,6 +290,11 @@ def _rehearse(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--cores", type=int, default=2, help="jobs at a time (default: 2)")
     parser.add_argument(
+        "--random-model",
+        action="store_true",
+        help="a random model in place of a small one too, which would be rehearsed with itself",
+    )
+    parser.add_argument(
         "--folder",
         type=Path,
         help="where to run, and to go on from an earlier rehearsal (default: a temporary folder, removed at the end)",
@@ -306,7 +311,7 @@ def _run_rehearse(options: argparse.Namespace) -> None:
     layers = study_layers(options.files, options.config, options.replace_workflow_config)
     with TemporaryDirectory(prefix="tracedlm-rehearsal-") as temporary:
         folder = options.folder or Path(temporary)
-        rehearsal = rehearse(layers, options.targets, folder, options.cores)
+        rehearsal = rehearse(layers, options.targets, folder, options.cores, options.random_model)
     print(f"{rehearsal.study}: the rehearsal reached its end")
     for stand_in in rehearsal.stand_ins:
         print(f"  stand-in for {stand_in}")

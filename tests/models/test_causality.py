@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tracedlm.models.architecture import new_model
-from tracedlm.models.causality import check_sight, influence
+from tracedlm.models.causality import ROUNDING, check_sight, influence
 from tracedlm.models.snapshots import CausalBatches, MaskedBatches, read_snapshot
 from tracedlm.models.tokenizer import word_tokenizer
 
@@ -30,11 +30,12 @@ def small(causal):
     return new_model(word_tokenizer(VOCABULARY), 12, 24, 2, 2, causal).eval()
 
 
-def test_a_causal_model_passes_and_its_past_outputs_do_not_move_at_all():
+def test_a_causal_model_passes_and_its_past_outputs_do_not_move():
     model = small(causal=True)
     check_sight(model, TOKENS, 2, causal=True)
     changed = influence(model, TOKENS, 2)
-    assert not changed.tril(-1).any() and (changed.triu(1).sum(1)[:-1] > 0).all()
+    # Two rows of a batch may be summed in different order; `check_sight` passes ten times as much.
+    assert changed.tril(-1).max() < 0.1 * ROUNDING and (changed.triu(1).sum(1)[:-1] > 0).all()
 
 
 def test_an_inverted_mask_is_caught():
@@ -54,7 +55,8 @@ def test_causal_batches_predict_every_token_but_the_first():
     (batch,) = (CausalBatches(lambda step: [([], [1, 4, 5, 2]), ([], [1, 6, 2])], 1, 3, 0, seed=0)[0],)
     assert batch["input_ids"].tolist() == [[1, 4, 5, 2], [1, 6, 2, 0]] and batch["canvas"] == 4
     assert batch["labels"].tolist() == [[-100, 4, 5, 2], [-100, 6, 2, -100]]
-    assert batch["loss_weights"].sum() == 2  # divided by two rows in the loss: the mean over tokens
+    # Divided by two rows in the loss: the mean over tokens.
+    assert float(batch["loss_weights"].sum()) == pytest.approx(2)
 
 
 def test_masked_batches_spare_the_ends():

@@ -55,6 +55,13 @@ def test_a_small_model_that_is_there_is_rehearsed_with_itself(tmp_path):
     assert config["model"]["path"] == str(ROOT / "resources/base")
 
 
+def test_a_random_model_can_stand_for_a_small_one(tmp_path):
+    config = paper(model__path="resources/base")
+    settle(config, tmp_path, random_model=True)
+    assert config["model"]["path"] == "resources/base"
+    assert (tmp_path / "resources/base/model.safetensors.index.json").is_file()
+
+
 def test_what_is_there_becomes_absolute_and_what_is_not_is_one_line(tmp_path):
     config = paper()
     config["catalogue"]["countdown"]["test"] = "resources/data/countdown_test.jsonl"

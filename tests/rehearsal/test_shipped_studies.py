@@ -46,6 +46,13 @@ def test_the_papers_study_reaches_its_page(folder):
 
 
 @pytest.mark.rehearsal
+def test_the_full_study_fills_every_table_and_figure(tmp_path):
+    sets = ["seq_lens=[128]", "datasets=[countdown, algebra]"]  # two, so that settings can be carried over
+    said = rehearse(tmp_path, ["full"], "--random-model", "--config", *sets)
+    assert "left empty" not in said
+
+
+@pytest.mark.rehearsal
 def test_edits_settings_over_the_papers_study_reach_its_page(folder):
     rehearse(folder, ["paper", "edit"], "--config", "seq_lens=[128]", EDIT)
     run = {row["rule"] for row in rows(folder, "paper", "exit_rules")}

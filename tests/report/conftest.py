@@ -13,10 +13,10 @@ from tracedlm.records.manifest import write_manifest
 from tracedlm.records.metrics import GRADIENTS, GRID, QUARTILES, TEMPERATURE
 from tracedlm.records.parquet import write_table
 from tracedlm.records.pseudo_gradient import PSEUDO_GRADIENTS
+from tracedlm.report.contents import FIGURES, TABLES, TIMED_TABLES, pseudo_gradient_figures
 from tracedlm.report.costs import make_costs
 from tracedlm.report.evidence import read_evidence
 from tracedlm.report.figures import make_figures
-from tracedlm.report.contents import FIGURES, TABLES, TIMED_TABLES, pseudo_gradient_figures
 from tracedlm.report.page import make_page
 from tracedlm.report.tables import make_tables
 from tracedlm.theory.certificate import BOUNDS

@@ -10,9 +10,9 @@ import sys
 
 import pytest
 
+from tracedlm.report.contents import TABLES, TIMED_TABLES
 from tracedlm.report.evidence import read_evidence
 from tracedlm.report.layout import Cell, Grid, lay_out, number, pages
-from tracedlm.report.contents import TABLES, TIMED_TABLES
 from tracedlm.report.tables import SPECS, make_tables, read_csv, tex_escape
 
 HOSTILE = r"\input{/etc/passwd} <script>alert(1)</script> % & $x$ # a_b ^ ~ { } \\"

@@ -67,7 +67,8 @@ def test_carried_settings_are_found_by_label_and_compared_on_the_same_samples(ev
     (row,) = rows(evidence, "transfer", dataset="countdown")
     # Sudoku's choice solves 6 of 12 in 20 forwards where Countdown's own solves 9 in 24; 3 samples differ: p = 2 / 2^3.
     assert (row["tuned_on"], row["label"], row["n"]) == ("sudoku", "rad(delta=0.05, omega=8, tau=1)", 12)
-    assert (row["accuracy"], row["accuracy_own"], row["difference"], row["p"]) == (0.5, 0.75, -0.25, 0.25)
+    assert (row["accuracy"], row["accuracy_own"]) == (0.5, 0.75)
+    assert (row["difference"], row["p"]) == pytest.approx((-0.25, 0.25))
     assert (row["forwards"], row["forwards_own"], row["forwards_difference"]) == (20, 24, -4)
     assert (row["forwards_low"], row["forwards_high"], row["verdict"]) == (-4, -4, "no difference shown")
     assert row["low"] < -0.25 < row["high"] and row["reason"] == ""

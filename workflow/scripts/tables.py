@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from tracedlm.report.evidence import read_evidence
 from tracedlm.report.contents import TABLES, TIMED_TABLES
+from tracedlm.report.evidence import read_evidence
 from tracedlm.report.tables import make_tables
 from tracedlm.stages.job_log import logged
 

@@ -35,7 +35,7 @@ class Rehearsal:
     left_out: tuple[str, ...]
 
 
-def rehearse(layers: Sequence[Layer], targets: Sequence[str], folder: Path, cores: int) -> Rehearsal:
+def rehearse(layers: Sequence[Layer], targets: Sequence[str], folder: Path, cores: int, random_model: bool = False) -> Rehearsal:
     """Run a study to its targets, with nothing changed but sizes and the places of model and data.
 
     Args:
@@ -44,6 +44,7 @@ def rehearse(layers: Sequence[Layer], targets: Sequence[str], folder: Path, core
         folder: Working directory. A study that was rehearsed in it before is only brought up to
             date, as in a directory of real results.
         cores: Jobs at a time.
+        random_model: Put a random model for a small one too.
 
     Raises:
         ValueError: The config is refused, a file it names is missing, or a job fails: the message
@@ -52,7 +53,7 @@ def rehearse(layers: Sequence[Layer], targets: Sequence[str], folder: Path, core
     study = load_study(merge_layers(layers))
     config = shrink(study.model_dump(mode="json"))
     folder.mkdir(parents=True, exist_ok=True)
-    stand_ins = tuple(settle(config, folder))
+    stand_ins = tuple(settle(config, folder, random_model))
     file = folder / "rehearsal.yaml"
     file.write_text(yaml.safe_dump(config, sort_keys=False))
     # The Snakefile names its default config, and rules name sources, relative to where it runs.
@@ -79,7 +80,6 @@ def _left_out(config: dict[str, Any], results: Path) -> tuple[str, ...]:
     broken = broken_promises(study, empty)
     if broken:
         raise ValueError(
-            f"{study.study}: empty, although the config asks for it: {', '.join(broken)}; the reason "
-            f"stands in the .csv below {results}"
+            f"{study.study}: empty, although the config asks for it: {', '.join(broken)}; the reason stands in the .csv below {results}"
         )
     return tuple(f"{part}: set {need.setting}" for part, need in empty.items() if need is not None)

@@ -5,13 +5,13 @@ from typing import Any
 
 import matplotlib
 
+from tracedlm.report.contents import DYNAMICS_TABLES
 from tracedlm.report.dynamics_sft import CAPTION as SFT_CAPTION
 from tracedlm.report.dynamics_sft import SFT
 from tracedlm.report.dynamics_sft import TITLE as SFT_TITLE
 from tracedlm.report.dynamics_tables import CLAIMS, COST, STOPPING
 from tracedlm.report.figures import save
 from tracedlm.report.layout import lay_out
-from tracedlm.report.contents import DYNAMICS_TABLES
 from tracedlm.report.plots_of_dynamics import draw_dynamics, dynamics_rows
 from tracedlm.report.style import STYLE
 from tracedlm.report.tables import read_csv, write_csv, write_table

@@ -8,9 +8,9 @@ import matplotlib
 import numpy as np
 
 from tracedlm.records.measures import read_measures
+from tracedlm.report.contents import SFT_DYNAMICS
 from tracedlm.report.figures import save
 from tracedlm.report.layout import Column, Row, Spec, number, shows, text
-from tracedlm.report.contents import SFT_DYNAMICS
 from tracedlm.report.plots_of_dynamics import Series, draw_dynamics
 from tracedlm.report.style import BLUE, GREEN, STYLE, VERMILION
 from tracedlm.report.tables import write_csv, write_table

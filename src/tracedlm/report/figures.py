@@ -12,10 +12,10 @@ from tracedlm.records.metrics import GRADIENTS, read_json
 from tracedlm.records.parquet import read_table
 from tracedlm.records.pseudo_gradient import PSEUDO_GRADIENTS
 from tracedlm.records.update_magnitude import UPDATE_MAGNITUDE
+from tracedlm.report.contents import pseudo_gradient_figures
 from tracedlm.report.evidence import Evidence
 from tracedlm.report.layout import Row
 from tracedlm.report.map_tables import similarity_rows as map_similarity_rows
-from tracedlm.report.contents import pseudo_gradient_figures
 from tracedlm.report.plots_of_cost import draw_gradients, draw_pareto, gradient_rows, pareto_rows
 from tracedlm.report.plots_of_maps import draw_magnitudes, draw_maps, draw_task_similarity, magnitude_rows, task_similarity_rows
 from tracedlm.report.plots_of_steps import draw_similarity, draw_stability, draw_temperature, similarity_rows, stability_rows

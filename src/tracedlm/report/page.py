@@ -10,12 +10,12 @@ from markupsafe import Markup, escape
 from tracedlm.records.atomic import write_text
 from tracedlm.records.metrics import read_json
 from tracedlm.report.abstract import abstract
+from tracedlm.report.contents import COST_TABLES, FIGURES, TABLES, TIMED_TABLES, pseudo_gradient_figures
 from tracedlm.report.costs import DISK_USE, STAGE_COSTS
 from tracedlm.report.dynamics import dynamics_section
 from tracedlm.report.exit_sentences import Tables
 from tracedlm.report.layout import lay_out
 from tracedlm.report.markup import html
-from tracedlm.report.contents import COST_TABLES, FIGURES, TABLES, TIMED_TABLES, pseudo_gradient_figures
 from tracedlm.report.tables import NEGATIVE, SCIENTIFIC, SPECS, read_csv, write_csv
 from tracedlm.report.tally import TALLY, tally_rows
 

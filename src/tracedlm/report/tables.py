@@ -24,9 +24,9 @@ from tracedlm.report import (
     tuning_tables,
 )
 from tracedlm.report.certificate_sentences import association, calibrated
+from tracedlm.report.contents import TABLES, TIMED_TABLES
 from tracedlm.report.evidence import Evidence
 from tracedlm.report.layout import Grid, Row, Spec, Value, lay_out, pages
-from tracedlm.report.contents import TABLES, TIMED_TABLES
 from tracedlm.report.preview import preview
 
 SPECS: dict[str, Spec] = {
