@@ -4,9 +4,9 @@
                    rrm -> exits                                 -> tables, figures, explorer, page
     dynamics: corpus -> train -> measure -> summary             -> figures, page
 
-`snakemake --cores all` runs the study in config/config.yaml; `--configfile config/smoke.yaml` the smallest one.
-Collecting targets: models, maps, traces, certificates, comparisons, dynamics, tables, robustness, paper, task_similarity, base_model, download,
-rescore.
+`snakemake --cores all` runs the study in config/config.yaml, `--configfile config/smoke.yaml` the
+smallest one. Collecting targets: models, maps, traces, certificates, comparisons, dynamics, tables,
+robustness, paper, task_similarity, base_model, download, rescore.
 """
 
 from snakemake.utils import min_version

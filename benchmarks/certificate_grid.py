@@ -1,8 +1,11 @@
-"""What the grid of certificates costs: a whole process from start to end, its memory, and the same answers from a loop over samples.
+"""What the grid of certificates costs.
+
+A whole process from start to end, its memory, and the same answers from a loop over samples.
 
     python benchmarks/certificate_grid.py [--samples 64] [--repeats 7]
 
-Prints one row of a markdown table. Times are CPU seconds of the process and its interpreter's start, reading the readouts included.
+Prints one row of a markdown table. Times are CPU seconds of the process and its interpreter's
+start, reading the readouts included.
 """
 
 import argparse
@@ -35,7 +38,10 @@ for path in sys.argv[1:]:
 
 
 def write_readout(path: Path, samples: int, seed: int) -> Path:
-    """Cosines that wobble by 3e-4; tokens are unmasked over 40 steps, then 24 refine steps see them all."""
+    """Cosines that wobble by 3e-4.
+
+    Tokens are unmasked over 40 steps, then 24 refine steps see them all.
+    """
     rng = np.random.default_rng(seed)
     with table_writer(path, READOUT, {"gen_length": str(POSITIONS)}) as writer:
         for first in range(0, samples, BATCH):
@@ -44,8 +50,15 @@ def write_readout(path: Path, samples: int, seed: int) -> Path:
                 level, order = rng.uniform(-0.2, 0.2, POSITIONS), rng.permutation(POSITIONS)
                 for t in range(STEPS):
                     seen = np.flatnonzero(order < POSITIONS * t // (STEPS - LATE))
-                    facts = {"sample_id": sample, "step": t + 1, "block": 0, "phase": "denoise" if t < STEPS - LATE else "refine"}
-                    similarity = (level + 3e-4 * rng.standard_normal(POSITIONS))[seen].astype(np.float32)
+                    facts = {
+                        "sample_id": sample,
+                        "step": t + 1,
+                        "block": 0,
+                        "phase": "denoise" if t < STEPS - LATE else "refine",
+                    }
+                    similarity = (level + 3e-4 * rng.standard_normal(POSITIONS))[seen].astype(
+                        np.float32
+                    )
                     rows.append({**facts, "position": seen, "similarity": similarity})
             writer.write(rows)
     return path
@@ -53,7 +66,9 @@ def write_readout(path: Path, samples: int, seed: int) -> Path:
 
 def process(paths: list[Path]) -> tuple[float, float]:
     """CPU seconds and peak megabytes of a process that certifies readouts."""
-    child = os.posix_spawn(sys.executable, [sys.executable, "-c", JOB, *map(str, paths)], os.environ)
+    child = os.posix_spawn(
+        sys.executable, [sys.executable, "-c", JOB, *map(str, paths)], os.environ
+    )
     _, status, used = os.wait4(child, 0)
     if status:
         raise SystemExit(f"the job failed with status {status}")
@@ -68,12 +83,16 @@ def loop(similarity: np.ndarray, visible: np.ndarray, late: np.ndarray) -> dict[
             for k, omega in enumerate(OMEGAS):
                 for t in np.flatnonzero(late):
                     if t >= omega:
-                        for name, flag in certified(similarity, visible, t, tau, delta, omega).items():
+                        for name, flag in certified(
+                            similarity, visible, t, tau, delta, omega
+                        ).items():
                             held[name][i, j, k] |= flag
     return held
 
 
-def certified(similarity: np.ndarray, visible: np.ndarray, t: int, tau: float, delta: float, omega: int) -> dict[str, bool]:
+def certified(
+    similarity: np.ndarray, visible: np.ndarray, t: int, tau: float, delta: float, omega: int
+) -> dict[str, bool]:
     own, own_margin = [], np.nan
     for r in range(t - omega + 1, t + 1):
         matched = visible[r] & visible[r - 1]
@@ -93,7 +112,13 @@ def certified(similarity: np.ndarray, visible: np.ndarray, t: int, tau: float, d
     tv = still and max(np.abs(ps[-1] - p).sum() / 2 for p in ps[:-1]) < half
     measured = tv and sum(np.sqrt(kl / 2) for kl in kls) < half
     pinsker = measured and max(kls) <= delta and radius < half
-    return dict(zip(BOUNDS, (max(own) <= delta and radius < own_margin / 2, pinsker, measured, tv, still), strict=True))
+    return dict(
+        zip(
+            BOUNDS,
+            (max(own) <= delta and radius < own_margin / 2, pinsker, measured, tv, still),
+            strict=True,
+        )
+    )
 
 
 def rad(similarity: np.ndarray, tau: float) -> np.ndarray:
@@ -107,7 +132,10 @@ def margin(p: np.ndarray) -> float:
 
 
 def speedup(path: Path, sample: int) -> float:
-    """CPU seconds of the loop over those of the grid, on one batch; the loop is timed on one sample of it and must agree there."""
+    """CPU seconds of the loop over those of the grid, on one batch.
+
+    The loop is timed on one sample of it and must agree there.
+    """
     series, visible, late = next(read_late(path, "refine", LATE))
     start = time.process_time()
     found = grid(series.similarity, visible, TAUS, DELTAS, OMEGAS, late)
@@ -125,7 +153,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        paths = [write_readout(Path(folder) / f"{n}.parquet", options.samples, n) for n in range(options.readouts)]
+        paths = [
+            write_readout(Path(folder) / f"{n}.parquet", options.samples, n)
+            for n in range(options.readouts)
+        ]
         large = write_readout(Path(folder) / "large.parquet", 8 * options.samples, 0)
         speedup(paths[0], 0)  # imports and caches
         times, ratios = [], []
@@ -133,9 +164,18 @@ def main() -> None:
             times.append(process(paths)[0])
             ratios.append(speedup(paths[n % len(paths)], n % min(BATCH, options.samples)))
         memory = [process([path])[1] for path in (paths[0], large)]
-    size = f"{options.samples} x {STEPS} x {POSITIONS}, {options.readouts} readouts, {len(TAUS)} x {len(DELTAS)} x {len(OMEGAS)}"
-    shown = [f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})" for values in (times, ratios)]
-    print("| samples x steps x positions, readouts, tau x delta x omega | process, CPU s | loop / grid | peak MB at n and 8 n |")
+    size = (
+        f"{options.samples} x {STEPS} x {POSITIONS}, {options.readouts} readouts, {len(TAUS)} x"
+        f" {len(DELTAS)} x {len(OMEGAS)}"
+    )
+    shown = [
+        f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+        for values in (times, ratios)
+    ]
+    print(
+        "| samples x steps x positions, readouts, tau x delta x omega | process, CPU s | loop /"
+        " grid | peak MB at n and 8 n |"
+    )
     print("| --- | --- | --- | --- |")
     print(f"| {size} | {shown[0]} | {shown[1]} | {memory[0]:.0f}, {memory[1]:.0f} |")
 

@@ -1,13 +1,17 @@
-"""How many faults planted into an equation its own tests notice: mutation testing of src/tracedlm/theory.
+"""How many faults planted into an equation its own tests notice.
 
-    pip install mutmut==3.8.1
-    OMP_NUM_THREADS=1 python benchmarks/mutation.py rad risk      # without names: every module; 0.04 CPU-s a mutant
+Mutation testing of src/tracedlm/theory.
 
-mutmut makes the mutants, each a copy of a function with one change. Its own loop starts pytest anew for each; here pytest collects
-once, and every mutant runs in a fork, against those tests that call its function, the quickest first, until one fails. A module is
-judged by tests/theory/test_<module>.py (CHECKED_BY names those of others), test_array_libraries.py and its doctests alone: what only
-another module's tests would notice survives. Hypothesis draws the same examples for every mutant and does not shrink what fails. The
-texts of errors and decorated functions (properties) are not mutated. docs/mutation.md says what was found.
+    pip install mutmut==3.8.1 OMP_NUM_THREADS=1 python benchmarks/mutation.py rad risk      #
+    without names: every module; 0.04 CPU-s a mutant
+
+mutmut makes the mutants, each a copy of a function with one change. Its own loop starts pytest anew
+for each; here pytest collects once, and every mutant runs in a fork, against those tests that call
+its function, the quickest first, until one fails. A module is judged by
+tests/theory/test_<module>.py (CHECKED_BY names those of others), test_array_libraries.py and its
+doctests alone: what only another module's tests would notice survives. Hypothesis draws the same
+examples for every mutant and does not shrink what fails. The texts of errors and decorated
+functions (properties) are not mutated. docs/mutation.md says what was found.
 """
 
 import argparse
@@ -39,15 +43,29 @@ CHECKED_BY = {"movement": "certificate"}
 TEXTS_OF_ERRORS = [r"raise ValueError\(", r'^\s+f?"']
 MEMORY = 8 * 2**30
 
-settings.register_profile("mutation", deadline=None, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate])
+settings.register_profile(
+    "mutation",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+)
 
 
 def main() -> None:
     """Print one row a module, and every survivor as a difference."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("modules", nargs="*", default=sorted(path.stem for path in THEORY.glob("[!_]*.py")))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "modules", nargs="*", default=sorted(path.stem for path in THEORY.glob("[!_]*.py"))
+    )
     os.chdir(ROOT)
-    print("| module | mutants | killed | of these by time | survivors | score |\n| --- | --- | --- | --- | --- | --- |", flush=True)
+    print(
+        "| module | mutants | killed | of these by time | survivors | score |\n| --- | --- | --- |"
+        " --- | --- | --- |",
+        flush=True,
+    )
     for module in parser.parse_args().modules:
         in_fork(lambda module=module: judge(module))
 
@@ -59,11 +77,16 @@ def judge(module: str) -> int:
     path = THEORY / f"{module}.py"
     mutated = mutate_file_contents(str(path), path.read_text())
     install(f"tracedlm.theory.{module}", mutated.code, path)
-    tests = [THEORY.parents[2] / f"tests/theory/test_{name}.py" for name in (CHECKED_BY.get(module, module), "array_libraries")]
+    tests = [
+        THEORY.parents[2] / f"tests/theory/test_{name}.py"
+        for name in (CHECKED_BY.get(module, module), "array_libraries")
+    ]
     loop = Loop(mutated, f"tracedlm.theory.{module}")
     options = ["--tb=no", "-p", "no:cacheprovider", "--confcutdir=tests/theory"]
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
-        pytest.main([*options, str(path), *(str(test) for test in tests if test.exists())], plugins=[loop])
+        pytest.main(
+            [*options, str(path), *(str(test) for test in tests if test.exists())], plugins=[loop]
+        )
     return 0
 
 
@@ -90,15 +113,28 @@ class Loop:
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         # A doctest stands in every mutant of its function too: it is kept once.
-        items[:] = [item for item in items if "__mutmut_" not in item.name or item.name.endswith("__mutmut_orig")]
+        items[:] = [
+            item
+            for item in items
+            if "__mutmut_" not in item.name or item.name.endswith("__mutmut_orig")
+        ]
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         self.survey(session)
-        function = {name: f"{self.module}.{mangled_name_from_mutant_name(name)}" for name in self.mutated.mutant_names}
+        function = {
+            name: f"{self.module}.{mangled_name_from_mutant_name(name)}"
+            for name in self.mutated.mutant_names
+        }
         found = {name: self.fate(session, name, self.callers[function[name]]) for name in function}
         counts = Counter(found.values())
         killed = counts["killed"] + counts["timeout"]
-        row = (len(found), killed, counts["timeout"], len(found) - killed, f"{100 * killed / len(found):.1f} %")
+        row = (
+            len(found),
+            killed,
+            counts["timeout"],
+            len(found) - killed,
+            f"{100 * killed / len(found):.1f} %",
+        )
         report("|", self.module.rpartition(".")[2], "|", *(f"{value} |" for value in row))
         for name, fate in found.items():
             if fate in ("survived", "no test"):
@@ -148,7 +184,11 @@ class Loop:
             [line.replace(key, function) for line in lines[spans[key].start - 1 : spans[key].end]]
             for key in (f"{function}__mutmut_orig", name)
         )
-        yield from (line for line in unified_diff(before, after, n=0, lineterm="") if not line.startswith(("---", "+++", "@@")))
+        yield from (
+            line
+            for line in unified_diff(before, after, n=0, lineterm="")
+            if not line.startswith(("---", "+++", "@@"))
+        )
 
 
 def in_fork(work: Callable[[], int]) -> int:

@@ -1,12 +1,16 @@
-"""What MomentRecorder costs a training step, and what SFT itself takes at a given shape. Prints a row of a Markdown table.
+"""What MomentRecorder costs a training step, and what SFT itself takes at a given shape.
+
+Prints a row of a Markdown table.
 
     python benchmarks/recorder_overhead.py                       # the shipped base model's shape
-    python benchmarks/recorder_overhead.py --shape llada-8b      # random weights on an accelerator of 40 GB or more
+    # random weights on an accelerator of 40 GB or more
+    python benchmarks/recorder_overhead.py --shape llada-8b
 
-Two measurements. *Share*: seconds in the recorder over seconds of the same step, with the device idle at both ends of each.
-*Slowdown*: the same number of steps with and without it, in turns, and the ratio of each pair less one: it also sees what the
-recorder does to others, but carries the machine's noise twice. On a CPU seconds are those of this process on its cores, so that
-other jobs on the machine count as little as possible; on an accelerator they are wall time.
+Two measurements. *Share*: seconds in the recorder over seconds of the same step, with the device
+idle at both ends of each. *Slowdown*: the same number of steps with and without it, in turns, and
+the ratio of each pair less one: it also sees what the recorder does to others, but carries the
+machine's noise twice. On a CPU seconds are those of this process on its cores, so that other jobs
+on the machine count as little as possible; on an accelerator they are wall time.
 """
 
 import argparse
@@ -24,7 +28,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from tracedlm.models.moment_recorder import MomentRecorder
 
-HEAD = "| device | shape | examples x tokens | step, ms | recorder, ms | share, % | slowdown, % | tokens/s | peak memory, GB |"
+HEAD = (
+    "| device | shape | examples x tokens | step, ms | recorder, ms | share, % | slowdown, % |"
+    " tokens/s | peak memory, GB |"
+)
 
 
 @dataclass(frozen=True)
@@ -49,21 +56,34 @@ SHAPES = {
 
 
 class Training:
-    """LoRA training on random tokens: autocast and checkpointed activations in bfloat16, as SFT runs it."""
+    """LoRA training on random tokens.
+
+    Autocast and checkpointed activations in bfloat16, as SFT runs it.
+    """
 
     def __init__(self, shape: Shape, device: torch.device, fused: bool):
         self.shape, self.device = shape, device
         config = LlamaConfig(
-            vocab_size=shape.vocabulary, hidden_size=shape.hidden, intermediate_size=shape.feed_forward, num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads, num_key_value_heads=shape.heads, max_position_embeddings=shape.tokens,
+            vocab_size=shape.vocabulary,
+            hidden_size=shape.hidden,
+            intermediate_size=shape.feed_forward,
+            num_hidden_layers=shape.layers,
+            num_attention_heads=shape.heads,
+            num_key_value_heads=shape.heads,
+            max_position_embeddings=shape.tokens,
             is_causal=False,  # pyright: ignore[reportCallIssue]
-        )  # fmt: skip
+        )
         torch.manual_seed(0)
         torch.set_default_dtype(shape.precision)
         with device:
             model = LlamaForCausalLM(config)
         torch.set_default_dtype(torch.float32)
-        lora = LoraConfig(r=shape.rank, lora_alpha=2 * shape.rank, lora_dropout=0.05, target_modules=["q_proj", "k_proj", "v_proj"])
+        lora = LoraConfig(
+            r=shape.rank,
+            lora_alpha=2 * shape.rank,
+            lora_dropout=0.05,
+            target_modules=["q_proj", "k_proj", "v_proj"],
+        )
         self.model = get_peft_model(model, lora).train()
         if shape.precision is torch.bfloat16:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -75,9 +95,14 @@ class Training:
         self.recorder.on_train_begin(None, self.state, None, model=self.model)
 
     def step(self, recorded: bool, timed: bool = False) -> tuple[float, float]:
-        """One optimiser step. Seconds of all of it and of the recorder, if it is `timed`; else zeros, and nothing waits."""
+        """One optimiser step.
+
+        Seconds of all of it and of the recorder, if it is `timed`; else zeros, and nothing waits.
+        """
         begin, inside = self._now(timed), 0.0
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.shape.precision is torch.bfloat16):
+        with torch.autocast(
+            self.device.type, dtype=torch.bfloat16, enabled=self.shape.precision is torch.bfloat16
+        ):
             logits = self.model(input_ids=self.tokens, use_cache=False).logits
         functional.cross_entropy(logits.flatten(0, 1).float(), self.tokens.flatten()).backward()
         del logits
@@ -105,7 +130,11 @@ class Training:
     def _now(self, timed: bool = True) -> float:
         if timed and self.device.type != "cpu":
             torch.accelerator.synchronize()
-        return (time.process_time if self.device.type == "cpu" else time.perf_counter)() if timed else 0.0
+        return (
+            (time.process_time if self.device.type == "cpu" else time.perf_counter)()
+            if timed
+            else 0.0
+        )
 
     def peak_gigabytes(self) -> float:
         """Most memory held at once: by torch on an accelerator, by the process on a CPU."""
@@ -121,17 +150,29 @@ def spread(values: list[float], digits: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--shape", choices=SHAPES, default="base")
-    parser.add_argument("--pairs", type=int, default=12, help="pairs of runs with and without the recorder")
+    parser.add_argument(
+        "--pairs", type=int, default=12, help="pairs of runs with and without the recorder"
+    )
     parser.add_argument("--steps", type=int, default=5, help="optimiser steps of each run")
     parser.add_argument("--fused", action="store_true", help="adamw_torch_fused")
     for size in ("layers", "tokens", "examples"):
         parser.add_argument(f"--{size}", type=int, help=f"other number of {size} than the shape's")
     options = parser.parse_args()
-    changes = {size: getattr(options, size) for size in ("layers", "tokens", "examples") if getattr(options, size)}
+    changes = {
+        size: getattr(options, size)
+        for size in ("layers", "tokens", "examples")
+        if getattr(options, size)
+    }
     shape = Shape(**{**vars(SHAPES[options.shape]), **changes})
-    device = torch.accelerator.current_accelerator() or torch.device("cpu") if torch.accelerator.is_available() else torch.device("cpu")
+    device = (
+        torch.accelerator.current_accelerator() or torch.device("cpu")
+        if torch.accelerator.is_available()
+        else torch.device("cpu")
+    )
     training = Training(shape, device, options.fused)
     training.seconds(3, recorded=True)  # warm up
     timed = [training.step(recorded=True, timed=True) for _ in range(options.pairs * options.steps)]
@@ -143,14 +184,21 @@ def main() -> None:
         without.append(took[False] / options.steps)
     assert torch.isfinite(torch.tensor([rms for _, _, rms in training.recorder.gradients])).all()
     name = (
-        torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()} {device.type}, {torch.get_num_threads()} threads"
+        torch.cuda.get_device_name()
+        if device.type == "cuda"
+        else f"{platform.machine()} {device.type}, {torch.get_num_threads()} threads"
     )
     row = [
-        name, options.shape + "".join(f", {value} {size}" for size, value in changes.items()), f"{shape.examples} x {shape.tokens}",
-        spread([1e3 * step for step in without], 1), spread([1e3 * inside for _, inside in timed], 2),
-        spread([100 * inside / (step - inside) for step, inside in timed], 2), spread(ratios, 1),
-        f"{shape.examples * shape.tokens / np.median(without):,.0f}", f"{training.peak_gigabytes():.1f}",
-    ]  # fmt: skip
+        name,
+        options.shape + "".join(f", {value} {size}" for size, value in changes.items()),
+        f"{shape.examples} x {shape.tokens}",
+        spread([1e3 * step for step in without], 1),
+        spread([1e3 * inside for _, inside in timed], 2),
+        spread([100 * inside / (step - inside) for step, inside in timed], 2),
+        spread(ratios, 1),
+        f"{shape.examples * shape.tokens / np.median(without):,.0f}",
+        f"{training.peak_gigabytes():.1f}",
+    ]
     print(HEAD, "|" + " --- |" * len(row), f"| {' | '.join(row)} |", sep="\n")
 
 

@@ -1,9 +1,12 @@
-"""A Reasoning Representation Map from anybody's training script: one callback in a plain `transformers.Trainer`.
+"""A Reasoning Representation Map from anybody's training script.
+
+One callback in a plain `transformers.Trainer`.
 
     python examples/moment_recorder.py OUT
 
-Here a causal language model of 0.1 M random weights learns to count, for seconds, on a CPU. In your script keep your model, data and
-loss; what matters are the four marked lines. LoRA on q, k and v is needed, and AdamW in full precision.
+Here a causal language model of 0.1 M random weights learns to count, for seconds, on a CPU. In your
+script keep your model, data and loss; what matters are the four marked lines. LoRA on q, k and v is
+needed, and AdamW in full precision.
 """
 
 import argparse
@@ -17,9 +20,18 @@ import tracedlm  # 1
 
 
 def train(out: Path, optim: str = "adamw_torch") -> None:
-    """Train, and write `moments.safetensors` and the map of the last block's queries, `q.safetensors`."""
+    """Train, and write `moments.safetensors` and `q.safetensors`.
+
+    The second is the map of the last block's queries.
+    """
     torch.manual_seed(0)
-    config = LlamaConfig(vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2)
+    config = LlamaConfig(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+    )
     lora = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "k_proj", "v_proj"])
     model = get_peft_model(LlamaForCausalLM(config), lora)
     counting = [(torch.arange(16) + start) % 64 for start in range(64)]
@@ -45,8 +57,18 @@ def train(out: Path, optim: str = "adamw_torch") -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Records AdamW's moments in a plain Trainer, and makes a map of them.")
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder for moments.safetensors, q.safetensors and the Trainer's checkpoints")
+    parser = argparse.ArgumentParser(
+        description="Records AdamW's moments in a plain Trainer, and makes a map of them."
+    )
+    parser.add_argument(
+        "out",
+        type=Path,
+        metavar="OUT",
+        help="folder for moments.safetensors, q.safetensors and the Trainer's checkpoints",
+    )
     out = parser.parse_args().out
     train(out)
-    print(f"{out / 'moments.safetensors'}: mean updates of every LoRA matrix; {out / 'q.safetensors'}: the map of the last block's queries")
+    print(
+        f"{out / 'moments.safetensors'}: mean updates of every LoRA matrix;"
+        f" {out / 'q.safetensors'}: the map of the last block's queries"
+    )

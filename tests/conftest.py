@@ -59,7 +59,9 @@ def write_checkpoint(folder: Path, hidden: int, layers: int, masks: bool = True)
     model = new_model(tokenizer, hidden=hidden, feed_forward=2 * hidden, layers=layers, heads=2)
     with torch.no_grad():
         for weight in model.parameters():
-            weight.mul_(4 if weight.ndim == 2 else 1)  # predictions far from uniform, so that orders of confidence are clear
+            weight.mul_(
+                4 if weight.ndim == 2 else 1
+            )  # predictions far from uniform, so that orders of confidence are clear
         if not masks:
             model.get_input_embeddings().weight[tokenizer.mask_token_id] *= 0.05  # tied to the head
     model.save_pretrained(folder)
@@ -88,7 +90,9 @@ def adapter(checkpoint, tmp_path_factory) -> Path:
 
 def write_adapter(checkpoint: Path, folder: Path) -> Path:
     torch.manual_seed(1)
-    adapted = attach_lora(load_denoiser(checkpoint, device="cpu").model, rank=4, alpha=8, dropout=0.0)
+    adapted = attach_lora(
+        load_denoiser(checkpoint, device="cpu").model, rank=4, alpha=8, dropout=0.0
+    )
     with torch.no_grad():
         for name, weight in adapted.named_parameters():
             if "lora_B" in name:

@@ -1,4 +1,5 @@
-"""Slow and obvious twins of `tracedlm.theory`, line by line from the papers, in 50-digit decimal arithmetic.
+"""Slow and obvious twins of `tracedlm.theory`, line by line from the papers, in 50-digit decimal
+arithmetic.
 
 They take nested lists (anything indexable) and share no code with the package. Undefined is None.
 """
@@ -50,14 +51,26 @@ def step_statistics(similarity, visible, tau=1.0):
     steps = []
     for t in range(len(similarity)):
         now = seen(visible, t)
-        step = {"kl": None, "tv": None, "margin": None, "concentration": None, "support": 0, "visible_count": len(now)}
+        step = {
+            "kl": None,
+            "tv": None,
+            "margin": None,
+            "concentration": None,
+            "support": 0,
+            "visible_count": len(now),
+        }
         if len(now) >= 2:
-            step["concentration"] = 1 - entropy(softmax(similarity[t], now, tau)) / Decimal(len(now)).ln()
+            step["concentration"] = (
+                1 - entropy(softmax(similarity[t], now, tau)) / Decimal(len(now)).ln()
+            )
         if t > 0:
             matched = now & seen(visible, t - 1)
             step["support"] = len(matched)
             if len(matched) >= 2:
-                p, q = softmax(similarity[t], matched, tau), softmax(similarity[t - 1], matched, tau)
+                p, q = (
+                    softmax(similarity[t], matched, tau),
+                    softmax(similarity[t - 1], matched, tau),
+                )
                 step.update(kl=kl(p, q), tv=total_variation(p, q), margin=margin(p))
         steps.append(step)
     return steps
@@ -65,7 +78,11 @@ def step_statistics(similarity, visible, tau=1.0):
 
 def window_support(visible, t, omega):
     """C, the positions seen at every step t - omega .. t; None without that much history."""
-    return set.intersection(*(seen(visible, r) for r in range(t - omega, t + 1))) if t >= omega else None
+    return (
+        set.intersection(*(seen(visible, r) for r in range(t - omega, t + 1)))
+        if t >= omega
+        else None
+    )
 
 
 def maximisers(row, support):
@@ -75,7 +92,9 @@ def maximisers(row, support):
 
 
 def certificate_slack(similarity, visible, t, delta, omega, tau=1.0):
-    """How far each rule of method.md section 5 is from its border at step t: certified where positive; None: undefined.
+    """How far each rule of method.md section 5 is from its border at step t.
+
+    Certified where positive; None: undefined.
 
     `observed` is +1 or -1. A rule with several conditions has the slack of the tightest.
     """
@@ -131,4 +150,6 @@ def spearman(x, y):
     a, b = ranks(x), ranks(y)
     mean_a, mean_b = sum(a) / len(a), sum(b) / len(b)
     covariance = sum((i - mean_a) * (j - mean_b) for i, j in zip(a, b, strict=True))
-    return covariance / (sum((i - mean_a) ** 2 for i in a) * sum((j - mean_b) ** 2 for j in b)) ** 0.5
+    return (
+        covariance / (sum((i - mean_a) ** 2 for i in a) * sum((j - mean_b) ** 2 for j in b)) ** 0.5
+    )

@@ -1,4 +1,6 @@
-"""Lookup-table denoisers and naive twins of decoding: one sample at a time, plain lists, no code shared with the package.
+"""Lookup-table denoisers and naive twins of decoding.
+
+One sample at a time, plain lists, no code shared with the package.
 
 `decode` runs the package's engine on them. The twins of the exit rules are in oracles_rules.py.
 """
@@ -29,19 +31,30 @@ def once(table):
 
 
 class Lookup:
-    """Logits and readings that are a function of a row's own tokens, whatever its padding and its batch.
+    """Logits and readings that are a function of a row's own tokens, whatever its padding and its
+    batch.
 
-    It is its own observer: `latest` holds what it reads of each of its `modules` in the last call, numbers or lists of them.
+    It is its own observer: `latest` holds what it reads of each of its `modules` in the last call,
+    numbers or lists of them.
     """
 
     modules = ((0, "q"),)
 
     def __init__(self, mask_logit=-math.inf):
-        self.mask_logit, self.forwards, self.rows, self.latest, self.known = mask_logit, 0, 0, {}, {}
+        self.mask_logit, self.forwards, self.rows, self.latest, self.known = (
+            mask_logit,
+            0,
+            0,
+            {},
+            {},
+        )
 
     def __call__(self, tokens, attention, positions):
         self.forwards, self.rows = self.forwards + 1, self.rows + len(tokens)
-        logits, readings = torch.zeros(*positions.shape, VOCABULARY), {module: [] for module in self.modules}
+        logits, readings = (
+            torch.zeros(*positions.shape, VOCABULARY),
+            {module: [] for module in self.modules},
+        )
         for row, (line, real) in enumerate(zip(tokens.tolist(), attention.tolist(), strict=True)):
             padding = real.count(0)
             assert real == [0] * padding + [1] * (len(line) - padding)
@@ -55,31 +68,48 @@ class Lookup:
     @once
     def logits(self, text):
         rng = random.Random(_seed(text, "logits"))
-        return [[self.mask_logit if token == MASK else 4 * rng.random() for token in range(VOCABULARY)] for _ in text]
+        return [
+            [self.mask_logit if token == MASK else 4 * rng.random() for token in range(VOCABULARY)]
+            for _ in text
+        ]
 
     def reading(self, text, module):
         return self.similarity(text)
 
     @once
     def similarity(self, text):
-        """Calmer the fewer masks there are, so that a stability rule fires at some steps and not at others."""
-        rng, still, masks = random.Random(_seed(text, "similarity")), random.Random(len(text)), text.count(MASK)
+        """Calmer the fewer masks there are, so that a stability rule fires at some steps and not at
+        others.
+        """
+        rng, still, masks = (
+            random.Random(_seed(text, "similarity")),
+            random.Random(len(text)),
+            text.count(MASK),
+        )
         return [0.5 * still.random() + masks / len(text) * rng.random() for _ in text]
 
 
 class Settling(Lookup):
-    """A model with a favourite token at each position, surer of it the fewer masks there are, and no two prompts or steps alike.
+    """A model with a favourite token at each position, surer of it the fewer masks there are, and
+    no two prompts or steps alike.
 
-    All numbers are multiples of 2^-16 below 2^8: the package's float32 and the twins' float64 hold the same ones.
+    All numbers are multiples of 2^-16 below 2^8: the package's float32 and the twins' float64 hold
+    the same ones.
     """
 
-    def __init__(self, mask_logit=-64.0, modules=((0, "q"),), components=None, scale=1.0, gaps=(0.0, 9.0)):
+    def __init__(
+        self, mask_logit=-64.0, modules=((0, "q"),), components=None, scale=1.0, gaps=(0.0, 9.0)
+    ):
         super().__init__(mask_logit)
         self.modules, self.components, self.scale, self.gaps = modules, components, scale, gaps
 
     @once
     def logits(self, text):
-        still, noise, masked = _draws((text[0], len(text)), "favourites"), _draws(text, "logits"), text.count(MASK) / len(text)
+        still, noise, masked = (
+            _draws((text[0], len(text)), "favourites"),
+            _draws(text, "logits"),
+            text.count(MASK) / len(text),
+        )
         sureness, doubt, (low, high) = 0.7 + 0.6 * still(1), 12 * masked * noise(1) ** 2, self.gaps
         favourite = still(len(text), MASK).argmax(1, keepdim=True)
         gap = sureness * (low + (high - low) * still(len(text), 1))
@@ -88,7 +118,11 @@ class Settling(Lookup):
 
     @once
     def reading(self, text, module):
-        still, noise, masked = _draws((text[0], len(text)), module), _draws(text, module), text.count(MASK) / len(text)
+        still, noise, masked = (
+            _draws((text[0], len(text)), module),
+            _draws(text, module),
+            text.count(MASK) / len(text),
+        )
         agitation = (0.1 + masked) * (0.2 + 0.6 * still(1)) * noise(1) ** 2
         shape = (len(text), self.components) if self.components else (len(text),)
         return _exact(self.scale * (still(*shape) - 0.5 + agitation * (2 * noise(*shape) - 1)))
@@ -109,7 +143,7 @@ def _seed(text, purpose):
 
 
 def confidences(logits):
-    """(token, probability) of the most likely token at each position, softmax in double precision."""
+    """(token, probability) of the most likely token at each position, in double precision."""
     found = []
     for row in torch.tensor(logits).tolist():
         top = max(row)
@@ -124,7 +158,10 @@ def transfer_counts(masks, steps):
 
 
 def commit(canvas, found, first, last, count):
-    """The `count` most confident masked positions of first..last-1; ties to the earlier. Returns them."""
+    """The `count` most confident masked positions of first..last-1; ties to the earlier.
+
+    Returns them.
+    """
     masked = [at for at in range(first, last) if canvas[at] == MASK]
     chosen = sorted(masked, key=lambda at: (-found[at][1], at))[:count]
     for at in chosen:
@@ -133,13 +170,19 @@ def commit(canvas, found, first, last, count):
 
 
 def llada(model, prompt, gen_length, block_length, steps):
-    """LLaDA's generate(), semi-autoregressive, low-confidence remasking, temperature 0: tokens of the response.
+    """LLaDA's generate(), semi-autoregressive, low-confidence remasking, temperature 0.
 
-    Tokens to the right of the block wait; a mask left of its end can be chosen, also one that an earlier block has left because the
-    model predicted it. Published for blocks of one length; where lengths are given, each block has a share of the steps in proportion
-    to its own.
+    Tokens of the response.
+
+    Tokens to the right of the block wait; a mask left of its end can be chosen, also one that an
+    earlier block has left because the model predicted it. Published for blocks of one length; where
+    lengths are given, each block has a share of the steps in proportion to its own.
     """
-    lengths = block_length if isinstance(block_length, tuple) else (block_length,) * (gen_length // block_length)
+    lengths = (
+        block_length
+        if isinstance(block_length, tuple)
+        else (block_length,) * (gen_length // block_length)
+    )
     text, first = [*prompt] + [MASK] * gen_length, len(prompt)
     for length in lengths:
         for count in transfer_counts(length, steps * length // gen_length):
@@ -149,14 +192,20 @@ def llada(model, prompt, gen_length, block_length, steps):
 
 
 def rad(model, prompt, gen_length, block_length, counts, delta, omega):
-    """TRACE Algorithm 1 on one sample: (tokens, forwards per block). Steps without commits are left out."""
+    """TRACE Algorithm 1 on one sample: (tokens, forwards per block).
+
+    Steps without commits are left out.
+    """
     text, stopped_at = [*prompt] + [MASK] * gen_length, []
     for block in range(gen_length // block_length):
         first, previous, run, used = len(prompt) + block * block_length, None, 0, 0
         for count in [count for count in counts if count]:
             used += 1
             found = confidences(model.logits(text))
-            now = torch.tensor(model.similarity(text)).tolist()[len(prompt) :], [token != MASK for token in text[len(prompt) :]]
+            now = (
+                torch.tensor(model.similarity(text)).tolist()[len(prompt) :],
+                [token != MASK for token in text[len(prompt) :]],
+            )
             if previous is not None:
                 kl = oracles.step_statistics([previous[0], now[0]], [previous[1], now[1]])[1]["kl"]
                 run = run + 1 if kl is not None and kl < delta else 0
@@ -175,7 +224,17 @@ def prompts_of(n, seed=0):
     return [[rng.randrange(7) for _ in range(rng.randint(1, 6))] for _ in range(n)]
 
 
-def decode(prompts, plan, rule="full", batch_size=4, model=None, record=None, observed=True, sampling=None, **settings):
+def decode(
+    prompts,
+    plan,
+    rule="full",
+    batch_size=4,
+    model=None,
+    record=None,
+    observed=True,
+    sampling=None,
+    **settings,
+):
     """Finished samples by index; `sampling`: temperature, guidance and seed of the engine."""
     model = model or Lookup()
     engine = Engine(

@@ -1,4 +1,7 @@
-"""What tests/stages/test_sft.py runs in processes of its own. They are spawned, not forked: a fork inherits torch's thread pools broken."""
+"""What tests/stages/test_sft.py runs in processes of its own.
+
+They are spawned, not forked: a fork inherits torch's thread pools broken.
+"""
 
 import faulthandler
 import multiprocessing
@@ -15,7 +18,9 @@ from tracedlm.stages import sft
 
 
 def start(target, *arguments):
-    process = multiprocessing.get_context("spawn").Process(target=target, args=arguments, daemon=True)
+    process = multiprocessing.get_context("spawn").Process(
+        target=target, args=arguments, daemon=True
+    )
     process.start()
     return process
 
@@ -59,13 +64,24 @@ def train_until(where, step, arguments):
 
 
 def train_as(rank, port, shard, arguments):
-    """``sft.train(*arguments)`` as one of two processes; dies if AdamW's states are not sharded as asked."""
+    """``sft.train(*arguments)`` as one of two processes.
+
+    Dies if AdamW's states are not sharded as asked.
+    """
     faulthandler.enable()
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+    os.environ.update(
+        RANK=str(rank),
+        LOCAL_RANK=str(rank),
+        WORLD_SIZE="2",
+        MASTER_ADDR="127.0.0.1",
+        MASTER_PORT=port,
+    )
 
     class Watched(MomentRecorder):
         def on_optimizer_step(self, *args, optimizer, **more):
-            assert all(isinstance(state["exp_avg"], DTensor) == shard for state in optimizer.state.values())
+            assert all(
+                isinstance(state["exp_avg"], DTensor) == shard for state in optimizer.state.values()
+            )
             super().on_optimizer_step(*args, optimizer=optimizer, **more)
 
     if shard:
@@ -75,7 +91,10 @@ def train_as(rank, port, shard, arguments):
 
 
 def as_accelerators(init):
-    """accelerate shards on accelerators only; the tensors, their collectives and our code are the same on a CPU."""
+    """accelerate shards on accelerators only.
+
+    The tensors, their collectives and our code are the same on a CPU.
+    """
 
     def begin(self, *args, **more):
         init(self, *args, **more)

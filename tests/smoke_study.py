@@ -1,5 +1,6 @@
-"""Running the smoke study in a directory of its own, with a copy of the base model, so that nothing that happens in the repository
-meanwhile can change it."""
+"""Running the smoke study in a directory of its own, with a copy of the base model, so that nothing
+that happens in the repository meanwhile can change it.
+"""
 
 import os
 import shutil
@@ -11,13 +12,23 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-SNAKEMAKE = [str(Path(sys.executable).with_name("snakemake")), "--snakefile", str(ROOT / "Snakefile")]
+SNAKEMAKE = [
+    str(Path(sys.executable).with_name("snakemake")),
+    "--snakefile",
+    str(ROOT / "Snakefile"),
+]
 RESULTS = Path("results/smoke")
 INTERFACES = "interfaces"
 
 
 def snakemake(where, *arguments, check=True, inside=()):
-    run = subprocess.run([*inside, *command(where, *arguments)], capture_output=True, text=True, env=environment(), cwd=where)
+    run = subprocess.run(
+        [*inside, *command(where, *arguments)],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        cwd=where,
+    )
     assert not check or run.returncode == 0, run.stdout + run.stderr
     return run
 
@@ -32,9 +43,14 @@ def forked(where):
     line = [
         sys.executable,
         "-c",
-        "import sys; from tracedlm.rehearsal.jobs import run_snakemake; sys.exit(not run_snakemake(sys.argv[1:]))",
+        (
+            "import sys; from tracedlm.rehearsal.jobs import run_snakemake; sys.exit(not"
+            " run_snakemake(sys.argv[1:]))"
+        ),
     ]
-    run = subprocess.run([*line, *command(where)[1:]], capture_output=True, text=True, env=environment(), cwd=where)
+    run = subprocess.run(
+        [*line, *command(where)[1:]], capture_output=True, text=True, env=environment(), cwd=where
+    )
     assert run.returncode == 0, run.stdout + run.stderr
 
 
@@ -43,7 +59,9 @@ def environment():
 
 
 def prepare(where):
-    """A working directory with the smoke study's config, a copy of the model, and the sources that rules name as inputs."""
+    """A working directory with the smoke study's config, a copy of the model, and the sources that
+    rules name as inputs.
+    """
     shutil.copytree(ROOT / "resources/base", where / "base")
     (where / "src").symlink_to(ROOT / "src")
     (where / "config").symlink_to(ROOT / "config")
@@ -58,9 +76,29 @@ def configure(where, raw):
 
 @cache
 def without_network():
-    """What to put before a command so that it runs without network interfaces, listed in a file; () where the system does not permit it."""
+    """What to put before a command so that it runs without network interfaces, listed in a file.
+
+    () where the system does not permit it.
+    """
     try:
-        permitted = subprocess.run(["unshare", "--map-root-user", "--net", "true"], capture_output=True).returncode == 0
+        permitted = (
+            subprocess.run(
+                ["unshare", "--map-root-user", "--net", "true"], capture_output=True
+            ).returncode
+            == 0
+        )
     except FileNotFoundError:
         permitted = False
-    return ("unshare", "--map-root-user", "--net", "sh", "-c", f'cat /proc/net/dev > {INTERFACES}; exec "$@"', "sh") if permitted else ()
+    return (
+        (
+            "unshare",
+            "--map-root-user",
+            "--net",
+            "sh",
+            "-c",
+            f'cat /proc/net/dev > {INTERFACES}; exec "$@"',
+            "sh",
+        )
+        if permitted
+        else ()
+    )

@@ -1,4 +1,7 @@
-"""The benchmark for a GPU runs, at a tiny shape, on a CPU: every measurement of benchmarks/decoding.py, without a word on times."""
+"""The benchmark for a GPU runs, at a tiny shape, on a CPU.
+
+Every measurement of benchmarks/decoding.py, without a word on times.
+"""
 
 import re
 import subprocess
@@ -12,7 +15,9 @@ def test_the_gpu_benchmark_runs_at_a_tiny_shape():
     command = [sys.executable, str(ROOT / "benchmarks/gpu.py"), "--tiny", "--minutes", "1000"]
     run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert run.returncode == 0, run.stderr
-    names = [line.split("|")[1].strip() for line in run.stdout.splitlines() if line.startswith("| ")][2:]
+    names = [
+        line.split("|")[1].strip() for line in run.stdout.splitlines() if line.startswith("| ")
+    ][2:]
     for wanted in (
         "published loop / ours, full, batch 16",
         "recording and observing",
@@ -22,4 +27,7 @@ def test_the_gpu_benchmark_runs_at_a_tiny_shape():
         assert any(wanted in name for name in names), (wanted, names)
     (whole,) = re.findall(r"sum of phases / run \| ([0-9.]+)", run.stdout)
     assert 0 < float(whole) <= 1  # what is timed is part of the run
-    assert sum(float(share) for share in re.findall(r"share of a step[^|]*\| ([0-9.]+)", run.stdout)) > 0.99
+    assert (
+        sum(float(share) for share in re.findall(r"share of a step[^|]*\| ([0-9.]+)", run.stdout))
+        > 0.99
+    )

@@ -1,7 +1,10 @@
-"""The documentation keeps its word: its code runs, what it names exists, its reference is what the docstrings say.
+"""The documentation keeps its word.
 
-Blocks of a page are one session. One that cannot run here stands behind `<!-- not run: reason -->` and is only parsed. A YAML block whose
-first line is `# name.yaml` is that file. `python tests/test_docs.py` writes docs/reference/ anew.
+Its code runs, what it names exists, its reference is what the docstrings say.
+
+Blocks of a page are one session. One that cannot run here stands behind `<!-- not run: reason -->`
+and is only parsed. A YAML block whose first line is `# name.yaml` is that file. `python
+tests/test_docs.py` writes docs/reference/ anew.
 """
 
 import contextlib
@@ -49,12 +52,17 @@ def workplace(tmp_path_factory):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).symlink_to(adapter if name in THEIR_ADAPTER else ROOT / "resources/base")
     update = np.random.default_rng(0).standard_normal((192, 8)).astype(np.float32)
-    Moments({"5.q.B/outside_raw": update}, steps=1, eps=1e-8, betas=(0.9, 0.999)).write(folder / "results/tiny/sft/moments.safetensors")
+    Moments({"5.q.B/outside_raw": update}, steps=1, eps=1e-8, betas=(0.9, 0.999)).write(
+        folder / "results/tiny/sft/moments.safetensors"
+    )
     return folder
 
 
 def is_only_parsed(example):
-    return re.search(r"<!-- not run: \S.* -->\n\Z", example.document.text[: example.region.start]) is not None
+    return (
+        re.search(r"<!-- not run: \S.* -->\n\Z", example.document.text[: example.region.start])
+        is not None
+    )
 
 
 RUNS = re.compile(r"(python -m tracedlm .*--help|snakemake -n .*|make [\w-]+)(\s+#.*)?")
@@ -64,10 +72,17 @@ RUNS = re.compile(r"(python -m tracedlm .*--help|snakemake -n .*|make [\w-]+)(\s
 def run_shell(example):
     subprocess.run(["bash", "-n", "-c", example.parsed], check=True)
     if not is_only_parsed(example):
-        assert all(RUNS.fullmatch(line) for line in example.parsed.splitlines()), "put `<!-- not run: reason -->` before this block"
+        assert all(RUNS.fullmatch(line) for line in example.parsed.splitlines()), (
+            "put `<!-- not run: reason -->` before this block"
+        )
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         shell = ["bash", "-euo", "pipefail", "-c", example.parsed]
-        subprocess.run(shell, env={**os.environ, "PATH": path, "MAKEFLAGS": "n"}, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            shell,
+            env={**os.environ, "PATH": path, "MAKEFLAGS": "n"},
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
 
 
 def read_yaml(example):
@@ -78,7 +93,10 @@ def read_yaml(example):
 
 def blocks(page):
     return Document.parse(
-        str(page), PythonCodeBlockParser(), CodeBlockParser("sh", run_shell), CodeBlockParser("yaml", read_yaml)
+        str(page),
+        PythonCodeBlockParser(),
+        CodeBlockParser("sh", run_shell),
+        CodeBlockParser("yaml", read_yaml),
     ).examples()
 
 
@@ -116,15 +134,23 @@ def headings(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_anchors_are_headings(page):
     links = re.findall(r"\]\(([^)#\s:]*)#([^)\s]+)\)", page.read_text())
-    assert not [(name, anchor) for name, anchor in links if anchor not in headings((page.parent / name) if name else page)]
+    assert not [
+        (name, anchor)
+        for name, anchor in links
+        if anchor not in headings((page.parent / name) if name else page)
+    ]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_tests_and_equations_that_are_named_exist(page):
     text = page.read_text()
-    assert not [path for path in re.findall(r"`(tests/[\w/]+\.py)", text) if not (ROOT / path).exists()]
+    assert not [
+        path for path in re.findall(r"`(tests/[\w/]+\.py)", text) if not (ROOT / path).exists()
+    ]
     for module, name in re.findall(r"`theory\.([a-z_]+)\.([A-Za-z_]+)`", text):
-        assert hasattr(importlib.import_module(f"tracedlm.theory.{module}"), name), f"no theory.{module}.{name}"
+        assert hasattr(importlib.import_module(f"tracedlm.theory.{module}"), name), (
+            f"no theory.{module}.{name}"
+        )
 
 
 # What the reference shows beside the names of `tracedlm.__all__`: what these return, take or call.
@@ -146,7 +172,8 @@ RECORDS = (
 COMMANDS = ("generate", "certify", "rescore", "rrm", "explore", "validate")
 COMMANDS_TITLE = """# Commands
 
-From their `--help`, by `python tests/test_docs.py`. `python -m tracedlm lm-eval` hands its arguments to lm-evaluation-harness.
+From their `--help`, by `python tests/test_docs.py`. `python -m tracedlm lm-eval` hands its
+arguments to lm-evaluation-harness.
 """
 LOOKS = {
     "show_if_no_docstring": False,
@@ -166,27 +193,45 @@ def reference():
     """Page -> text of docs/reference/, from the docstrings, by griffe2md."""
     griffe2md, griffe = pytest.importorskip("griffe2md"), pytest.importorskip("griffe")
     options = {"returns_multiple_items": False, "returns_named_value": False, "warnings": False}
-    loader = griffe.GriffeLoader(search_paths=[str(ROOT / "src")], docstring_parser=griffe.Parser("google"), docstring_options=options)
+    loader = griffe.GriffeLoader(
+        search_paths=[str(ROOT / "src")],
+        docstring_parser=griffe.Parser("google"),
+        docstring_options=options,
+    )
     package = loader.load("tracedlm")
     loader.resolve_aliases(external=False)
 
     def page(title, names):
         texts = [griffe2md.render_object_docs(package[name], LOOKS) for name in names]
-        text = re.sub(r"\[([^\]]+)\]\(#[^)]*\)", r"\1", "\n".join(texts))  # its anchors are not GitHub's
+        text = re.sub(
+            r"\[([^\]]+)\]\(#[^)]*\)", r"\1", "\n".join(texts)
+        )  # its anchors are not GitHub's
         text = re.sub(r"^>>> .*(?:\n.+)*", r"```python\n\g<0>\n```", text, flags=re.MULTILINE)
-        return f"# {title}\n\nFrom the docstrings, by `python tests/test_docs.py`.\n\n{text.rstrip()}\n"
+        return (
+            f"# {title}\n\nFrom the docstrings, by `python"
+            f" tests/test_docs.py`.\n\n{text.rstrip()}\n"
+        )
 
     return {
         "package.md": page("The package", [*tracedlm.__all__, *RECORDS]),
-        "theory.md": page("The equations", [f"theory.{name}" for name in sorted(package["theory"].modules)]),
+        "theory.md": page(
+            "The equations", [f"theory.{name}" for name in sorted(package["theory"].modules)]
+        ),
         "dynamics.md": page("Training dynamics", ["dynamics"]),
-        "commands.md": COMMANDS_TITLE + "".join(f"\n## {name}\n\n```text\n{help_of(name)}```\n" for name in COMMANDS),
+        "commands.md": (
+            COMMANDS_TITLE
+            + "".join(f"\n## {name}\n\n```text\n{help_of(name)}```\n" for name in COMMANDS)
+        ),
     }
 
 
 def help_of(command):
     printed = io.StringIO()
-    with mock.patch.dict(os.environ, COLUMNS="120"), contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+    with (
+        mock.patch.dict(os.environ, COLUMNS="120"),
+        contextlib.redirect_stdout(printed),
+        contextlib.suppress(SystemExit),
+    ):
         main([command, "--help"])
     return printed.getvalue()
 

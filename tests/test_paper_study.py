@@ -19,20 +19,38 @@ CONFIG = ROOT / "config"
 
 def merged(base, changes):
     """As Snakemake merges config files: mapping by mapping."""
-    both = {key: merged(base[key], value) for key, value in changes.items() if isinstance(value, dict) and isinstance(base.get(key), dict)}
+    both = {
+        key: merged(base[key], value)
+        for key, value in changes.items()
+        if isinstance(value, dict) and isinstance(base.get(key), dict)
+    }
     return {**base, **changes, **both}
 
 
 @pytest.fixture(params=["alone", "over the default study"])
 def study(request):
-    paper, default = (yaml.safe_load((CONFIG / name).read_text()) for name in ("paper.yaml", "config.yaml"))
+    paper, default = (
+        yaml.safe_load((CONFIG / name).read_text()) for name in ("paper.yaml", "config.yaml")
+    )
     return load_study(paper if request.param == "alone" else merged(default, paper))
 
 
 def test_fine_tuning_is_the_papers(study):
     sft = study.sft
-    assert (sft.rank, sft.alpha, sft.dropout, sft.learning_rate, sft.weight_decay, sft.clip) == (128, 256, 0.05, 1e-5, 0.1, 1.0)
-    assert (sft.datasets, sft.epochs, sft.max_length, sft.optimizer) == (("s1k",), 2, 4096, "adamw_torch")
+    assert (sft.rank, sft.alpha, sft.dropout, sft.learning_rate, sft.weight_decay, sft.clip) == (
+        128,
+        256,
+        0.05,
+        1e-5,
+        0.1,
+        1.0,
+    )
+    assert (sft.datasets, sft.epochs, sft.max_length, sft.optimizer) == (
+        ("s1k",),
+        2,
+        4096,
+        "adamw_torch",
+    )
     assert (sft.precision, sft.fp32_moments, sft.gradient_checkpointing) == ("bfloat16", True, True)
     assert study.model.path == "GSAI-ML/LLaDA-8B-Instruct" and not study.model.allow_remote_code
 
@@ -44,8 +62,16 @@ def test_benchmarks_are_the_papers(study):
 
 
 def test_decoding_is_the_papers(study):
-    assert (study.decode.block_length, study.decode.tokens_per_step, study.decode.schedule) == (32, 2, "uniform")
-    assert (study.trace.refine_steps, study.certify.late_window, study.certify.deltas) == (24, 24, (1e-6, 3e-6, 1e-5))
+    assert (study.decode.block_length, study.decode.tokens_per_step, study.decode.schedule) == (
+        32,
+        2,
+        "uniform",
+    )
+    assert (study.trace.refine_steps, study.certify.late_window, study.certify.deltas) == (
+        24,
+        24,
+        (1e-6, 3e-6, 1e-5),
+    )
     # EDIT Table 3: threshold and span of later blocks.
     table = {
         "countdown": [(0.05, 6), (0.55, 12), (0.45, 12)],
@@ -59,7 +85,10 @@ def test_decoding_is_the_papers(study):
         for length, (delta, omega) in zip(study.seq_lens, rows, strict=True):
             rad = study.exits.for_set(dataset, length).rad
             assert (rad.delta, rad.omega, rad.tau) == (0.05, 6, 1)
-            assert (rad.later_delta or rad.delta, rad.later_omega or rad.omega) == (delta, omega), (dataset, length)
+            assert (rad.later_delta or rad.delta, rad.later_omega or rad.omega) == (delta, omega), (
+                dataset,
+                length,
+            )
 
 
 def test_templates_are_the_default_and_two_others_with_seeds_that_matter(study):
@@ -68,12 +97,21 @@ def test_templates_are_the_default_and_two_others_with_seeds_that_matter(study):
 
 
 def test_every_benchmark_is_asked_in_the_papers_form(study):
-    """The task, then reasoning and answer in blocks; the answer boxed, but for Sudoku's grid. No wording is used under two names."""
+    """The task, then reasoning and answer in blocks; the answer boxed, but for Sudoku's grid.
+
+    No wording is used under two names.
+    """
     for dataset in study.datasets:
         named = study.catalogue[dataset].prompt_template
         text = read_template(ROOT / named) if named else get_task(dataset).template()
-        assert "<reasoning>" in text and "<answer>" in text and (r"\boxed{" in text or dataset == "sudoku")
-        assert len(text) > len(INSTRUCTION) + 100  # the one line that the small model knows tells a stranger nothing
+        assert (
+            "<reasoning>" in text
+            and "<answer>" in text
+            and (r"\boxed{" in text or dataset == "sudoku")
+        )
+        assert (
+            len(text) > len(INSTRUCTION) + 100
+        )  # the one line that the small model knows tells a stranger nothing
         others = template_files(dataset, study.evaluation.templates).values()
         assert text not in [read_template(path) for path in others]
 
@@ -104,11 +142,30 @@ JOBS = {
 
 
 def test_a_dry_run_lists_every_job_of_the_papers_grid(tmp_path):
-    command = [Path(sys.executable).with_name("snakemake"), "--snakefile", ROOT / "Snakefile", "--directory", tmp_path, "--cores", "1"]
-    run = subprocess.run([*command, "--configfile", CONFIG / "paper.yaml", "--dry-run"], capture_output=True, text=True)
+    command = [
+        Path(sys.executable).with_name("snakemake"),
+        "--snakefile",
+        ROOT / "Snakefile",
+        "--directory",
+        tmp_path,
+        "--cores",
+        "1",
+    ]
+    run = subprocess.run(
+        [*command, "--configfile", CONFIG / "paper.yaml", "--dry-run"],
+        capture_output=True,
+        text=True,
+    )
     assert run.returncode == 0, run.stderr
-    jobs = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", run.stdout, re.MULTILINE)}
+    jobs = {
+        rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", run.stdout, re.MULTILINE)
+    }
     assert jobs.pop("total") == sum(jobs.values())
-    # What was downloaded before is not fetched again; the dynamics branch is another paper's, whatever study it comes with.
-    grid = {rule: count for rule, count in jobs.items() if rule != "fetch" and not rule.startswith("dynamics")}
+    # What was downloaded before is not fetched again; the dynamics branch is another paper's,
+    # whatever study it comes with.
+    grid = {
+        rule: count
+        for rule, count in jobs.items()
+        if rule != "fetch" and not rule.startswith("dynamics")
+    }
     assert grid == JOBS

@@ -21,7 +21,9 @@ def clock(monkeypatch):
 @pytest.fixture
 def events(monkeypatch, tmp_path):
     path = tmp_path / "job.jsonl"
-    monkeypatch.setenv(EVENTS, json.dumps({"path": str(path), "job": {"rule": "trace", "shard": "3"}}))
+    monkeypatch.setenv(
+        EVENTS, json.dumps({"path": str(path), "job": {"rule": "trace", "shard": "3"}})
+    )
     return path
 
 
@@ -33,7 +35,14 @@ def test_a_log_gets_a_line_now_and_then_with_rate_and_time_left(clock, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "trace: 1/40 samples, loss 0.5, 0.5 samples/s, 01:18 left"
     assert lines[-1] == "trace: 40/40 samples, loss 0.5, 0.5 samples/s, 00:00 left"
-    assert [line.split()[1].split("/")[0] for line in lines] == ["1", "9", "17", "25", "33", "40"], "every 15 seconds, and the last"
+    assert [line.split()[1].split("/")[0] for line in lines] == [
+        "1",
+        "9",
+        "17",
+        "25",
+        "33",
+        "40",
+    ], "every 15 seconds, and the last"
 
 
 def test_what_an_earlier_run_has_done_does_not_count_into_the_rate(clock, capsys):
@@ -58,7 +67,15 @@ def test_events_say_whose_they_are_and_how_far_it_has_come(clock, events, capsys
         counting.add(2, loss=float("nan"))
     first, last = read_events(events)
     assert first.pop("time") <= last.pop("time")
-    job = {"rule": "trace", "shard": "3", "event": "progress", "what": "trace", "total": 4, "unit": "sample", "rate": 0.25}
+    job = {
+        "rule": "trace",
+        "shard": "3",
+        "event": "progress",
+        "what": "trace",
+        "total": 4,
+        "unit": "sample",
+        "rate": 0.25,
+    }
     assert first == {**job, "step": 2, "seconds_left": 8.0, "loss": 0.5}
     assert last == {**job, "step": 4, "seconds_left": 0.0, "loss": None}, "NaN is no JSON"
 
@@ -71,13 +88,20 @@ def test_outside_a_job_there_is_no_event_log(monkeypatch, tmp_path):
 
 
 def test_lines_of_several_writers_do_not_mix(events):
-    writers = [threading.Thread(target=lambda n=n: [emit("progress", writer=n, text="x" * 2000) for _ in range(50)]) for n in range(4)]
+    writers = [
+        threading.Thread(
+            target=lambda n=n: [emit("progress", writer=n, text="x" * 2000) for _ in range(50)]
+        )
+        for n in range(4)
+    ]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
     seen = read_events(events)
-    assert sorted(line["writer"] for line in seen) == sorted(list(range(4)) * 50) and {len(line["text"]) for line in seen} == {2000}
+    assert sorted(line["writer"] for line in seen) == sorted(list(range(4)) * 50) and {
+        len(line["text"]) for line in seen
+    } == {2000}
 
 
 def test_a_process_that_a_job_starts_writes_into_its_log(events):

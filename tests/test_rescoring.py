@@ -13,14 +13,29 @@ BLOCKS = [{"center": 4.0, "std": 5.0}, {"center": 4.0, "std": 4.0}]
 
 
 def write_setup(folder, devices, steps=None, name="gsm8k_model", of="128_64", **setup):
-    """A folder of one set-up: for each device, items (question, response, gold), and forwards by sample and block."""
+    """A folder of one set-up.
+
+    For each device, items (question, response, gold), and forwards by sample and block.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for device, items in devices.items() if isinstance(devices, dict) else enumerate(devices):
-        record = {"gen_length": 128, "diffusion_steps": 64, "block_length": 64, "metrics": {}, **setup}
-        record["generations"] = [dict(zip(("question", "generations", "ground_truth"), item, strict=True)) for item in items]
+        record = {
+            "gen_length": 128,
+            "diffusion_steps": 64,
+            "block_length": 64,
+            "metrics": {},
+            **setup,
+        }
+        record["generations"] = [
+            dict(zip(("question", "generations", "ground_truth"), item, strict=True))
+            for item in items
+        ]
         (folder / f"{name}_{of}_{device}_generations.json").write_text(json.dumps(record))
         if steps is not None:
-            rows = [f"Sample_{n},{a}.0,{b}.0,{(a + b) / 2}" for n, (a, b) in enumerate(steps[device], start=1)]
+            rows = [
+                f"Sample_{n},{a}.0,{b}.0,{(a + b) / 2}"
+                for n, (a, b) in enumerate(steps[device], start=1)
+            ]
             table = "\n".join([",Block_1,Block_2,Sample_Avg", *rows, "Global_Avg,0,0,0"])
             (folder / f"{name}_early_exit_steps_device-{device}.csv").write_text(table)
     return folder
@@ -41,7 +56,12 @@ def folder(tmp_path):
 
 def test_accuracy_and_steps_by_hand(folder):
     found = tracedlm.rescore(folder, "gsm8k")
-    assert (found.n, found.ungraded, found.accuracy, found.solved) == (5, 1, 2 / 5, 2 / 5)  # as published: without a gold, wrong
+    assert (found.n, found.ungraded, found.accuracy, found.solved) == (
+        5,
+        1,
+        2 / 5,
+        2 / 5,
+    )  # as published: without a gold, wrong
     assert (found.low, found.high) == clopper_pearson(2, 5)
     assert found.mean_steps == (50 + 42 + 42 + 62 + 44) / 5 and found.reduction == 1 - 48 / 64
     assert [(block.block, block.mean, block.quantiles) for block in found.blocks] == [
@@ -55,15 +75,37 @@ def test_accuracy_and_steps_by_hand(folder):
 def test_agreement_and_what_d1_gets_wrong(folder):
     found = tracedlm.rescore(folder, "gsm8k")
     counts = found.agreement
-    assert (counts.both_right, counts.only_d1, counts.only_strict, counts.both_wrong, counts.share) == (1, 1, 1, 1, 0.5)
+    assert (
+        counts.both_right,
+        counts.only_d1,
+        counts.only_strict,
+        counts.both_wrong,
+        counts.share,
+    ) == (1, 1, 1, 1, 0.5)
     thousand, inches = found.disagreements
-    assert (thousand.sample, thousand.solved_by, thousand.d1_answer, thousand.strict_answer) == (2, "strict", "1", "1,000")
-    assert (inches.sample, inches.solved_by, inches.d1_answer, inches.strict_answer, inches.gold) == (4, "d1", "72", "inches", "72.0")
+    assert (thousand.sample, thousand.solved_by, thousand.d1_answer, thousand.strict_answer) == (
+        2,
+        "strict",
+        "1",
+        "1,000",
+    )
+    assert (
+        inches.sample,
+        inches.solved_by,
+        inches.d1_answer,
+        inches.strict_answer,
+        inches.gold,
+    ) == (4, "d1", "72", "inches", "72.0")
 
 
 def test_without_steps_there_are_no_numbers_of_them(tmp_path):
     found = tracedlm.rescore(write_setup(tmp_path / "d1", ITEMS), "gsm8k")
-    assert (found.mean_steps, found.reduction, found.blocks, found.skip_noop_steps) == (None, None, (), None)
+    assert (found.mean_steps, found.reduction, found.blocks, found.skip_noop_steps) == (
+        None,
+        None,
+        (),
+        None,
+    )
     assert found.full_steps == 64 and found.accuracy == 2 / 5
 
 
@@ -71,7 +113,12 @@ def test_sudoku_pools_cells_and_bootstraps_puzzles(tmp_path):
     puzzle, gold = "3102200002100320", "3142243142131324"
     half = "".join("1" if digit == "0" else digit for digit in puzzle)
     right = sum(a == b for a, b, clue in zip(half, gold, puzzle, strict=True) if clue == "0") / 8
-    items = [[(f"Solve the following Sudoku puzzle: {puzzle}\n", f"<answer>{answer}</answer>", gold) for answer in (gold, half)]]
+    items = [
+        [
+            (f"Solve the following Sudoku puzzle: {puzzle}\n", f"<answer>{answer}</answer>", gold)
+            for answer in (gold, half)
+        ]
+    ]
     found = tracedlm.rescore(write_setup(tmp_path / "sudoku", items, name="sudoku_model"), "sudoku")
     assert found.accuracy == pytest.approx((1 + right) / 2) and found.solved == 0.5
     assert found.low == pytest.approx(right) and found.high == 1
@@ -80,17 +127,28 @@ def test_sudoku_pools_cells_and_bootstraps_puzzles(tmp_path):
 
 def test_countdown_and_math_read_the_released_golds(tmp_path):
     countdown = write_setup(
-        tmp_path / "countdown", [[("Numbers: [3, 5]\nTarget: 8", r"\boxed{3 + 5}", [[3, 5], 8])]], name="countdown_model"
+        tmp_path / "countdown",
+        [[("Numbers: [3, 5]\nTarget: 8", r"\boxed{3 + 5}", [[3, 5], 8])]],
+        name="countdown_model",
     )
-    math = write_setup(tmp_path / "math", [[("What is half?", r"\boxed{0.5}", r"\frac{1}{2}")]], name="math_model")
+    math = write_setup(
+        tmp_path / "math", [[("What is half?", r"\boxed{0.5}", r"\frac{1}{2}")]], name="math_model"
+    )
     assert tracedlm.rescore(countdown, "countdown").accuracy == 1
-    assert tracedlm.rescore(math, "math500").accuracy == tracedlm.rescore(math, "math500", "strict").accuracy == 1
+    assert (
+        tracedlm.rescore(math, "math500").accuracy
+        == tracedlm.rescore(math, "math500", "strict").accuracy
+        == 1
+    )
 
 
 def test_the_schedule_alone_has_the_blocks_of_the_settings(tmp_path):
     path = tmp_path / "EDIT.json"
-    path.write_text(json.dumps({"first_block_length": 64, "num_blocks": 2, "token_schedule": BLOCKS}))
-    # 22 of the first block's 32 steps commit something; at 256 tokens the second block is the other 192, over 96 steps.
+    path.write_text(
+        json.dumps({"first_block_length": 64, "num_blocks": 2, "token_schedule": BLOCKS})
+    )
+    # 22 of the first block's 32 steps commit something; at 256 tokens the second block is the other
+    # 192, over 96 steps.
     assert skip_noop_steps(path, 128, 64) == 22 + 25 and skip_noop_steps(path, 256, 128) == 22 + 73
 
 
@@ -104,13 +162,17 @@ def broken(tmp_path, what):
         next(write_setup(tmp_path, ITEMS, STEPS).glob("*device-1.csv")).unlink()
     elif what == "set-ups":
         write_setup(tmp_path, ITEMS[:1], gen_length=256)
-        (tmp_path / "gsm8k_model_128_64_1_generations.json").write_text(json.dumps({**SETUP, "generations": []}))
+        (tmp_path / "gsm8k_model_128_64_1_generations.json").write_text(
+            json.dumps({**SETUP, "generations": []})
+        )
     elif what == "json":
         (tmp_path / "x_0_generations.json").write_text("{")
     elif what == "keys":
         (tmp_path / "x_0_generations.json").write_text(json.dumps({"generations": []}))
     elif what == "item":
-        (tmp_path / "x_0_generations.json").write_text(json.dumps({**SETUP, "generations": [{"question": "q"}]}))
+        (tmp_path / "x_0_generations.json").write_text(
+            json.dumps({**SETUP, "generations": [{"question": "q"}]})
+        )
     elif what == "gold":
         write_setup(tmp_path, [[("q", "text", "many")]])
     elif what == "golds":
@@ -129,7 +191,13 @@ SETUP = {"gen_length": 128, "diffusion_steps": 64, "block_length": 64}
         ("set-ups", r"generations of 2 set-ups \(gen_length, diffusion_steps, block_length"),
         ("json", r"x_0_generations\.json: not readable as JSON"),
         ("keys", r"x_0_generations\.json: lacks gen_length, diffusion_steps, block_length"),
-        ("item", r"x_0_generations\.json, generation 1: expected the fields question, generations, ground_truth"),
+        (
+            "item",
+            (
+                r"x_0_generations\.json, generation 1: expected the fields question, generations,"
+                r" ground_truth"
+            ),
+        ),
         ("gold", r"generation 1 is not one of gsm8k: "),
         ("golds", r"no sample can be scored: 1 samples, none with a gold answer"),
     ],
@@ -155,7 +223,9 @@ WRONG = [("q", r"\boxed{17}", 18.0)]
 def test_models_temperatures_and_canvases_in_one_folder_are_not_pooled(tmp_path, other, names):
     write_setup(tmp_path, [RIGHT, RIGHT])
     write_setup(tmp_path, [WRONG], **other)
-    with pytest.raises(ValueError, match=rf"generations of 2 set-ups, {names}; say which one \(setup="):
+    with pytest.raises(
+        ValueError, match=rf"generations of 2 set-ups, {names}; say which one \(setup="
+    ):
         tracedlm.rescore(tmp_path, "gsm8k")
     chosen = tracedlm.rescore(tmp_path, "gsm8k", setup="gsm8k_model_128_64")
     assert (chosen.n, chosen.accuracy) == (2, 1)
@@ -166,7 +236,10 @@ def test_models_temperatures_and_canvases_in_one_folder_are_not_pooled(tmp_path,
 def test_each_set_up_has_its_own_steps(tmp_path):
     write_setup(tmp_path, [RIGHT], [[(1, 2)]], name="gsm8k_model")
     write_setup(tmp_path, [WRONG], [[(3, 4)]], name="gsm8k_model-s1")
-    steps = {model: tracedlm.rescore(tmp_path, "gsm8k", setup=f"gsm8k_{model}_128_64").mean_steps for model in ("model", "model-s1")}
+    steps = {
+        model: tracedlm.rescore(tmp_path, "gsm8k", setup=f"gsm8k_{model}_128_64").mean_steps
+        for model in ("model", "model-s1")
+    }
     assert steps == {"model": 3, "model-s1": 7}
 
 
@@ -175,7 +248,9 @@ def test_other_data_sets_in_the_folder_are_passed_over(tmp_path):
     write_setup(tmp_path, [WRONG], name="gsm8k_model")
     assert tracedlm.rescore(tmp_path, "math500").accuracy == 1
     assert tracedlm.rescore(tmp_path, "gsm8k").accuracy == 0
-    with pytest.raises(ValueError, match="no generations of countdown; there are of gsm8k, math500"):
+    with pytest.raises(
+        ValueError, match="no generations of countdown; there are of gsm8k, math500"
+    ):
         tracedlm.rescore(tmp_path, "countdown")
 
 
@@ -187,23 +262,43 @@ def test_a_missing_device_is_named_and_a_part_is_marked_only_where_it_is_asked_f
 
 
 def test_a_wrong_argument_is_one_clear_error(folder, tmp_path):
-    with pytest.raises(ValueError, match=r"no file named \*_generations\.json; there are in .*seq128"):
+    with pytest.raises(
+        ValueError, match=r"no file named \*_generations\.json; there are in .*seq128"
+    ):
         tracedlm.rescore(folder.parent, "gsm8k")
-    with pytest.raises(ValueError, match="dataset 'gpqa' cannot be rescored; known: countdown, gsm8k, math500, sudoku"):
+    with pytest.raises(
+        ValueError,
+        match="dataset 'gpqa' cannot be rescored; known: countdown, gsm8k, math500, sudoku",
+    ):
         tracedlm.rescore(folder, "gpqa")
     with pytest.raises(ValueError, match="unknown scorer 'd2'"):
         tracedlm.rescore(folder, "gsm8k", "d2")
-    (tmp_path / "s.json").write_text(json.dumps({"first_block_length": 48, "num_blocks": 2, "token_schedule": BLOCKS}))
-    with pytest.raises(ValueError, match=r"s\.json: 2 settings for 2 blocks, the first of 48 tokens; the canvas has 128"):
+    (tmp_path / "s.json").write_text(
+        json.dumps({"first_block_length": 48, "num_blocks": 2, "token_schedule": BLOCKS})
+    )
+    with pytest.raises(
+        ValueError,
+        match=r"s\.json: 2 settings for 2 blocks, the first of 48 tokens; the canvas has 128",
+    ):
         tracedlm.rescore(folder, "gsm8k", settings=tmp_path / "s.json")
 
 
 def test_the_command_prints_what_the_function_returns(folder, capsys):
     assert main(["rescore", str(folder), "--dataset", "gsm8k", "--show", "1"]) == 0
     text = capsys.readouterr().out
-    for part in ("5 samples; 1 have no gold answer", "40.00 % [5.3, 85.3]", "48.00 of 64", "25.0 % fewer", "quantiles 22 24 30 32 32"):
+    for part in (
+        "5 samples; 1 have no gold answer",
+        "40.00 % [5.3, 85.3]",
+        "48.00 of 64",
+        "25.0 % fewer",
+        "quantiles 22 24 30 32 32",
+    ):
         assert part in text
-    assert "agree on 50.00 %" in text and text.count("solved by strict only") == 1 and "inches" not in text
+    assert (
+        "agree on 50.00 %" in text
+        and text.count("solved by strict only") == 1
+        and "inches" not in text
+    )
     assert main(["rescore", str(folder), "--dataset", "gsm8k", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["accuracy"] == 0.4 and record["blocks"][0]["mean"] == 20
@@ -231,7 +326,12 @@ def test_edits_released_outputs_give_the_recomputed_numbers_to_the_published_dig
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize(("name", "forwards"), [("math_seq512", 162), ("gsm8k_seq256", 97), ("gsm8k_seq512", 197)])
+@pytest.mark.parametrize(
+    ("name", "forwards"), [("math_seq512", 162), ("gsm8k_seq256", 97), ("gsm8k_seq512", 197)]
+)
 def test_edits_schedules_alone_cost_what_was_measured(name, forwards, shared):
     length = int(name.split("seq")[1])
-    assert skip_noop_steps(shared / f"data/edit_configs/EDIT_{name}.json", length, length // 2) == forwards
+    assert (
+        skip_noop_steps(shared / f"data/edit_configs/EDIT_{name}.json", length, length // 2)
+        == forwards
+    )

@@ -1,4 +1,6 @@
-"""Mistyped targets: the message names what is known and what was probably meant, and nothing is said of a good one."""
+"""Mistyped targets: the message names what is known and what was probably meant, and nothing is
+said of a good one.
+"""
 
 import pytest
 
@@ -14,7 +16,13 @@ PATTERNS = [
 
 
 @pytest.mark.parametrize(
-    "target", ["tables", "results/s/certify/sudoku/256/q/summary.json", "results/s/noise/clean.json", "sources/sudoku/test.csv"]
+    "target",
+    [
+        "tables",
+        "results/s/certify/sudoku/256/q/summary.json",
+        "results/s/noise/clean.json",
+        "sources/sudoku/test.csv",
+    ],
 )
 def test_a_good_target_needs_no_word(target):
     assert explain_target(target, RULES, PATTERNS, {}) is None
@@ -24,9 +32,18 @@ def test_a_good_target_needs_no_word(target):
     ("target", "message"),
     [
         ("tabels", "Did you mean 'tables'?"),
-        ("qqqqqq", "there is no rule or file 'qqqqqq'. Rules that can be a target: all, maps, models, tables."),
+        (
+            "qqqqqq",
+            (
+                "there is no rule or file 'qqqqqq'. Rules that can be a target: all, maps, models,"
+                " tables."
+            ),
+        ),
         ("results/s/tables/efficency.csv", "Did you mean 'results/s/tables/efficiency.csv'?"),
-        ("results/s/certfy/sudoku/128/q/summary.json", "Did you mean 'results/s/certify/sudoku/128/q/summary.json'?"),
+        (
+            "results/s/certfy/sudoku/128/q/summary.json",
+            "Did you mean 'results/s/certify/sudoku/128/q/summary.json'?",
+        ),
         ("results/s/certify/sudoku/512/q/summary.json", "unknown seq_len '512'; known: 128, 256."),
         ("results/s/noise/CLEAN.json", "run 'CLEAN' does not match [a-z]+"),
     ],
@@ -37,7 +54,11 @@ def test_a_mistake_is_named(target, message):
 
 def test_every_wrong_value_of_a_path_is_named():
     found = explain_target("results/s/certify/sudoko/64/q/summary.json", RULES, PATTERNS, {})
-    assert found and "dataset 'sudoko'; known: countdown, sudoku. Did you mean 'sudoku'?; unknown seq_len '64'; known: 128, 256." in found
+    assert (
+        found
+        and "dataset 'sudoko'; known: countdown, sudoku. Did you mean 'sudoku'?; " in found
+        and "unknown seq_len '64'; known: 128, 256." in found
+    )
 
 
 def test_a_regular_expressions_characters_in_a_target_are_text():

@@ -1,13 +1,21 @@
-"""Traces that stress certificates: (similarity, visible), [steps, positions] each. Invisible similarities are NaN: nobody may read them."""
+"""Traces that stress certificates: (similarity, visible), [steps, positions] each.
+
+Invisible similarities are NaN: nobody may read them.
+"""
 
 import numpy as np
 
 
 def gaussian(seed, steps=12, positions=16, noise=1e-3, spread=0.3):
-    """Cosines that wobble about their own level by Gaussian noise, all visible: what late windows look like."""
+    """Cosines that wobble about their own level by Gaussian noise, all visible.
+
+    What late windows look like.
+    """
     rng = np.random.default_rng(seed)
     level = spread * rng.standard_normal(positions)
-    return np.clip(level + noise * rng.standard_normal((steps, positions)), -1, 1), np.ones((steps, positions), dtype=bool)
+    return np.clip(level + noise * rng.standard_normal((steps, positions)), -1, 1), np.ones(
+        (steps, positions), dtype=bool
+    )
 
 
 def growing(seed, steps=12, positions=16, noise=1e-3):
@@ -26,7 +34,7 @@ def remasked(seed, steps=12, positions=16, noise=1e-3):
 
 
 def tied(seed, steps=12, positions=16):
-    """Similarities on three levels, so that the top is often shared, and moves of exactly nothing."""
+    """Similarities on three levels: the top is often shared, and moves are exactly nothing."""
     levels = np.random.default_rng(seed).integers(0, 3, (steps, positions)) / 4
     return np.repeat(levels[::3], 3, axis=0)[:steps], np.ones((steps, positions), dtype=bool)
 
@@ -59,7 +67,10 @@ def zeros(seed, steps=12, positions=16):
 
 
 def newcomer(seed, steps=12, positions=16):
-    """Every step unmasks a token that outweighs all before it: method.md section 5, error 1, without end."""
+    """Every step unmasks a token that outweighs all before it.
+
+    method.md section 5, error 1, without end.
+    """
     similarity = np.tile(np.linspace(-1, 1, positions), (steps, 1))
     visible = np.arange(positions) < 3 + np.arange(steps)[:, None]
     return np.where(visible, similarity, np.nan), visible

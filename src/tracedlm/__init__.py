@@ -1,4 +1,7 @@
-"""tracedlm: certified early exits for diffusion language models. Importing it costs nothing; names load on first use."""
+"""tracedlm: certified early exits for diffusion language models.
+
+Importing it costs nothing; names load on first use.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -23,12 +26,23 @@ _HOME = {
     "control_risk": "tracedlm.theory.risk",
 }
 
-__all__ = ["MomentRecorder", "build_rrm", "build_rrms", "certify", "control_risk", "generate", "load_denoiser", "rescore"]
+__all__ = [
+    "MomentRecorder",
+    "build_rrm",
+    "build_rrms",
+    "certify",
+    "control_risk",
+    "generate",
+    "load_denoiser",
+    "rescore",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
-        raise AttributeError(f"module 'tracedlm' has no attribute {name!r}; it has {', '.join(__all__)}")
+        raise AttributeError(
+            f"module 'tracedlm' has no attribute {name!r}; it has {', '.join(__all__)}"
+        )
     return getattr(import_module(_HOME[name]), name)
 
 

@@ -1,4 +1,7 @@
-"""`config/README.md`, generated from the typed config: `python -m tracedlm.config_docs > config/README.md`."""
+"""`config/README.md`, generated from the typed config.
+
+`python -m tracedlm.config_docs > config/README.md`.
+"""
 
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -15,8 +18,8 @@ Generated from `src/tracedlm/config/`; a test fails when it is stale. To write i
 
     python -m tracedlm.config_docs > config/README.md
 
-`config.yaml` is the default study. Other files are merged into it, mapping by mapping, with `--configfile`; lists are replaced.
-An unknown key is an error that names the nearest known one.
+`config.yaml` is the default study. Other files are merged into it with `--configfile`: mappings
+merge key by key, lists are replaced. An unknown key is an error that names the nearest known one.
 """
 
 
@@ -31,7 +34,11 @@ def markdown() -> str:
 
 
 def _table(title: str, section: type[BaseModel], prefix: str) -> str:
-    rows = ["| key | type | default | meaning and unit |", "| --- | --- | --- | --- |", *_rows(section, prefix)]
+    rows = [
+        "| key | type | default | meaning and unit |",
+        "| --- | --- | --- | --- |",
+        *_rows(section, prefix),
+    ]
     return f"## {title}\n\n{(section.__doc__ or '').splitlines()[0]}\n\n" + "\n".join(rows) + "\n"
 
 
@@ -44,7 +51,10 @@ def _rows(section: type[BaseModel], prefix: str) -> list[str]:
         else:
             kind = f"section `{name}`" if inner is not None else _type(field.annotation, field)
             default = "" if inner is not None else _default(field)
-            rows.append(f"| `{prefix}{name}` | {kind} | {default} | {(field.description or '').replace('|', chr(92) + '|')} |")
+            rows.append(
+                f"| `{prefix}{name}` | {kind} | {default} |"
+                f" {(field.description or '').replace('|', chr(92) + '|')} |"
+            )
     return rows
 
 
@@ -57,7 +67,11 @@ def _type(annotation: Any, field: FieldInfo | None = None) -> str:
     limits = [_limit(rule) for rule in field.metadata] if field else []
     if get_origin(annotation) is Annotated:
         annotation, *rules = get_args(annotation)
-        limits += [_limit(rule) for info in rules for rule in (info.metadata if isinstance(info, FieldInfo) else [info])]
+        limits += [
+            _limit(rule)
+            for info in rules
+            for rule in (info.metadata if isinstance(info, FieldInfo) else [info])
+        ]
     if get_origin(annotation) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(annotation))
     if get_origin(annotation) is tuple:
@@ -67,10 +81,19 @@ def _type(annotation: Any, field: FieldInfo | None = None) -> str:
         return f"mapping of {_type(key)} to {_type(value)}"
     if section := _section_of(annotation):
         return f"mapping of {', '.join(f'`{name}`' for name in section.model_fields)}"
-    names = {int: "integer", float: "number", str: "text", bool: "`true` or `false`", NoneType: "null", Any: "any value"}
+    names = {
+        int: "integer",
+        float: "number",
+        str: "text",
+        bool: "`true` or `false`",
+        NoneType: "null",
+        Any: "any value",
+    }
     if annotation in names:
         return " ".join([names[annotation], *filter(None, limits)])
-    return " ".join([" or ".join(_type(kind) for kind in get_args(annotation)), *filter(None, limits)])
+    return " ".join(
+        [" or ".join(_type(kind) for kind in get_args(annotation)), *filter(None, limits)]
+    )
 
 
 def _limit(rule: Any) -> str:

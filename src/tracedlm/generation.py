@@ -1,4 +1,7 @@
-"""`generate`: prompts in, text out, with any exit rule, observed by a map if the rule or a recorder wants one."""
+"""`generate`: prompts in, text out, with any exit rule.
+
+A map observes the decoding if the rule or a recorder wants one.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -68,35 +71,47 @@ def generate(
 
     Args:
         denoiser: From `load_denoiser`.
-        prompts: Strings or conversations, to which the chat template is applied; token lists, taken as they are; or a tokenizer's output.
+        prompts: Strings or conversations, to which the chat template is applied; token lists, taken
+            as they are; or a tokenizer's output.
         gen_length: Tokens of the canvas G.
         block_length: Tokens per block, which must divide G; or the length of each block.
         steps: Total denoising steps T; must be a multiple of the number of blocks.
-        exit: Exit rule, see `tracedlm.decode.rules`; or an exit card of rule `risk`, or its file (`.json`), which brings rule and
-            settings with a guarantee. The card says how to decode: pass `**card.decoding`. That the model and the adapter are those it
-            was made with (`card.model`, `card.adapter`) is not checked here; the map is.
+        exit: Exit rule, see `tracedlm.decode.rules`; or an exit card of rule `risk`, or its file
+            (`.json`), which brings rule and settings with a guarantee. The card says how to decode:
+            pass `**card.decoding`. That the model and the adapter are those it was made with
+            (`card.model`, `card.adapter`) is not checked here; the map is.
         schedule: `uniform` or `gaussian`.
-        rrm: Map or maps to observe; a rule that reads a map takes exactly one (`rank_softmax`: one or more).
+        rrm: Map or maps to observe; a rule that reads a map takes exactly one (`rank_softmax`: one
+            or more).
         batch_size: Samples decoded together; does not change any sample's output.
         record: Called with every `Step`, for example a `TraceRecorder`.
         activation: What is compared with the map, see `models.observer.observing`.
-        temperature: 0 takes the most likely tokens; above 0 they are drawn as in LLaDA (Gumbel-max), each sample from a generator of
-            its own, so that a sample's output depends neither on its batch nor on its place.
+        temperature: 0 takes the most likely tokens; above 0 they are drawn as in LLaDA
+            (Gumbel-max), each sample from a generator of its own, so that a sample's output depends
+            neither on its batch nor on its place.
         guidance: Scale of classifier-free guidance; each forward then costs two.
         seed: Seed of the draws.
-        reuse: Compute only the active `block`, or everything but the `prefix` before it, at all but a block's first step, with the
-            keys and values of the rest as they were. Faster, and approximate: tokens may change.
-        **rule_settings: Settings of the rule (`tracedlm.decode.settings`), e.g. `delta=1e-6, omega=3`.
+        reuse: Compute only the active `block`, or everything but the `prefix` before it, at all but
+            a block's first step, with the keys and values of the rest as they were. Faster, and
+            approximate: tokens may change.
+        **rule_settings: Settings of the rule (`tracedlm.decode.settings`), e.g. `delta=1e-6,
+            omega=3`.
 
     Raises:
-        ValueError: A setting is out of range, a rule needs a map and none is given, a map does not fit the model, or a card does not
-            hold for this way of decoding.
+        ValueError: A setting is out of range, a rule needs a map and none is given, a map does not
+            fit the model, or a card does not hold for this way of decoding.
     """
     plan = Plan(gen_length, block_length, steps, schedule)
     if isinstance(exit, Path) or (isinstance(exit, str) and exit.endswith(".json")):
         exit = ExitCard.read(exit)
     if isinstance(exit, ExitCard):
-        asked = {**vars(plan), "activation": activation, "reuse": reuse, "temperature": temperature, "guidance": guidance}
+        asked = {
+            **vars(plan),
+            "activation": activation,
+            "reuse": reuse,
+            "temperature": temperature,
+            "guidance": guidance,
+        }
         exit, rule_settings = _by_card(exit, rule_settings, asked, _maps(rrm))
     done: list[Decoded] = list(
         decode_stream(
@@ -153,10 +168,15 @@ def decode_stream(
     if reuse not in get_args(Reusing):
         raise ValueError(f"unknown reuse {reuse!r}; known: {', '.join(get_args(Reusing))}")
     if reading and observer is None and (not maps or (len(maps) > 1 and reading != "columns")):
-        raise ValueError(f"exit rule {exit!r} reads one map, got {len(maps)}: pass rrm=build_rrm(...), or --rrm FILE in a shell")
+        raise ValueError(
+            f"exit rule {exit!r} reads one map, got {len(maps)}: pass rrm=build_rrm(...), or --rrm"
+            " FILE in a shell"
+        )
     with ExitStack() as stack:
         if observer is None and maps:
-            observer = stack.enter_context(observing(denoiser, maps, activation, reading or "cosine"))
+            observer = stack.enter_context(
+                observing(denoiser, maps, activation, reading or "cosine")
+            )
         engine = Engine(
             denoiser,
             prompts,
@@ -172,7 +192,11 @@ def decode_stream(
             guidance=guidance,
             seed=seed,
             samples=samples,
-            make_reuse=None if reuse == "none" else lambda slots, length: Reuse(denoiser, slots, length, reuse, observer),
+            make_reuse=(
+                None
+                if reuse == "none"
+                else lambda slots, length: Reuse(denoiser, slots, length, reuse, observer)
+            ),
         )
         yield from engine.run()
 
@@ -184,27 +208,47 @@ def _maps(rrm: Rrm | Sequence[Rrm] | None) -> list[Rrm]:
     return maps
 
 
-def _by_card(card: ExitCard, more: dict[str, Any], asked: dict[str, Any], maps: list[Rrm]) -> tuple[str, dict[str, Any]]:
+def _by_card(
+    card: ExitCard, more: dict[str, Any], asked: dict[str, Any], maps: list[Rrm]
+) -> tuple[str, dict[str, Any]]:
     """Rule and settings of a card, if what it promises holds for this way of decoding."""
     if card.settings is None:
-        raise ValueError(f"this exit card for {card.rule} allows no exit ({card.reason}); decode with exit='full'")
+        raise ValueError(
+            f"this exit card for {card.rule} allows no exit ({card.reason}); decode with"
+            " exit='full'"
+        )
     if more:
-        raise ValueError(f"the settings of {card.rule} come from the exit card; leave out {', '.join(more)}")
+        raise ValueError(
+            f"the settings of {card.rule} come from the exit card; leave out {', '.join(more)}"
+        )
     if differing := [name for name, value in card.decoding.items() if value != asked[name]]:
-        made, got = (", ".join(f"{name} {values[name]}" for name in differing) for values in (card.decoding, asked))
-        raise ValueError(f"this exit card was made for {made}, got {got}: its guarantee does not carry over; pass **card.decoding")
+        made, got = (
+            ", ".join(f"{name} {values[name]}" for name in differing)
+            for values in (card.decoding, asked)
+        )
+        raise ValueError(
+            f"this exit card was made for {made}, got {got}: its guarantee does not carry over;"
+            " pass **card.decoding"
+        )
     if settings_of(card.rule, **card.settings).reading and maps and map_digest(*maps) != card.map:
-        raise ValueError(f"this exit card was made with another map ({card.map}, got {map_digest(*maps)}); pass the one beside the card")
+        raise ValueError(
+            f"this exit card was made with another map ({card.map}, got {map_digest(*maps)}); pass"
+            " the one beside the card"
+        )
     return card.rule, card.settings
 
 
 def encode(denoiser: Denoiser, prompts: Any) -> list[list[int]]:
-    """Token lists of prompts, see `models.prompt_tokens`; strings become a user turn with the assistant's turn opened.
+    """Token lists of prompts, see `models.prompt_tokens`.
+
+    Strings become a user turn with the assistant's turn opened.
 
     Raises:
         ValueError: They are no prompts; the message names the one that is none.
     """
-    return prompt_tokens(denoiser.tokenizer, prompts, denoiser.causal_lm.config.vocab_size, denoiser.mask_id)
+    return prompt_tokens(
+        denoiser.tokenizer, prompts, denoiser.causal_lm.config.vocab_size, denoiser.mask_id
+    )
 
 
 def _check_length(denoiser: Denoiser, prompts: Sequence[Sequence[int]], gen_length: int) -> None:
@@ -213,8 +257,9 @@ def _check_length(denoiser: Denoiser, prompts: Sequence[Sequence[int]], gen_leng
     for number, prompt in enumerate(prompts):
         if positions is not None and len(prompt) + gen_length > positions:
             raise ValueError(
-                f"prompt {number} of {len(prompt)} tokens and a canvas of {gen_length} are {len(prompt) + gen_length}; this model is "
-                f"declared for {positions} positions (max_position_embeddings); shorten the prompt or the canvas"
+                f"prompt {number} of {len(prompt)} tokens and a canvas of {gen_length} are"
+                f" {len(prompt) + gen_length}; this model is declared for {positions} positions"
+                " (max_position_embeddings); shorten the prompt or the canvas"
             )
 
 

@@ -1,4 +1,6 @@
-"""lm-evaluation-harness, tasks of type `generate_until`: `--model tracedlm` decodes them with any exit rule.
+"""lm-evaluation-harness, tasks of type `generate_until`.
+
+`--model tracedlm` decodes them with any exit rule.
 
 `python -m tracedlm lm-eval ARGUMENTS` is the harness' own command with this model registered.
 """
@@ -22,16 +24,33 @@ from tracedlm.records.rrm import Rrm
 from tracedlm.stages.rrm import build_rrms
 
 HARNESS_DEVICES = ("cuda", "cuda:0")
-"""What the harness says where its user named no device, on machines without one too; there the denoiser chooses."""
+"""What the harness says where its user named no device, on machines without one too.
 
-READ_BY_THE_HARNESS = frozenset({"until", "do_sample", "temperature", "max_gen_toks", "max_new_tokens", "max_tokens"})
+There the denoiser chooses.
+"""
+
+READ_BY_THE_HARNESS = frozenset(
+    {"until", "do_sample", "temperature", "max_gen_toks", "max_new_tokens", "max_tokens"}
+)
 """Keys of `generation_kwargs` that the harness itself reads, or brings into one form."""
 
-OWN_NAMES = {"gen_length": "gen_length", "steps": "steps", "block_length": "block_length", "cfg_scale": "guidance", "guidance": "guidance"}
-"""Keys of `generation_kwargs`, as users of diffusion models write them -> arguments of `generate`."""
+OWN_NAMES = {
+    "gen_length": "gen_length",
+    "steps": "steps",
+    "block_length": "block_length",
+    "cfg_scale": "guidance",
+    "guidance": "guidance",
+}
+"""Keys of `generation_kwargs` -> arguments of `generate`.
+
+The keys are those that users of diffusion models write.
+"""
 
 KEPT_TOGETHER = 8
-"""Batches after which responses are handed to the harness' cache (`--use_cache`), from which a killed run goes on."""
+"""Batches after which the harness caches responses (`--use_cache`).
+
+A killed run goes on from there.
+"""
 
 
 @register_model("tracedlm")
@@ -62,7 +81,8 @@ class TracedLm(LM):
             adapter: PEFT adapter folder.
             rule: Exit rule; or an exit card (`.json`), which also says how to decode.
             rrm: Map file, for a rule that reads one; for `rank_softmax` the moments.
-            gen_length: Tokens of the canvas; default: the task's `max_gen_toks`, rounded up to whole blocks.
+            gen_length: Tokens of the canvas; default: the task's `max_gen_toks`, rounded up to
+                whole blocks.
             block_length: Tokens per block.
             steps: Denoising steps; default: half of `gen_length`.
             seed: Seed of the draws, for tasks that sample.
@@ -71,31 +91,53 @@ class TracedLm(LM):
             device: Torch device name.
             batch_size: Samples decoded together; `auto` is 16.
             max_batch_size: Not read: the harness passes it to every model.
-            **settings: Of the exit rule, such as `delta=1e-6,omega=3`; or of `tracedlm.generate`: `schedule`, `reuse`, `guidance`.
+            **settings: Of the exit rule, such as `delta=1e-6,omega=3`; or of `tracedlm.generate`:
+                `schedule`, `reuse`, `guidance`.
 
         Raises:
-            ValueError: A setting is unknown or out of range, the rule reads a map and none is given, or the card is for another adapter.
+            ValueError: A setting is unknown or out of range, the rule reads a map and none is
+                given, or the card is for another adapter.
         """
         super().__init__()
-        self.decoding: dict[str, Any] = {key: settings.pop(key) for key in ("schedule", "reuse", "guidance") if key in settings}
-        self.gen_length, self.block_length, self.steps, self.seed = gen_length, block_length, steps, seed
+        self.decoding: dict[str, Any] = {
+            key: settings.pop(key) for key in ("schedule", "reuse", "guidance") if key in settings
+        }
+        self.gen_length, self.block_length, self.steps, self.seed = (
+            gen_length,
+            block_length,
+            steps,
+            seed,
+        )
         self.batch_size = 16 if str(batch_size).startswith("auto") else int(batch_size)
         self.card = ExitCard.read(rule) if rule.endswith(".json") else None
         if self.card is not None:
             self.card.check_adapter(adapter)
         self.rule, self.settings = self.card or rule, settings
-        name, found = (rule, settings) if self.card is None else (self.card.rule, self.card.settings or {})
+        name, found = (
+            (rule, settings) if self.card is None else (self.card.rule, self.card.settings or {})
+        )
         reading = settings_of(name, **found).reading
         if reading and rrm is None:
-            raise ValueError(f"exit rule {name!r} reads a map: add rrm=PATH to --model_args, e.g. rrm=results/tiny/rrm/q.safetensors")
+            raise ValueError(
+                f"exit rule {name!r} reads a map: add rrm=PATH to --model_args, e.g."
+                " rrm=results/tiny/rrm/q.safetensors"
+            )
         self.maps = (
-            [] if not reading or rrm is None else build_rrms(rrm, matrix="B", basis="columns") if reading == "columns" else [Rrm.read(rrm)]
+            []
+            if not reading or rrm is None
+            else (
+                build_rrms(rrm, matrix="B", basis="columns")
+                if reading == "columns"
+                else [Rrm.read(rrm)]
+            )
         )
         if reading == "columns":
             self.decoding["activation"] = "lora_delta"
         if device in HARNESS_DEVICES and not torch.cuda.is_available():
             device = None
-        self.denoiser = load_denoiser(path, adapter, device, dtype, allow_remote_code=allow_remote_code)
+        self.denoiser = load_denoiser(
+            path, adapter, device, dtype, allow_remote_code=allow_remote_code
+        )
         self.path = str(Path(path))
 
     @property
@@ -106,15 +148,22 @@ class TracedLm(LM):
     def chat_template(self, chat_template: bool | str = False) -> str | None:
         return self.denoiser.tokenizer.chat_template if chat_template else None
 
-    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        how = {"add_generation_prompt": add_generation_prompt, "continue_final_message": not add_generation_prompt}
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        how = {
+            "add_generation_prompt": add_generation_prompt,
+            "continue_final_message": not add_generation_prompt,
+        }
         return self.denoiser.tokenizer.apply_chat_template(chat_history, tokenize=False, **how)
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """Responses, each up to the first of its request's stop strings, in the order of the requests.
+        """Responses, each cut at the first of its request's stop strings.
 
-        Requests with one canvas and temperature are decoded together. A context is the text the harness made: a user turn only with
-        `--apply_chat_template`.
+        In the order of the requests.
+
+        Requests with one canvas and temperature are decoded together. A context is the text the
+        harness made: a user turn only with `--apply_chat_template`.
         """
         groups: dict[tuple[tuple[str, Any], ...], list[int]] = defaultdict(list)
         asked = [normalize_gen_kwargs(dict(request.args[1])) for request in requests]
@@ -125,15 +174,23 @@ class TracedLm(LM):
             for decoding, numbers in groups.items():
                 for begin in range(0, len(numbers), size := KEPT_TOGETHER * self.batch_size):
                     part = numbers[begin : begin + size]
-                    texts = self._texts([requests[number].args[0] for number in part], dict(decoding), self.seed + begin)
+                    texts = self._texts(
+                        [requests[number].args[0] for number in part],
+                        dict(decoding),
+                        self.seed + begin,
+                    )
                     for number, text in zip(part, texts, strict=True):
                         responses[number] = _until(text, asked[number]["until"])
-                        self.cache_hook.add_partial("generate_until", requests[number].args, responses[number])
+                        self.cache_hook.add_partial(
+                            "generate_until", requests[number].args, responses[number]
+                        )
                     progress.add(len(part))
         return [responses[number] for number in range(len(requests))]
 
     def _decoding(self, wish: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
-        """Arguments of `generate` for a request: those of the card, or its canvas and blocks, and its temperature.
+        """Arguments of `generate` for a request.
+
+        Those of the card, or its canvas and blocks, and its temperature.
 
         Args:
             wish: `generation_kwargs` of the task and of `--gen_kwargs`, as they are written.
@@ -143,39 +200,71 @@ class TracedLm(LM):
             ValueError: A wish would have no effect.
         """
         sampled = bool(wish.get("do_sample"))
-        idle = set() if sampled else {"top_p", "top_k", "min_p"}  # where nothing is drawn they mean nothing
+        idle = (
+            set() if sampled else {"top_p", "top_k", "min_p"}
+        )  # where nothing is drawn they mean nothing
         if unknown := sorted(set(wish) - READ_BY_THE_HARNESS - set(OWN_NAMES) - idle):
             raise ValueError(
-                f"generation_kwargs, --gen_kwargs: {', '.join(unknown)} would have no effect on tracedlm; take it out. Known: "
-                f"{', '.join(sorted(READ_BY_THE_HARNESS | set(OWN_NAMES)))}; exit rule, its settings and the seed are --model_args"
+                f"generation_kwargs, --gen_kwargs: {', '.join(unknown)} would have no effect on"
+                " tracedlm; take it out. Known:"
+                f" {', '.join(sorted(READ_BY_THE_HARNESS | set(OWN_NAMES)))}; exit rule, its"
+                " settings and the seed are --model_args"
             )
         # Without a temperature, sampling is at 1, as in transformers.
-        temperature = float(wish.get("temperature", 1.0)) if sampled else float(asked.get("temperature", 0.0))
+        temperature = (
+            float(wish.get("temperature", 1.0)) if sampled else float(asked.get("temperature", 0.0))
+        )
         own = {OWN_NAMES[name]: value for name, value in wish.items() if name in OWN_NAMES}
         if self.card is not None:
             if own:
-                raise ValueError(f"generation_kwargs: {', '.join(own)} is the exit card's to say; take it out")
+                raise ValueError(
+                    f"generation_kwargs: {', '.join(own)} is the exit card's to say; take it out"
+                )
             return {**self.card.decoding, "temperature": temperature}
         block_length = int(own.pop("block_length", self.block_length))
-        length = int(own.pop("gen_length", 0)) or self.gen_length or -(-asked["max_gen_toks"] // block_length) * block_length
+        length = (
+            int(own.pop("gen_length", 0))
+            or self.gen_length
+            or -(-asked["max_gen_toks"] // block_length) * block_length
+        )
         steps = int(own.pop("steps", 0)) or self.steps or length // 2
         canvas = {"gen_length": length, "block_length": block_length, "steps": steps}
-        return {**self.decoding, **{name: float(value) for name, value in own.items()}, **canvas, "temperature": temperature}
+        return {
+            **self.decoding,
+            **{name: float(value) for name, value in own.items()},
+            **canvas,
+            "temperature": temperature,
+        }
 
     def _texts(self, contexts: list[str], decoding: dict[str, Any], seed: int) -> list[str]:
         tokenizer = self.denoiser.tokenizer
         begins = tokenizer.bos_token or ""
-        # A chat template has written the begin token; other text gets what the tokenizer puts around a text.
-        tokens = [tokenizer(text, add_special_tokens=not (begins and text.startswith(begins)))["input_ids"] for text in contexts]
+        # A chat template has written the begin token; other text gets what the tokenizer puts
+        # around a text.
+        tokens = [
+            tokenizer(text, add_special_tokens=not (begins and text.startswith(begins)))[
+                "input_ids"
+            ]
+            for text in contexts
+        ]
         result = generate(
-            self.denoiser, tokens, exit=self.rule, rrm=self.maps, batch_size=self.batch_size, seed=seed, **decoding, **self.settings
-        )  # fmt: skip
+            self.denoiser,
+            tokens,
+            exit=self.rule,
+            rrm=self.maps,
+            batch_size=self.batch_size,
+            seed=seed,
+            **decoding,
+            **self.settings,
+        )
         return result.text
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> NoReturn:
         raise _no_likelihood()
 
-    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> NoReturn:
+    def loglikelihood_rolling(
+        self, requests: list[Instance], disable_tqdm: bool = False
+    ) -> NoReturn:
         raise _no_likelihood()
 
 
@@ -186,6 +275,7 @@ def _until(text: str, stops: list[str]) -> str:
 
 def _no_likelihood() -> NotImplementedError:
     return NotImplementedError(
-        "tracedlm answers tasks of type generate_until only: a diffusion language model has no left-to-right likelihood of a text. What it "
-        "has is a bound by sampling masks, which is no sum over tokens, and in which no exit rule plays a part. Choose the generative form"
+        "tracedlm answers tasks of type generate_until only: a diffusion language model has no"
+        " left-to-right likelihood of a text. What it has is a bound by sampling masks, which is no"
+        " sum over tokens, and in which no exit rule plays a part. Choose the generative form"
     )

@@ -1,4 +1,8 @@
-"""How far a job has come: a bar on a terminal, a plain line now and then in a log, JSON lines for machines. All stages count with it."""
+"""How far a job has come.
+
+A bar on a terminal, a plain line now and then in a log, JSON lines for machines. All stages count
+with it.
+"""
 
 import json
 import math
@@ -14,7 +18,10 @@ from typing import Any, Self, TypeVar
 from tqdm import tqdm
 
 EVENTS = "TRACEDLM_EVENTS"
-"""Environment variable by which a job tells its functions, and the processes it starts, where its events go: JSON, `path` and `job`."""
+"""Environment variable that says where a job's events go: JSON, `path` and `job`.
+
+The job's functions and the processes it starts read it.
+"""
 
 BETWEEN_LINES = 15.0
 """Seconds between two lines of a log; the first and the last always appear."""
@@ -25,8 +32,8 @@ Item = TypeVar("Item")
 def emit(event: str, **facts: object) -> None:
     """Append one event to the job's event log; outside a job, do nothing.
 
-    The line is one write in append mode: lines of several processes do not mix, and what a kill leaves is whole lines. A number that is
-    not finite has no place in JSON and is null.
+    The line is one write in append mode: lines of several processes do not mix, and what a kill
+    leaves is whole lines. A number that is not finite has no place in JSON and is null.
 
     Args:
         event: `start`, `progress`, `end` or `error`.
@@ -35,8 +42,16 @@ def emit(event: str, **facts: object) -> None:
     if EVENTS not in os.environ:
         return
     target = json.loads(os.environ[EVENTS])
-    finite = {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in facts.items()}
-    line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **target["job"], "event": event, **finite}
+    finite = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in facts.items()
+    }
+    line = {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        **target["job"],
+        "event": event,
+        **finite,
+    }
     handle = os.open(target["path"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         os.write(handle, json.dumps(line, default=str, allow_nan=False).encode() + b"\n")
@@ -63,7 +78,11 @@ class Progress:
         self.title, self.total, self.unit, self.done, self.first = title, total, unit, done, done
         self.started, self.shown = time.monotonic(), -math.inf
         watched = sys.stderr.isatty()
-        self.bar: Any = tqdm(total=total, initial=done, desc=title, unit=unit, dynamic_ncols=True) if watched else None
+        self.bar: Any = (
+            tqdm(total=total, initial=done, desc=title, unit=unit, dynamic_ncols=True)
+            if watched
+            else None
+        )
 
     def add(self, units: int = 1, **facts: float | str) -> None:
         """Count units; `facts` appear in the order given, numbers with four digits."""
@@ -77,10 +96,34 @@ class Progress:
         self.shown, elapsed = now, now - self.started
         rate = (self.done - self.first) / elapsed if elapsed > 0 else math.nan
         left = (self.total - self.done) / rate if rate > 0 else math.nan
-        emit("progress", what=self.title, step=self.done, total=self.total, unit=self.unit, rate=rate, seconds_left=left, **facts)
+        emit(
+            "progress",
+            what=self.title,
+            step=self.done,
+            total=self.total,
+            unit=self.unit,
+            rate=rate,
+            seconds_left=left,
+            **facts,
+        )
         if self.bar is None:
-            pace = f"{rate:.3g} {self.unit}s/s, {tqdm.format_interval(left)} left" if rate > 0 else "no time measured"
-            _say(", ".join(filter(None, [f"{self.title}: {self.done}/{self.total} {self.unit}s", _listed(facts), pace])))
+            pace = (
+                f"{rate:.3g} {self.unit}s/s, {tqdm.format_interval(left)} left"
+                if rate > 0
+                else "no time measured"
+            )
+            _say(
+                ", ".join(
+                    filter(
+                        None,
+                        [
+                            f"{self.title}: {self.done}/{self.total} {self.unit}s",
+                            _listed(facts),
+                            pace,
+                        ],
+                    )
+                )
+            )
 
     def close(self) -> None:
         """Finish the bar, if there is one."""
@@ -90,20 +133,31 @@ class Progress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self.close()
 
 
-def counted(items: Iterable[Item], title: str, unit: str, total: int | None = None) -> Iterator[Item]:
+def counted(
+    items: Iterable[Item], title: str, unit: str, total: int | None = None
+) -> Iterator[Item]:
     """The items, counted one by one; `total` where they have no length."""
-    with Progress(title, len(items) if total is None else total, unit) as progress:  # type: ignore[arg-type]
+    length = len(items) if total is None else total  # type: ignore[arg-type]
+    with Progress(title, length, unit) as progress:
         for item in items:
             yield item
             progress.add()
 
 
 def _say(line: str) -> None:
-    """Write a line to standard error; inside a job that is its log, and the terminal, if there is one, shows it too."""
+    """Write a line to standard error.
+
+    Inside a job that is its log, and the terminal, if there is one, shows it too.
+    """
     print(line, file=sys.stderr, flush=True)
     terminal = sys.__stderr__
     if terminal is not None and terminal is not sys.stderr and terminal.isatty():
@@ -111,5 +165,8 @@ def _say(line: str) -> None:
 
 
 def _listed(facts: dict[str, float | str]) -> str:
-    shown = {name.replace("_", " "): f"{value:.4g}" if isinstance(value, float) else value for name, value in facts.items()}
+    shown = {
+        name.replace("_", " "): f"{value:.4g}" if isinstance(value, float) else value
+        for name, value in facts.items()
+    }
     return ", ".join(f"{name} {value}" for name, value in shown.items())

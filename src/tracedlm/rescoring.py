@@ -1,4 +1,7 @@
-"""`rescore`: mark released generations again, count their forwards, and say where the published scorer is wrong. No torch."""
+"""`rescore`: mark released generations again and count their forwards.
+
+It says where the published scorer is wrong, and loads no torch.
+"""
 
 import re
 from collections.abc import Callable
@@ -47,7 +50,10 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Disagreement:
-    """A sample, counted from 0, that one scorer calls solved and the other does not, with the answers they read in the response."""
+    """A sample, counted from 0, on which the two scorers disagree.
+
+    With the answers that they read in the response.
+    """
 
     sample: int
     question: str
@@ -65,17 +71,23 @@ class Rescored:
         dataset: Task name.
         scorer: `d1` or `strict`.
         n: Samples scored.
-        ungraded: Samples whose released gold answer is null: d1 counts them as wrong, as published; strict leaves them out of n.
-        accuracy: In [0, 1]: share solved; for Sudoku under d1, share of blank cells that are right, pooled over the set.
-        low: Lower end of its 95 % interval: Clopper-Pearson, or for pooled cells a bootstrap over puzzles.
+        ungraded: Samples whose released gold answer is null: d1 counts them as wrong, as published;
+            strict leaves them out of n.
+        accuracy: In [0, 1]: share solved; for Sudoku under d1, share of blank cells that are right,
+            pooled over the set.
+        low: Lower end of its 95 % interval: Clopper-Pearson, or for pooled cells a bootstrap over
+            puzzles.
         high: Upper end.
         solved: Share of problems solved as a whole, in [0, 1].
         gen_length: Tokens of the canvas.
         full_steps: Forwards of the full schedule, summed over blocks.
-        mean_steps: Mean forwards of a sample, summed over blocks; None where no steps were released (d1's layout).
+        mean_steps: Mean forwards of a sample, summed over blocks; None where no steps were released
+            (d1's layout).
         reduction: 1 - mean_steps / full_steps; None like it.
-        blocks: Distribution of the forwards over samples, block by block; empty where no steps were released.
-        skip_noop_steps: Forwards of the same schedule without its no-op steps and without any exit rule; None without settings.
+        blocks: Distribution of the forwards over samples, block by block; empty where no steps were
+            released.
+        skip_noop_steps: Forwards of the same schedule without its no-op steps and without any exit
+            rule; None without settings.
         agreement: Both scorers, sample by sample.
         disagreements: Where they differ.
     """
@@ -109,24 +121,33 @@ def rescore(
     """Mark released generations and count their forwards (method.md sections 7 and 8).
 
     Args:
-        folder: EDIT's or d1's layout: `*_generations.json`, and `*_early_exit_steps_device-*.csv` where there are steps.
+        folder: EDIT's or d1's layout: `*_generations.json`, and `*_early_exit_steps_device-*.csv`
+            where there are steps.
         dataset: countdown, gsm8k, math500 or sudoku. Files of other data sets are passed over.
         scorer: `d1` is the published evaluation, `strict` the careful one.
         settings: The JSON of EDIT's settings for this set-up; with it, `skip_noop_steps` is known.
-        setup: Which set-up, where the folder holds several models, canvases or temperatures: a file's name without
-            `_<device>_generations.json`.
+        setup: Which set-up, where the folder holds several models, canvases or temperatures: a
+            file's name without `_<device>_generations.json`.
         partial: Mark what is there where the files of some devices are missing.
 
     Raises:
-        ValueError: The dataset or the scorer is unknown, or the folder does not hold what it should; the message says what.
+        ValueError: The dataset or the scorer is unknown, or the folder does not hold what it
+            should; the message says what.
     """
     if dataset not in PROBLEMS:
-        raise ValueError(f"dataset {dataset!r} cannot be rescored; known: {', '.join(sorted(PROBLEMS))}")
+        raise ValueError(
+            f"dataset {dataset!r} cannot be rescored; known: {', '.join(sorted(PROBLEMS))}"
+        )
     if scorer not in ("d1", "strict"):
         raise ValueError(f"unknown scorer {scorer!r}; known: d1, strict")
     released = read_released(folder, RELEASED_AS.get(dataset, (dataset,)), setup, partial)
-    problems = [_problem(folder, dataset, item, sample) for sample, item in enumerate(released.items)]
-    marks = [_marks(dataset, problem, item["generations"]) for problem, item in zip(problems, released.items, strict=True)]
+    problems = [
+        _problem(folder, dataset, item, sample) for sample, item in enumerate(released.items)
+    ]
+    marks = [
+        _marks(dataset, problem, item["generations"])
+        for problem, item in zip(problems, released.items, strict=True)
+    ]
     steps = None if released.block_steps is None else float(released.block_steps.sum(axis=1).mean())
     return Rescored(
         dataset=dataset,
@@ -137,14 +158,20 @@ def rescore(
         mean_steps=steps,
         reduction=None if steps is None else 1 - steps / released.steps,
         blocks=_blocks(released),
-        skip_noop_steps=None if settings is None else skip_noop_steps(settings, released.gen_length, released.steps),
+        skip_noop_steps=(
+            None
+            if settings is None
+            else skip_noop_steps(settings, released.gen_length, released.steps)
+        ),
         agreement=_agreement([mark for mark in marks if mark is not None]),
         disagreements=tuple(_disagreements(released.items, marks)),
     )
 
 
 def skip_noop_steps(settings: str | Path, gen_length: int, steps: int) -> int:
-    """Forwards that EDIT's released schedule needs when steps that commit nothing are skipped (method.md section 2).
+    """Forwards that EDIT's released schedule needs when steps that commit nothing are skipped.
+
+    Source: method.md section 2.
 
     Nothing else is skipped: no exit rule is involved, and the output is that of the full schedule.
 
@@ -168,14 +195,24 @@ Marks = tuple[Score, Score]
 
 def _marks(dataset: str, problem: Problem | None, text: str) -> Marks | None:
     task = get_task(dataset)
-    return None if problem is None else (task.score(problem, text, "d1"), task.score(problem, text, "strict"))
+    return (
+        None
+        if problem is None
+        else (task.score(problem, text, "d1"), task.score(problem, text, "strict"))
+    )
 
 
-def _accuracy(scorer: Scorer, problems: list[Problem | None], marks: list[Marks | None]) -> dict[str, Any]:
+def _accuracy(
+    scorer: Scorer, problems: list[Problem | None], marks: list[Marks | None]
+) -> dict[str, Any]:
     """Fields of `Rescored` that a scorer decides."""
     chosen = [None if mark is None else mark[0 if scorer == "d1" else 1] for mark in marks]
     ungraded = chosen.count(None)
-    kept = [(problem, score) for problem, score in zip(problems, chosen, strict=True) if scorer == "d1" or score is not None]
+    kept = [
+        (problem, score)
+        for problem, score in zip(problems, chosen, strict=True)
+        if scorer == "d1" or score is not None
+    ]
     if not kept:
         raise ValueError(f"no sample can be scored: {ungraded} samples, none with a gold answer")
     solved = np.array([score is not None and score.correct for _, score in kept])
@@ -183,15 +220,31 @@ def _accuracy(scorer: Scorer, problems: list[Problem | None], marks: list[Marks 
     accuracy = float(solved.mean())
     blanks = np.array([(problem or {}).get("Puzzle", "").count("0") for problem, _ in kept])
     if scorer == "d1" and blanks.any():
-        cells = np.array([0.0 if score is None else score.value for _, score in kept]) * blanks / blanks.mean()
+        cells = (
+            np.array([0.0 if score is None else score.value for _, score in kept])
+            * blanks
+            / blanks.mean()
+        )
         accuracy = float(cells.mean())
         low, high = bootstrap_interval(cells, rng=np.random.default_rng(0))
-    return {"n": len(kept), "ungraded": ungraded, "accuracy": accuracy, "low": low, "high": high, "solved": float(solved.mean())}
+    return {
+        "n": len(kept),
+        "ungraded": ungraded,
+        "accuracy": accuracy,
+        "low": low,
+        "high": high,
+        "solved": float(solved.mean()),
+    }
 
 
 def _agreement(marks: list[Marks]) -> Agreement:
     pairs = [(d1.correct, strict.correct) for d1, strict in marks]
-    return Agreement(*(pairs.count(pair) for pair in ((True, True), (True, False), (False, True), (False, False))))
+    return Agreement(
+        *(
+            pairs.count(pair)
+            for pair in ((True, True), (True, False), (False, True), (False, False))
+        )
+    )
 
 
 def _disagreements(items: list[dict[str, Any]], marks: list[Marks | None]) -> list[Disagreement]:
@@ -214,7 +267,10 @@ def _blocks(released: Released) -> tuple[BlockSteps, ...]:
         return ()
     quantiles = np.quantile(released.block_steps, (0, 0.25, 0.5, 0.75, 1), axis=0).T.tolist()
     means = released.block_steps.mean(axis=0).tolist()
-    return tuple(BlockSteps(block, mean, tuple(q)) for block, (mean, q) in enumerate(zip(means, quantiles, strict=True), start=1))
+    return tuple(
+        BlockSteps(block, mean, tuple(q))
+        for block, (mean, q) in enumerate(zip(means, quantiles, strict=True), start=1)
+    )
 
 
 def _problem(folder: str | Path, dataset: str, item: dict[str, Any], sample: int) -> Problem | None:
@@ -225,7 +281,9 @@ def _problem(folder: str | Path, dataset: str, item: dict[str, Any], sample: int
         problem = PROBLEMS[dataset](item["question"], item["ground_truth"])
         get_task(dataset).check(problem)
     except (ValueError, TypeError, IndexError, OverflowError) as error:
-        raise ValueError(f"{folder}: generation {sample + 1} is not one of {dataset}: {error}") from error
+        raise ValueError(
+            f"{folder}: generation {sample + 1} is not one of {dataset}: {error}"
+        ) from error
     return problem
 
 
@@ -250,5 +308,10 @@ def _sudoku(question: str, gold: Any) -> Problem:
 RELEASED_AS = {"math500": ("math500", "math")}
 """First words of a data set's released files, where they are not its name here."""
 
-PROBLEMS: dict[str, Callable[[str, Any], Problem]] = {"countdown": _countdown, "gsm8k": _gsm8k, "math500": _math, "sudoku": _sudoku}
+PROBLEMS: dict[str, Callable[[str, Any], Problem]] = {
+    "countdown": _countdown,
+    "gsm8k": _gsm8k,
+    "math500": _math,
+    "sudoku": _sudoku,
+}
 """A task's problem from the question and the gold answer of a released generation."""

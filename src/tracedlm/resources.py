@@ -7,22 +7,39 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def resource(*parts: str) -> Path:
-    """Path of a file under `resources/` of the checkout this package is installed from (editable install)."""
+    """Path of a file under `resources/` of the checkout.
+
+    The package is installed from that checkout (editable install).
+    """
     return ROOT.joinpath("resources", *parts)
 
 
 def located(path: str | Path) -> Path:
-    """A path a config names: as it stands if it exists, else the same path in the repository if that exists."""
+    """A path a config names.
+
+    As it stands if it exists, else the same path in the repository if that exists.
+    """
     return ROOT / path if not Path(path).exists() and (ROOT / path).exists() else Path(path)
 
 
 def checkpoint_files(path: str | Path) -> list[str]:
-    """Files of a local checkpoint that decide what it computes; none for a hub id, whose revision is its own."""
+    """Files of a local checkpoint that decide what it computes.
+
+    None for a hub id, whose revision is its own.
+    """
     folder = located(path)
     named = {"config.json", "chat_template.jinja"}
-    named |= {"tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "added_tokens.json"}
+    named |= {
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "vocab.json",
+        "merges.txt",
+        "added_tokens.json",
+    }
     kinds = (".safetensors", ".safetensors.index.json")
-    return sorted(str(file) for file in folder.glob("*") if file.name in named or file.name.endswith(kinds))
+    return sorted(
+        str(file) for file in folder.glob("*") if file.name in named or file.name.endswith(kinds)
+    )
 
 
 def checkpoint_state(path: str | Path) -> list[tuple[str, int, int]]:
@@ -31,7 +48,10 @@ def checkpoint_state(path: str | Path) -> list[tuple[str, int, int]]:
 
 
 def files_state(files: Iterable[str]) -> list[tuple[str, int, int]]:
-    """Name, time of change in nanoseconds and bytes of files: tells others apart without reading gigabytes."""
+    """Name, time of change in nanoseconds and bytes of files.
+
+    Tells others apart without reading gigabytes.
+    """
     return [(file, Path(file).stat().st_mtime_ns, Path(file).stat().st_size) for file in files]
 
 
@@ -40,12 +60,18 @@ READ_KINDS = (".safetensors", ".json", ".npz", ".pt")
 
 
 def adapter_files(folder: str | Path) -> list[str]:
-    """Files of a PEFT adapter. Whatever else lies in its folder, such as caches or dumps, is not read."""
+    """Files of a PEFT adapter.
+
+    Whatever else lies in its folder, such as caches or dumps, is not read.
+    """
     return sorted(str(file) for file in located(folder).glob("adapter_*") if file.is_file())
 
 
 def source_files(path: str | Path) -> list[str]:
-    """Files that a map's source consists of: itself, or all of its folder, but for hidden folders."""
+    """Files that a map's source consists of.
+
+    Itself, or all of its folder, but for hidden folders.
+    """
     source = located(path)
     if source.is_file():
         return [str(source)]

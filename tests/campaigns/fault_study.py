@@ -1,4 +1,7 @@
-"""The study that the fault campaign harms: how it is started, watched, killed, compared, kept and put back."""
+"""The study that the fault campaign harms.
+
+How it is started, watched, killed, compared, kept and put back.
+"""
 
 import os
 import re
@@ -17,7 +20,15 @@ import yaml
 from tracedlm.report.contents import TABLES
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("Snakefile", "workflow", "config", "resources", "src", "pyproject.toml", "environment.yml")
+COPIED = (
+    "Snakefile",
+    "workflow",
+    "config",
+    "resources",
+    "src",
+    "pyproject.toml",
+    "environment.yml",
+)
 RESULTS = "results/faults"
 SMALLER = {"study": "faults", "datasets": ["countdown"], "readouts": ["q", "qkv_mean"]}
 SECTIONS = {"trace": {"shards": 2}, "decode": {"batch_size": 2}}
@@ -47,7 +58,9 @@ class Study:
             copy(ROOT / name, self.folder / name)
         if not (self.folder / "revision").exists():
             describe = ["git", "describe", "--always", "--dirty= with edits"]
-            (self.folder / "revision").write_text(subprocess.run(describe, cwd=ROOT, capture_output=True, text=True).stdout.strip())
+            (self.folder / "revision").write_text(
+                subprocess.run(describe, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+            )
         config = yaml.safe_load((ROOT / "config/smoke.yaml").read_text()) | SMALLER
         for name, more in SECTIONS.items():
             config[name] = config.get(name, {}) | more
@@ -58,7 +71,10 @@ class Study:
         return self.folder / RESULTS
 
     def start(self, *arguments: str) -> tuple[subprocess.Popen[bytes], Path]:
-        """A run in a process group of its own, and its log. What a dead run left locked is unlocked, as the Makefile does."""
+        """A run in a process group of its own, and its log.
+
+        What a dead run left locked is unlocked, as the Makefile does.
+        """
         for lock in (self.folder / ".snakemake/locks").glob("*"):
             lock.unlink()  # `--unlock` does no more, and takes a start of Snakemake
         return self.start_beside(*arguments)
@@ -67,13 +83,30 @@ class Study:
         """The same, whatever else is running."""
         self.runs += 1
         log = self.folder / f"run-{self.runs}.log"
-        command = [Path(sys.executable).with_name("snakemake"), "--cores", "2", "--workflow-profile", "workflow/profiles/default"]
-        command += ["--rerun-incomplete", "--configfile", "config/faults.yaml", "--replace-workflow-config", *arguments]
+        command = [
+            Path(sys.executable).with_name("snakemake"),
+            "--cores",
+            "2",
+            "--workflow-profile",
+            "workflow/profiles/default",
+        ]
+        command += [
+            "--rerun-incomplete",
+            "--configfile",
+            "config/faults.yaml",
+            "--replace-workflow-config",
+            *arguments,
+        ]
         environment = {**os.environ, "PYTHONPATH": str(self.folder / "src"), "OMP_NUM_THREADS": "1"}
         with log.open("wb") as out:
             run = subprocess.Popen(
-                command, cwd=self.folder, env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
-            )  # fmt: skip
+                command,
+                cwd=self.folder,
+                env=environment,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         self.current.append(run)
         return run, log
 
@@ -83,7 +116,10 @@ class Study:
         return run.wait(), log.read_text(errors="replace")
 
     def finish(self, attempts: int = 6) -> tuple[int, list[str]]:
-        """Run again, deleting what is named as damaged, until all is done; how many runs that took, and what was named."""
+        """Run again, deleting what is named as damaged, until all is done.
+
+        How many runs that took, and what was named.
+        """
         named: list[str] = []
         for attempt in range(1, attempts + 1):
             code, output = self.run()
@@ -101,15 +137,27 @@ class Study:
         return attempts, named
 
     def tables(self) -> dict[str, bytes | None]:
-        """What must be the same byte for byte: tables without wall times, and the numbers that figures show; None where one is missing."""
-        files = [self.results / f"tables/{name}.{suffix}" for name in TABLES for suffix in ("csv", "tex")]
+        """What must be the same byte for byte.
+
+        Tables without wall times, and the numbers that figures show; None where one is missing.
+        """
+        files = [
+            self.results / f"tables/{name}.{suffix}" for name in TABLES for suffix in ("csv", "tex")
+        ]
         files += sorted((self.results / "figures").glob("*.csv"))
-        return {str(file.relative_to(self.results)): file.read_bytes() if file.exists() else None for file in files}
+        return {
+            str(file.relative_to(self.results)): file.read_bytes() if file.exists() else None
+            for file in files
+        }
 
     def same(self) -> bool:
-        """Whether the tables are those of the undisturbed run, and nothing that was sealed is gone."""
+        """Whether the tables are the undisturbed run's, and nothing that was sealed is gone."""
         found = self.tables()
-        differ = [f"differs: {name}" for name in sorted(found | self.reference) if found.get(name) != self.reference.get(name)]
+        differ = [
+            f"differs: {name}"
+            for name in sorted(found | self.reference)
+            if found.get(name) != self.reference.get(name)
+        ]
         differ += [f"gone: {path}" for path in self.sealed() if not path.exists()]
         for line in differ:
             print(f"  {line}")
@@ -117,20 +165,32 @@ class Study:
 
     def sealed(self) -> list[Path]:
         """Files and folders that have a seal."""
-        return [seal.with_name(seal.name.removeprefix(".").removesuffix(".sha256")) for seal in sorted(self.results.rglob(".*.sha256"))]
+        return [
+            seal.with_name(seal.name.removeprefix(".").removesuffix(".sha256"))
+            for seal in sorted(self.results.rglob(".*.sha256"))
+        ]
 
     def wrong(self) -> set[str]:
         """Tables that are there and are not those of the undisturbed run."""
-        return {name for name, content in self.tables().items() if content not in (None, self.reference.get(name))}
+        return {
+            name
+            for name, content in self.tables().items()
+            if content not in (None, self.reference.get(name))
+        }
 
     def measured(self, quantity: str) -> dict[str, list[float]]:
-        """What Snakemake measured of each job of a rule in the undisturbed run: `s`, seconds, or `max_vms`, MiB of address space."""
+        """What Snakemake measured of each job of a rule in the undisturbed run.
+
+        `s`, seconds, or `max_vms`, MiB of address space.
+        """
         found: dict[str, list[float]] = {}
         benchmarks = self.folder / "kept" / RESULTS / "benchmarks"
         for path in benchmarks.rglob("*.jsonl"):
             rule = path.relative_to(benchmarks).parts[0].removesuffix(".jsonl")
             rule = {"ablation": "module_ablation"}.get(rule, rule)
-            found.setdefault(rule, []).extend(map(float, re.findall(rf'"{quantity}": ([\d.]+)', path.read_text())))
+            found.setdefault(rule, []).extend(
+                map(float, re.findall(rf'"{quantity}": ([\d.]+)', path.read_text()))
+            )
         return found
 
     def keep(self) -> None:
@@ -152,7 +212,9 @@ class Study:
     def left_over(self) -> list[str]:
         """Temporary files and unfinished work that a finished study should no longer have."""
         names = (path.name for path in self.results.rglob(".*"))
-        return sorted(name for name in names if name.endswith(".part") or name.startswith(".unfinished"))
+        return sorted(
+            name for name in names if name.endswith(".part") or name.startswith(".unfinished")
+        )
 
 
 def jobs(run: subprocess.Popen[bytes]) -> list[tuple[str, psutil.Process]]:

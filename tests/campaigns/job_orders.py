@@ -2,9 +2,10 @@
 
     PYTHONPATH=tests python tests/campaigns/job_orders.py [STUDY]
 
-Makes the smoke study in a new folder (or copies STUDY, which an earlier run left), then makes its analyses again, from readouts to
-tables: one job at a time, two with the greedy scheduler, and two with jobs moved forward at random; and compares every readout,
-certificate and table byte for byte. Exit status 1 if anything differs.
+Makes the smoke study in a new folder (or copies STUDY, which an earlier run left), then makes its
+analyses again, from readouts to tables: one job at a time, two with the greedy scheduler, and two
+with jobs moved forward at random; and compares every readout, certificate and table byte for byte.
+Exit status 1 if anything differs.
 """
 
 import random
@@ -22,17 +23,33 @@ COMPARED = ("readouts/**/*.parquet", "certify/**/*", "tables/*.csv", "tables/*.t
 
 
 def contents(study):
-    """Path -> bytes of everything that must not depend on the order; tables of times are left out."""
+    """Path -> bytes of everything that must not depend on the order.
+
+    Tables of times are left out.
+    """
     made = study / RESULTS
     paths = (path for pattern in COMPARED for path in made.glob(pattern) if path.is_file())
-    return {str(path.relative_to(made)): path.read_bytes() for path in paths if path.parent.name != "tables" or path.stem in TABLES}
+    return {
+        str(path.relative_to(made)): path.read_bytes()
+        for path in paths
+        if path.parent.name != "tables" or path.stem in TABLES
+    }
 
 
 def orders(study):
     """Name -> arguments of Snakemake; a later `--cores` overrides the one before."""
-    targets = sorted(str(path.relative_to(study)) for pattern in COMPARED for path in (study / RESULTS).glob(pattern) if path.is_file())
+    targets = sorted(
+        str(path.relative_to(study))
+        for pattern in COMPARED
+        for path in (study / RESULTS).glob(pattern)
+        if path.is_file()
+    )
     moved = ("--prioritize", *random.Random(0).sample(targets, 8))
-    return {"one job at a time": ("--cores", "1"), "greedy scheduler": ("--scheduler", "greedy"), "random order": moved}
+    return {
+        "one job at a time": ("--cores", "1"),
+        "greedy scheduler": ("--scheduler", "greedy"),
+        "random order": moved,
+    }
 
 
 def main():
@@ -47,9 +64,13 @@ def main():
         for name, arguments in orders(study).items():
             snakemake(study, *arguments, "--forcerun", *ANALYSES, "--", "tables")
             again = contents(study)
-            differ = sorted(path for path in first.keys() | again.keys() if first.get(path) != again.get(path))
+            differ = sorted(
+                path for path in first.keys() | again.keys() if first.get(path) != again.get(path)
+            )
             failed |= bool(differ)
-            print(f"{name}: {len(first)} files, {len(differ)} differ {' '.join(differ)}", flush=True)
+            print(
+                f"{name}: {len(first)} files, {len(differ)} differ {' '.join(differ)}", flush=True
+            )
     return int(failed)
 
 

@@ -28,11 +28,19 @@ def test_the_smallest_lexicon_that_the_message_names_is_accepted():
 def test_jobs_hold_every_checkpoint_of_every_seed_once(per_job):
     made = Dynamics(checkpoints_per_job=per_job, seeds=2)
     jobs = made.jobs(seed=7)
-    assert sorted(one for job in jobs for one in job) == [(seed, step) for seed in (7, 8) for step in made.checkpoints()]
+    assert sorted(one for job in jobs for one in job) == [
+        (seed, step) for seed in (7, 8) for step in made.checkpoints()
+    ]
     assert max(map(len, jobs)) <= per_job
 
 
 def test_what_is_only_reported_reruns_no_measure_and_what_is_only_measured_no_training():
     made = Dynamics()
-    assert not {"patience", "tolerance"} & set(made.measuring()) and "evaluation" not in made.training()
-    assert "learning_rate" not in made.corpus() and Dynamics(**made.measuring()).measuring() == made.measuring()
+    assert (
+        not {"patience", "tolerance"} & set(made.measuring())
+        and "evaluation" not in made.training()
+    )
+    assert (
+        "learning_rate" not in made.corpus()
+        and Dynamics(**made.measuring()).measuring() == made.measuring()
+    )

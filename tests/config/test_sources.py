@@ -42,7 +42,9 @@ def test_the_default_study_can_be_left_out(capsys):
 
 @pytest.mark.parametrize("name", STAND_ALONE)
 def test_a_shipped_study_that_stands_alone_inherits_nothing_it_reads(name):
-    """Over the default study and without it, it is the same but for keys that this study does not read."""
+    """Over the default study and without it, it is the same but for keys that this study does not
+    read.
+    """
     over = load_study(merge_layers(study_layers([f"config/{name}.yaml"])))
     alone = load_study(merge_layers(study_layers([f"config/{name}.yaml"], replace_default=True)))
     used = {*alone.datasets, *alone.sft.datasets, *alone.ablation.tasks}
@@ -70,6 +72,8 @@ def test_the_papers_study_follows_no_fine_tuning_and_trains_no_small_models():
 
 def test_an_argument_that_is_no_setting_is_one_line(capsys):
     assert main(["config", "--config", "seed"]) == 2
-    assert capsys.readouterr().err == "error: --config seed: expected KEY=VALUE, for example seed=1\n"
+    assert (
+        capsys.readouterr().err == "error: --config seed: expected KEY=VALUE, for example seed=1\n"
+    )
     assert main(["config", "--config", "seed=[1"]) == 2
     assert capsys.readouterr().err.startswith("error: --config seed=[1: not readable as YAML (")

@@ -26,9 +26,16 @@ def merged(base, changes):
 
 @pytest.fixture(scope="module", params=["config.yaml", "smoke.yaml"])
 def exits(request):
-    raw = merged(*(yaml.safe_load((ROOT / "config" / name).read_text()) for name in (request.param, "edit.yaml")))
+    raw = merged(
+        *(
+            yaml.safe_load((ROOT / "config" / name).read_text())
+            for name in (request.param, "edit.yaml")
+        )
+    )
     study = load_study(raw)
-    assert {"gsm8k", "math500"}.isdisjoint(study.catalogue), "a set that the study does not have does no harm"
+    assert {"gsm8k", "math500"}.isdisjoint(study.catalogue), (
+        "a set that the study does not have does no harm"
+    )
     return study.exits
 
 
@@ -42,23 +49,40 @@ def test_every_setting_makes_a_rule(exits, dataset, length):
 
 
 def test_no_other_set_is_touched(exits):
-    assert {(dataset, length) for dataset, lengths in exits.by_set.items() for length in lengths} == set(SETS)
+    assert {
+        (dataset, length) for dataset, lengths in exits.by_set.items() for length in lengths
+    } == set(SETS)
     assert exits.for_set("countdown", 64) == exits and exits.block_length is None
 
 
 def test_it_leaves_the_papers_own_overrides_in_place():
-    raw = merged(*(yaml.safe_load((ROOT / "config" / name).read_text()) for name in ("paper.yaml", "edit.yaml")))
+    raw = merged(
+        *(
+            yaml.safe_load((ROOT / "config" / name).read_text())
+            for name in ("paper.yaml", "edit.yaml")
+        )
+    )
     own = load_study(raw).exits.for_set("countdown", 256)
-    assert own.block_length == (64, 192) and own.rank_softmax.blocks[1].threshold == own.rad.later_delta == 0.55
+    assert (
+        own.block_length == (64, 192)
+        and own.rank_softmax.blocks[1].threshold == own.rad.later_delta == 0.55
+    )
 
 
 @pytest.mark.shared
-@pytest.mark.skipif(not CONFIGS.is_dir(), reason=f"EDIT's released settings are not at {CONFIGS} (set TRACEDLM_SHARED)")
+@pytest.mark.skipif(
+    not CONFIGS.is_dir(),
+    reason=f"EDIT's released settings are not at {CONFIGS} (set TRACEDLM_SHARED)",
+)
 @pytest.mark.parametrize(("dataset", "length"), SETS)
 def test_it_is_what_edit_released(exits, dataset, length):
     name = {"math500": "math"}.get(dataset, dataset)
     released = json.loads((CONFIGS / f"EDIT_{name}_seq{length}.json").read_text())
-    own, blocks, first = exits.for_set(dataset, length), released["num_blocks"], released["first_block_length"]
+    own, blocks, first = (
+        exits.for_set(dataset, length),
+        released["num_blocks"],
+        released["first_block_length"],
+    )
     assert own.block_length == (first,) + ((length - first) // (blocks - 1),) * (blocks - 1)
     settings = [block.model_dump() for block in own.rank_softmax.blocks]
     settings += settings[-1:] * (blocks - len(settings))  # the last one also serves later blocks

@@ -20,40 +20,65 @@ def tokens(done):
     return [done[sample].tokens.tolist() for sample in sorted(done)]
 
 
-@pytest.mark.parametrize("mask_logit", [-np.inf, 3.0])  # 3.0: a model that sometimes predicts the mask itself
-@pytest.mark.parametrize(("gen_length", "block_length", "steps"), [(16, 8, 8), (16, 16, 5), (12, 4, 12), (12, 6, 24), (8, 8, 1)])
+@pytest.mark.parametrize(
+    "mask_logit", [-np.inf, 3.0]
+)  # 3.0: a model that sometimes predicts the mask itself
+@pytest.mark.parametrize(
+    ("gen_length", "block_length", "steps"),
+    [(16, 8, 8), (16, 16, 5), (12, 4, 12), (12, 6, 24), (8, 8, 1)],
+)
 def test_full_gives_the_tokens_of_lladas_sampler(gen_length, block_length, steps, mask_logit):
     prompts, model = prompts_of(7), twin.Lookup(mask_logit)
     done = decode(prompts, Plan(gen_length, block_length, steps), batch_size=3, model=model)
-    assert tokens(done) == [twin.llada(model, prompt, gen_length, block_length, steps) for prompt in prompts]
+    assert tokens(done) == [
+        twin.llada(model, prompt, gen_length, block_length, steps) for prompt in prompts
+    ]
     assert {one.nfe for one in done.values()} == {steps}
 
 
 @pytest.mark.parametrize(
     ("rule", "settings"),
-    [("full", {}), ("truncate", {"forwards": 5.5}), ("random", {"forwards": 5.5}), ("rad", {"delta": 0.02, "omega": 1})],
+    [
+        ("full", {}),
+        ("truncate", {"forwards": 5.5}),
+        ("random", {"forwards": 5.5}),
+        ("rad", {"delta": 0.02, "omega": 1}),
+    ],
 )
 def test_a_sample_does_not_depend_on_its_batch(rule, settings):
     prompts, plan = prompts_of(17), Plan(16, 8, 8)
     alone, together = (decode(prompts, plan, rule, batch_size=size, **settings) for size in (1, 16))
     assert tokens(alone) == tokens(together)
     assert [alone[n].stopped_at for n in range(17)] == [together[n].stopped_at for n in range(17)]
-    assert [alone[n].token_forwards for n in range(17)] == [together[n].token_forwards for n in range(17)]
+    assert [alone[n].token_forwards for n in range(17)] == [
+        together[n].token_forwards for n in range(17)
+    ]
 
 
 @pytest.mark.parametrize(("rule", "settings"), [("full", {}), ("rad", {"delta": 0.02, "omega": 1})])
 def test_a_sample_does_not_depend_on_the_order_of_the_prompts(rule, settings):
     prompts, plan = prompts_of(9), Plan(16, 8, 8)
     order = random.Random(1).sample(range(9), 9)
-    forward, shuffled = decode(prompts, plan, rule, **settings), decode([prompts[n] for n in order], plan, rule, **settings)
-    assert [shuffled[at].tokens.tolist() for at in range(9)] == [forward[n].tokens.tolist() for n in order]
+    forward, shuffled = (
+        decode(prompts, plan, rule, **settings),
+        decode([prompts[n] for n in order], plan, rule, **settings),
+    )
+    assert [shuffled[at].tokens.tolist() for at in range(9)] == [
+        forward[n].tokens.tolist() for n in order
+    ]
 
 
-@pytest.mark.parametrize(("rule", "settings"), [("full", {}), ("rad", {"delta": 0.02, "omega": 1}), ("truncate", {"forwards": 6})])
+@pytest.mark.parametrize(
+    ("rule", "settings"),
+    [("full", {}), ("rad", {"delta": 0.02, "omega": 1}), ("truncate", {"forwards": 6})],
+)
 def test_recording_does_not_change_a_token(rule, settings):
     prompts, plan = prompts_of(9), Plan(16, 8, 8)
     seen = TraceRecorder()
-    recorded, plain = decode(prompts, plan, rule, record=seen, **settings), decode(prompts, plan, rule, **settings)
+    recorded, plain = (
+        decode(prompts, plan, rule, record=seen, **settings),
+        decode(prompts, plan, rule, **settings),
+    )
     assert tokens(recorded) == tokens(plain) and len(seen.steps) == 9
 
 
@@ -65,20 +90,29 @@ def test_observing_does_not_change_a_token():
 def test_skip_noop_gives_the_same_tokens_with_fewer_forwards():
     prompts, plan = prompts_of(9), Plan(32, 16, 32, "gaussian")
     full, skipping = twin.Lookup(), twin.Lookup()
-    everything, shorter = decode(prompts, plan, model=full), decode(prompts, plan, "skip_noop", model=skipping)
+    everything, shorter = (
+        decode(prompts, plan, model=full),
+        decode(prompts, plan, "skip_noop", model=skipping),
+    )
     assert tokens(everything) == tokens(shorter)
     expected = 2 * int(np.count_nonzero(plan.counts(0)))
-    assert {one.nfe for one in shorter.values()} == {expected} and expected < 32 == everything[0].nfe
+    assert {one.nfe for one in shorter.values()} == {expected} and expected < 32 == everything[
+        0
+    ].nfe
     assert skipping.rows < full.rows
 
 
 def test_forwards_are_counted_as_they_happen():
-    """Compaction: a finished row leaves the batch, so the rows the model saw are the forwards of the samples."""
+    """Compaction: a finished row leaves the batch, so the rows the model saw are the forwards of
+    the samples.
+    """
     model, prompts = twin.Lookup(), prompts_of(11)
     done = decode(prompts, Plan(16, 8, 8), "rad", model=model, delta=0.02, omega=1)
     assert sum(one.nfe for one in done.values()) == model.rows
     assert all(one.nfe == sum(one.stopped_at) for one in done.values())
-    assert [done[n].token_forwards for n in range(11)] == [done[n].nfe * (len(prompts[n]) + 16) for n in range(11)]
+    assert [done[n].token_forwards for n in range(11)] == [
+        done[n].nfe * (len(prompts[n]) + 16) for n in range(11)
+    ]
     assert len({one.nfe for one in done.values()}) > 1
 
 
@@ -97,11 +131,21 @@ def test_truncate_meets_its_budget_exactly(block_steps, quarter):
     assert all(rule.counts(sample, block).sum() == 8 for sample in range(n) for block in range(2))
 
 
-@pytest.mark.parametrize(("schedule", "budget"), [("uniform", 9.0), ("uniform", 14.6), ("gaussian", 9.0), ("gaussian", 12.0)])
+@pytest.mark.parametrize(
+    ("schedule", "budget"),
+    [("uniform", 9.0), ("uniform", 14.6), ("gaussian", 9.0), ("gaussian", 12.0)],
+)
 def test_random_meets_its_budget_on_average(schedule, budget):
     """300 samples; the mean is within four standard errors of the budget."""
     plan = Plan(32, 16, 16 if schedule == "uniform" else 32, schedule)
-    nfe = np.array([one.nfe for one in decode([[1]] * 300, plan, "random", forwards=budget, batch_size=300, stop_seed=1).values()])
+    nfe = np.array(
+        [
+            one.nfe
+            for one in decode(
+                [[1]] * 300, plan, "random", forwards=budget, batch_size=300, stop_seed=1
+            ).values()
+        ]
+    )
     assert nfe.std() > 0 and abs(nfe.mean() - budget) < 4 * nfe.std() / np.sqrt(300)
     assert nfe.min() >= 2 and nfe.max() <= plan.steps
 
@@ -118,29 +162,46 @@ def test_random_meets_its_budget_with_eight_samples(budget):
 
 def test_random_is_a_function_of_its_seed():
     prompts, plan = prompts_of(20), Plan(16, 8, 16)
-    one, same, other = (decode(prompts, plan, "random", forwards=8, stop_seed=seed) for seed in (0, 0, 1))
-    assert [one[n].stopped_at for n in range(20)] == [same[n].stopped_at for n in range(20)] != [other[n].stopped_at for n in range(20)]
+    one, same, other = (
+        decode(prompts, plan, "random", forwards=8, stop_seed=seed) for seed in (0, 0, 1)
+    )
+    assert (
+        [one[n].stopped_at for n in range(20)]
+        == [same[n].stopped_at for n in range(20)]
+        != [other[n].stopped_at for n in range(20)]
+    )
 
 
 @pytest.mark.parametrize("schedule", ["uniform", "gaussian"])
 @pytest.mark.parametrize(("delta", "omega"), [(0.02, 1), (0.02, 2), (0.005, 1), (0.05, 3)])
 def test_rad_stops_where_its_twin_stops(schedule, delta, omega):
-    """Thirteen samples in three slots: rows leave and new samples enter while others are in the middle of a block."""
+    """Thirteen samples in three slots.
+
+    Rows leave and new samples enter while others are in the middle of a block.
+    """
     prompts, plan, model = prompts_of(13, seed=2), Plan(16, 8, 16, schedule), twin.Lookup()
     done = decode(prompts, plan, "rad", batch_size=3, model=model, delta=delta, omega=omega)
-    expected = [twin.rad(model, prompt, 16, 8, plan.counts(0).tolist(), delta, omega) for prompt in prompts]
+    expected = [
+        twin.rad(model, prompt, 16, 8, plan.counts(0).tolist(), delta, omega) for prompt in prompts
+    ]
     assert [(done[n].tokens.tolist(), done[n].stopped_at) for n in range(13)] == expected
 
 
 def test_rad_twin_stops_at_different_steps():
     """The comparison above would prove nothing if every sample stopped at the same step."""
     plan = Plan(16, 8, 16)
-    stops = {twin.rad(twin.Lookup(), prompt, 16, 8, plan.counts(0).tolist(), 0.02, 1)[1] for prompt in prompts_of(13, seed=2)}
+    stops = {
+        twin.rad(twin.Lookup(), prompt, 16, 8, plan.counts(0).tolist(), 0.02, 1)[1]
+        for prompt in prompts_of(13, seed=2)
+    }
     assert len(stops) > 3
 
 
 def test_fewer_than_two_common_tokens_are_never_stable():
-    """With any KL allowed, one token a step: S_1 is empty, and S_3 & S_4 are the first that share two tokens."""
+    """With any KL allowed, one token a step.
+
+    S_1 is empty, and S_3 & S_4 are the first that share two tokens.
+    """
     done = decode(prompts_of(3), Plan(16, 8, 16), "rad", delta=1e9, omega=1)
     assert {one.stopped_at for one in done.values()} == {(4, 2)}
     done = decode(prompts_of(3), Plan(16, 8, 16), "rad", delta=1e9, omega=3)
@@ -159,7 +220,9 @@ def test_the_most_confident_are_chosen_and_ties_go_to_the_earlier():
         [False, False, True, True],
         [False, False, True, False],
     ]
-    assert most_confident(log_confidence[:1], eligible[:1], torch.tensor([1])).tolist() == [[False, False, True, False]]
+    assert most_confident(log_confidence[:1], eligible[:1], torch.tensor([1])).tolist() == [
+        [False, False, True, False]
+    ]
 
 
 @pytest.mark.parametrize(
@@ -174,9 +237,24 @@ def test_the_most_confident_are_chosen_and_ties_go_to_the_earlier():
         ("rad", {"omega": 4}, "omega 4 can never fire in blocks of 4 steps"),
         ("klass", {"history": 4}, "history 4 can never fire in blocks of 4 steps"),
         ("stable_confident", {"steps": 4}, "steps 4 can never fire in blocks of 4 steps"),
-        ("rank_softmax", {"blocks": [{"required_stable": 3}]}, "stability_span 6 can never fire in blocks of 3 steps"),
-        ("rad", {"dleta": 1}, r"dleta: unknown setting \(got 1\)\. Settings: polish, delta, omega, later_delta, later_omega, tau"),
-        ("rank_softmax", {"blocks": [{"required_stable": 7}]}, "required_stable 7 exceeds stability_span 6"),
+        (
+            "rank_softmax",
+            {"blocks": [{"required_stable": 3}]},
+            "stability_span 6 can never fire in blocks of 3 steps",
+        ),
+        (
+            "rad",
+            {"dleta": 1},
+            (
+                r"dleta: unknown setting \(got 1\)\. Settings: polish, delta, omega, later_delta,"
+                r" later_omega, tau"
+            ),
+        ),
+        (
+            "rank_softmax",
+            {"blocks": [{"required_stable": 7}]},
+            "required_stable 7 exceeds stability_span 6",
+        ),
         ("truncat", {}, "Did you mean 'truncate'"),
         ("truncate", {}, r"forwards: required, it has no default\. Settings: forwards"),
     ],
@@ -214,9 +292,16 @@ def test_a_rule_without_a_schedule_has_nothing_to_polish_by():
             return 2
 
     plan = Plan(8, 8, 4)
-    with pytest.raises(ValueError, match=r"'threshold' commits tokens without a schedule.*set polish to 0"):
+    with pytest.raises(
+        ValueError, match=r"'threshold' commits tokens without a schedule.*set polish to 0"
+    ):
         Engine(
-            twin.Lookup(), [[1]], plan, lambda slots: Polishing(plan, slots, settings_of("threshold")), mask_id=twin.MASK, pad_id=twin.PAD
+            twin.Lookup(),
+            [[1]],
+            plan,
+            lambda slots: Polishing(plan, slots, settings_of("threshold")),
+            mask_id=twin.MASK,
+            pad_id=twin.PAD,
         )
 
 

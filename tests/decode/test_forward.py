@@ -6,7 +6,17 @@ import pytest
 import torch
 
 import oracles_rules as twin
-from oracles_decode import MASK, PAD, VOCABULARY, Lookup, Settling, commit, confidences, decode, prompts_of
+from oracles_decode import (
+    MASK,
+    PAD,
+    VOCABULARY,
+    Lookup,
+    Settling,
+    commit,
+    confidences,
+    decode,
+    prompts_of,
+)
 from tracedlm.decode.forward import Forward, guided
 from tracedlm.decode.plan import Plan
 
@@ -25,31 +35,54 @@ class Small(Settling):
         return super().__call__(tokens, attention, positions)
 
 
-@pytest.mark.parametrize(("room", "warned"), [(7, []), (4, [(7, 4)]), (3, [(7, 4), (4, 2)]), (1, [(7, 4), (4, 2), (2, 1)])])
+@pytest.mark.parametrize(
+    ("room", "warned"),
+    [(7, []), (4, [(7, 4)]), (3, [(7, 4), (4, 2)]), (1, [(7, 4), (4, 2), (2, 1)])],
+)
 @pytest.mark.parametrize(
     ("name", "settings"),
-    [("rad", {"delta": 0.002, "omega": 1}), ("rank_softmax", {"blocks": [{"threshold": 0.1, "stability_span": 3, "required_stable": 3}]})],
+    [
+        ("rad", {"delta": 0.002, "omega": 1}),
+        (
+            "rank_softmax",
+            {"blocks": [{"threshold": 0.1, "stability_span": 3, "required_stable": 3}]},
+        ),
+    ],
 )
 def test_out_of_memory_costs_time_and_nothing_else(name, settings, room, warned):
-    """Ten samples in seven slots: each size that does not fit is warned of once, and no sample is lost or decoded otherwise."""
+    """Ten samples in seven slots.
+
+    Each size that does not fit is warned of once, and no sample is lost or decoded otherwise.
+    """
     prompts, plan, like = prompts_of(10), Plan(16, 8, 16), twin.model_for(name)
     small = Small(room, modules=like.modules, components=like.components, scale=like.scale)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         done = decode(prompts, plan, name, 7, small, **settings)
     assert [str(one.message) for one in caught] == [
-        f"out of memory with {rows} rows in a forward: going on with {fewer} at a time" for rows, fewer in warned
+        f"out of memory with {rows} rows in a forward: going on with {fewer} at a time"
+        for rows, fewer in warned
     ]
     enough = decode(prompts, plan, name, 7, like, **settings)
     for n in range(10):
-        assert torch.equal(done[n].tokens, enough[n].tokens) and torch.equal(done[n].confidence, enough[n].confidence)
-        assert (done[n].nfe, done[n].stopped_at, done[n].token_forwards) == (enough[n].nfe, enough[n].stopped_at, enough[n].token_forwards)
+        assert torch.equal(done[n].tokens, enough[n].tokens) and torch.equal(
+            done[n].confidence, enough[n].confidence
+        )
+        assert (done[n].nfe, done[n].stopped_at, done[n].token_forwards) == (
+            enough[n].nfe,
+            enough[n].stopped_at,
+            enough[n].token_forwards,
+        )
     assert sum(rows > room for rows in small.tried) == len(warned)
     assert small.rows >= sum(one.nfe for one in done.values())
 
 
 def test_readings_of_the_pieces_are_those_of_the_rows():
-    inputs = torch.randint(0, MASK, (5, 12)), torch.ones(5, 12, dtype=torch.long), torch.arange(4, 12).expand(5, -1)
+    inputs = (
+        torch.randint(0, MASK, (5, 12)),
+        torch.ones(5, 12, dtype=torch.long),
+        torch.arange(4, 12).expand(5, -1),
+    )
     whole, small = Settling(components=3), Small(2, components=3)
     logits, readings = Forward(whole, whole)(*inputs)
     with pytest.warns(UserWarning, match="out of memory"):
@@ -60,7 +93,10 @@ def test_readings_of_the_pieces_are_those_of_the_rows():
 
 
 def test_one_row_that_does_not_fit_is_an_error():
-    with pytest.raises(torch.OutOfMemoryError, match="1 rows"), pytest.warns(UserWarning, match="with 2 rows"):
+    with (
+        pytest.raises(torch.OutOfMemoryError, match="1 rows"),
+        pytest.warns(UserWarning, match="with 2 rows"),
+    ):
         decode(prompts_of(2), Plan(8, 8, 4), "full", 2, Small(0))
 
 
@@ -73,25 +109,33 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory():
 
 
 class Counting:
-    """Logits that count a row's tokens: of token v, how often v occurs among what is attended. Its observer sees the mask's count."""
+    """Logits that count a row's tokens: of token v, how often v occurs among what is attended.
+
+    Its observer sees the mask's count.
+    """
 
     def __init__(self):
         self.seen, self.latest = [], {}
 
     def __call__(self, tokens, attention, positions):
         self.seen.append(tokens.tolist())
-        counts = torch.stack([((tokens == token) & (attention > 0)).sum(1) for token in range(VOCABULARY)], 1).float()
+        counts = torch.stack(
+            [((tokens == token) & (attention > 0)).sum(1) for token in range(VOCABULARY)], 1
+        ).float()
         self.latest = {(0, "q"): counts[:, MASK:].expand(-1, tokens.shape[1])}
         return counts[:, None].expand(-1, positions.shape[1], -1)
 
 
 def test_guidance_by_hand():
-    """Prompt 1 1 2 after one pad, canvas 3 MASK, scale 2: logits are blind + 3 (sighted - blind), where the blind prompt is all mask."""
+    """Prompt 1 1 2 after one pad, canvas 3 MASK, scale 2.
+
+    Logits are blind + 3 (sighted - blind), where the blind prompt is all mask.
+    """
     model = Counting()
     tokens, attention = torch.tensor([[PAD, 1, 1, 2, 3, MASK]]), torch.tensor([[0, 1, 1, 1, 1, 1]])
     logits = guided(model, 2, MASK, 2.0)(tokens, attention, torch.tensor([[5]]))
     assert model.seen == [[[PAD, MASK, MASK, MASK, 3, MASK]], tokens.tolist()]
-    #          token 1: 0 + 3 (2 - 0); token 2: 0 + 3 (1 - 0); token 3: 1 + 3 (1 - 1); mask: 4 + 3 (1 - 4)
+    # token 1: 0 + 3 (2 - 0); token 2: 0 + 3 (1 - 0); token 3: 1 + 3 (1 - 1); mask: 4 + 3 (1 - 4)
     assert logits[0, 0].tolist() == [0, 6, 3, 1, 0, 0, 0, 0, -5]
     assert model.latest[(0, "q")][0, 0] == 1, "an observer sees the forward with the prompt"
 
@@ -104,8 +148,14 @@ def test_guided_decoding_is_guided_and_costs_two_forwards():
     for n, prompt in enumerate(prompts):
         text = [*prompt] + [MASK] * 12
         for step in range(6):
-            sighted, blind = (model.logits([*begin, *text[len(prompt) :]]) for begin in (prompt, [MASK] * len(prompt)))
-            mixed = [[b + 2.5 * (s - b) for s, b in zip(*rows, strict=True)] for rows in zip(sighted, blind, strict=True)]
+            sighted, blind = (
+                model.logits([*begin, *text[len(prompt) :]])
+                for begin in (prompt, [MASK] * len(prompt))
+            )
+            mixed = [
+                [b + 2.5 * (s - b) for s, b in zip(*rows, strict=True)]
+                for rows in zip(sighted, blind, strict=True)
+            ]
             first = len(prompt) + 6 * (step // 3)
             commit(text, confidences(mixed), first, first + 6, 2)
         assert done[n].tokens.tolist() == text[len(prompt) :]
@@ -123,13 +173,29 @@ def test_without_guidance_there_is_one_forward_a_step():
 
 
 def test_a_map_reads_the_forward_with_the_prompt_whatever_the_guidance():
-    """With delta too large to fail, what differs is only the readings: they must be those of the unguided run's text."""
+    """With delta too large to fail, what differs is only the readings.
+
+    They must be those of the unguided run's text.
+    """
     prompts, plan, seen = prompts_of(3), Plan(8, 8, 8), []
     model = Settling()
-    decode(prompts, plan, "rad", 1, model, record=seen.append, sampling={"guidance": 1.0}, delta=1e-12, omega=1)
+    decode(
+        prompts,
+        plan,
+        "rad",
+        1,
+        model,
+        record=seen.append,
+        sampling={"guidance": 1.0},
+        delta=1e-12,
+        omega=1,
+    )
     for step in seen:
         prompt = prompts[int(step.sample_r[0])]
-        text = [*prompt, *torch.full((8,), MASK).scatter(0, step.position_rk[0], step.tokens_rk[0]).tolist()]
+        text = [
+            *prompt,
+            *torch.full((8,), MASK).scatter(0, step.position_rk[0], step.tokens_rk[0]).tolist(),
+        ]
         expected = torch.tensor(model.reading(text, (0, "q"))[len(prompt) :])
         assert torch.equal(step.readings[(0, "q")][0], expected)
 

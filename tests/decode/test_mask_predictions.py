@@ -1,4 +1,7 @@
-"""A model may predict [MASK] itself: what LLaDA's published sampler then does, and so do we (docs/exit_rules.md)."""
+"""A model may predict [MASK] itself.
+
+What LLaDA's published sampler then does, and so do we (docs/exit_rules.md).
+"""
 
 import pytest
 
@@ -13,14 +16,21 @@ PROMPTS = prompts_of(12)
 
 
 def tokens(plan, rule="full", **settings):
-    return [one.tokens.tolist() for _, one in sorted(decode(PROMPTS, plan, rule, model=Lookup(OFTEN), **settings).items())]
+    return [
+        one.tokens.tolist()
+        for _, one in sorted(decode(PROMPTS, plan, rule, model=Lookup(OFTEN), **settings).items())
+    ]
 
 
 @pytest.mark.parametrize("block_length", [16, 8, 4, (4, 12), (12, 4)])
-def test_predicted_masks_spend_places_and_compete_in_later_blocks_as_in_the_published_sampler(block_length):
+def test_predicted_masks_spend_places_and_compete_in_later_blocks_as_in_the_published_sampler(
+    block_length,
+):
     ours = tokens(Plan(16, block_length, 8))
     assert ours == [twin.llada(Lookup(OFTEN), prompt, 16, block_length, 8) for prompt in PROMPTS]
-    assert any(MASK in text for text in ours), "some texts keep masks: the schedule ends, whatever it has left"
+    assert any(MASK in text for text in ours), (
+        "some texts keep masks: the schedule ends, whatever it has left"
+    )
 
 
 def test_a_mask_left_in_an_earlier_block_may_be_filled_in_a_later_one():
@@ -28,7 +38,9 @@ def test_a_mask_left_in_an_earlier_block_may_be_filled_in_a_later_one():
     decode(PROMPTS, Plan(16, 4, 8), model=Lookup(OFTEN), record=seen)
     rows = [row for sample in range(len(PROMPTS)) for row in seen.take(sample)[0]]
     late = [row for row in rows if (row["committed_position"] < 4 * row["block"]).any()]
-    assert len(late) > 5 and not any((row["committed_position"] >= 4 * (row["block"] + 1)).any() for row in rows)
+    assert len(late) > 5 and not any(
+        (row["committed_position"] >= 4 * (row["block"] + 1)).any() for row in rows
+    )
 
 
 @pytest.mark.parametrize(
@@ -41,11 +53,18 @@ def test_a_rule_that_never_stops_gives_the_tokens_of_full(rule, settings):
 
 
 @pytest.mark.parametrize(
-    ("rule", "settings"), [("klass", {"kl": 1.0, "confidence": 0.2, "history": 1}), ("sched", {"high": 2.0, "low": 1.0}), ("full", {})]
+    ("rule", "settings"),
+    [
+        ("klass", {"kl": 1.0, "confidence": 0.2, "history": 1}),
+        ("sched", {"high": 2.0, "low": 1.0}),
+        ("full", {}),
+    ],
 )
 def test_a_sample_does_not_depend_on_what_its_batch_has_left(rule, settings):
     plan = Plan(16, 4, 8)
-    assert tokens(plan, rule, batch_size=1, **settings) == tokens(plan, rule, batch_size=5, **settings)
+    assert tokens(plan, rule, batch_size=1, **settings) == tokens(
+        plan, rule, batch_size=5, **settings
+    )
 
 
 def test_recording_them_changes_no_token_and_no_number_of_its_neighbours():
@@ -53,5 +72,7 @@ def test_recording_them_changes_no_token_and_no_number_of_its_neighbours():
     for batch_size in (1, 5):
         seen = TraceRecorder()
         assert tokens(plan, batch_size=batch_size, record=seen) == tokens(plan)
-        found[batch_size] = [row["predictive_kl"] for sample in range(len(PROMPTS)) for row in seen.take(sample)[0]]
+        found[batch_size] = [
+            row["predictive_kl"] for sample in range(len(PROMPTS)) for row in seen.take(sample)[0]
+        ]
     assert found[1] == pytest.approx(found[5]) and any(value for value in found[1])

@@ -1,4 +1,7 @@
-"""Scores that are not finite end decoding with the sample and the forward; suppressed tokens do not."""
+"""Scores that are not finite end decoding with the sample and the forward.
+
+Suppressed tokens do not.
+"""
 
 import pytest
 import torch
@@ -17,24 +20,38 @@ def decode(spoil, rule="full", **settings):
 
     def denoiser(tokens, attention, positions):
         generator = torch.Generator().manual_seed(0)
-        logits = torch.randn(1, positions.shape[1], VOCABULARY, generator=generator).repeat(len(tokens), 1, 1)
+        logits = torch.randn(1, positions.shape[1], VOCABULARY, generator=generator).repeat(
+            len(tokens), 1, 1
+        )
         logits[..., MASK] = -torch.inf  # a token that is suppressed
         calls.append(1)
         if len(calls) == 3:
             spoil(logits)
         return logits
 
-    engine = Engine(denoiser, [[5, 6], [7, 8]], PLAN, lambda slots: make_rule(rule, PLAN, slots, **settings), mask_id=MASK, pad_id=0)
+    engine = Engine(
+        denoiser,
+        [[5, 6], [7, 8]],
+        PLAN,
+        lambda slots: make_rule(rule, PLAN, slots, **settings),
+        mask_id=MASK,
+        pad_id=0,
+    )
     return list(engine.run())
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
-@pytest.mark.parametrize(("rule", "settings"), [("full", {}), ("threshold", {"confidence": 0.999}), ("entropy_bound", {})])
+@pytest.mark.parametrize(
+    ("rule", "settings"),
+    [("full", {}), ("threshold", {"confidence": 0.999}), ("entropy_bound", {})],
+)
 def test_a_number_that_is_not_finite_is_named_with_its_sample_and_forward(value, rule, settings):
     def spoil(logits):
         logits[1, 2, 3] = value
 
-    with pytest.raises(ValueError, match=r"computed for sample 1 in forward 3 is not finite \(NaN or infinity\)"):
+    with pytest.raises(
+        ValueError, match=r"computed for sample 1 in forward 3 is not finite \(NaN or infinity\)"
+    ):
         decode(spoil, rule, **settings)
 
 

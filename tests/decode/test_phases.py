@@ -1,4 +1,6 @@
-"""Every second of a step is charged to one phase, to the one that spent it, and timing changes no token."""
+"""Every second of a step is charged to one phase, to the one that spent it, and timing changes no
+token.
+"""
 
 from typing import get_args
 
@@ -64,7 +66,9 @@ class Timed(twin.Lookup):
 def watched(clock, steps, batch_size=4):
     watch, waits = Stopwatch(steps, clock, lambda: waits.append(0)), []
     with profiling(watch):
-        done = decode(prompts_of(7), PLAN, "rad", batch_size, model=Timed(clock), delta=0.02, omega=1)
+        done = decode(
+            prompts_of(7), PLAN, "rad", batch_size, model=Timed(clock), delta=0.02, omega=1
+        )
     return watch, done, waits
 
 
@@ -74,8 +78,15 @@ def test_phases_are_those_of_the_table():
 
 def test_each_second_is_charged_to_the_phase_that_spent_it(clock):
     watch, done, waits = watched(clock, steps=1000)
-    assert watch.seconds == {name: each * watch.timed for name, each in zip(PHASES, (8, 16, 36, 2, 0), strict=True)}
-    assert sum(watch.seconds.values()) == pytest.approx(sum(one.seconds for one in done.values())) == clock.now and waits
+    assert watch.seconds == {
+        name: each * watch.timed for name, each in zip(PHASES, (8, 16, 36, 2, 0), strict=True)
+    }
+    assert (
+        sum(watch.seconds.values())
+        == pytest.approx(sum(one.seconds for one in done.values()))
+        == clock.now
+        and waits
+    )
 
 
 def test_only_the_first_steps_are_timed(clock):

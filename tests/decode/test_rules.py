@@ -1,4 +1,4 @@
-"""Every exit rule against its naive twin (tests/oracles_rules.py), and what any rule must hold to."""
+"""Every exit rule against its naive twin (tests/oracles_rules.py), and what any rule must keep."""
 
 import json
 import os
@@ -48,22 +48,49 @@ CASES = [
     ("subspace", {"delta": 0.001, "omega": 2}),
     ("subspace_norm", {"delta": 0.02, "omega": 2}),
     ("token_freeze", {"delta": 0.001, "omega": 2, "token_delta": 0.001, "token_omega": 1}),
-    ("token_freeze", {"delta": 0.0003, "omega": 1, "token_delta": 0.002, "token_omega": 2, "token_tau": 0.5}),
-    ("rank_softmax", {"blocks": ({"threshold": 0.07, "stability_span": 2, "required_stable": 1, "std": 2.0},)}),
+    (
+        "token_freeze",
+        {"delta": 0.0003, "omega": 1, "token_delta": 0.002, "token_omega": 2, "token_tau": 0.5},
+    ),
+    (
+        "rank_softmax",
+        {"blocks": ({"threshold": 0.07, "stability_span": 2, "required_stable": 1, "std": 2.0},)},
+    ),
     (
         "rank_softmax",
         {
             "blocks": (
-                {"threshold": 0.07, "stability_span": 5, "required_stable": 2, "polish_steps": 0, "std": 3.0},
-                {"threshold": 0.05, "stability_span": 3, "required_stable": 3, "polish_steps": 3, "std": 2.0, "center": 3.0},
+                {
+                    "threshold": 0.07,
+                    "stability_span": 5,
+                    "required_stable": 2,
+                    "polish_steps": 0,
+                    "std": 3.0,
+                },
+                {
+                    "threshold": 0.05,
+                    "stability_span": 3,
+                    "required_stable": 3,
+                    "polish_steps": 3,
+                    "std": 2.0,
+                    "center": 3.0,
+                },
             )
         },
     ),
 ]
 PLANS = [Plan(32, 16, 32, "gaussian"), Plan(32, (8, 24), 32), Plan(32, (20, 12), 32, "gaussian")]
-EVERY = dict(reversed(CASES)) | {"full": {}, "truncate": {"forwards": 8}, "random": {"forwards": 12}}
+EVERY = dict(reversed(CASES)) | {
+    "full": {},
+    "truncate": {"forwards": 8},
+    "random": {"forwards": 12},
+}
 """One setting of every rule."""
-COMPARISONS = [(name, settings, plan) for name, settings in CASES for plan in (PLANS if settings is EVERY[name] else PLANS[1:2])]
+COMPARISONS = [
+    (name, settings, plan)
+    for name, settings in CASES
+    for plan in (PLANS if settings is EVERY[name] else PLANS[1:2])
+]
 
 
 def outcomes(done):
@@ -71,20 +98,34 @@ def outcomes(done):
 
 
 def expected(name, model, prompts, plan, settings):
-    return [twin.outcome(name, model, prompt, plan.lengths, plan.steps, plan.schedule, **settings) for prompt in prompts]
+    return [
+        twin.outcome(name, model, prompt, plan.lengths, plan.steps, plan.schedule, **settings)
+        for prompt in prompts
+    ]
 
 
 def name_of(value):
-    return value if isinstance(value, str) else "" if isinstance(value, dict) else f"{value.block_length}-{value.schedule}"
+    return (
+        value
+        if isinstance(value, str)
+        else ""
+        if isinstance(value, dict)
+        else f"{value.block_length}-{value.schedule}"
+    )
 
 
 @pytest.mark.parametrize(("name", "settings", "plan"), COMPARISONS, ids=name_of)
 def test_a_rule_does_what_its_definition_says(name, settings, plan):
-    """Six samples in three slots: rows leave and new ones enter while others are in the middle of a block."""
+    """Six samples in three slots.
+
+    Rows leave and new ones enter while others are in the middle of a block.
+    """
     prompts, model = prompts_of(6, seed=3), twin.model_for(name)
     wanted = expected(name, model, prompts, plan, settings)
     if name != "skip_noop":
-        assert len({stops for _, stops in wanted}) >= 3, "a comparison in which all samples stop at the same steps proves nothing"
+        assert len({stops for _, stops in wanted}) >= 3, (
+            "a comparison in which all samples stop at the same steps proves nothing"
+        )
     assert outcomes(decode(prompts, plan, name, 3, model, **settings)) == wanted
 
 
@@ -92,26 +133,43 @@ def test_a_rule_does_what_its_definition_says(name, settings, plan):
 def test_a_sample_depends_neither_on_its_batch_nor_on_its_place(name, settings):
     prompts, plan, model = prompts_of(5, seed=5), Plan(20, (6, 14), 20), twin.model_for(name)
     order = [3, 1, 4, 0, 2]
-    alone, together = (outcomes(decode(prompts, plan, name, size, model, **settings)) for size in (1, 5))
+    alone, together = (
+        outcomes(decode(prompts, plan, name, size, model, **settings)) for size in (1, 5)
+    )
     assert alone == together
-    if name not in ("truncate", "random"):  # the two whose stops are a function of the sample's number
-        assert outcomes(decode([prompts[n] for n in order], plan, name, 3, model, **settings)) == [alone[n] for n in order]
+    # The stops of these two are a function of the sample's number.
+    if name not in ("truncate", "random"):
+        assert outcomes(decode([prompts[n] for n in order], plan, name, 3, model, **settings)) == [
+            alone[n] for n in order
+        ]
 
 
 @pytest.mark.parametrize(("name", "settings"), EVERY.items(), ids=name_of)
 def test_recording_and_observing_change_nothing_and_forwards_add_up(name, settings):
-    prompts, plan, model, seen = prompts_of(4, seed=5), Plan(20, (14, 6), 20), twin.model_for(name), TraceRecorder()
+    prompts, plan, model, seen = (
+        prompts_of(4, seed=5),
+        Plan(20, (14, 6), 20),
+        twin.model_for(name),
+        TraceRecorder(),
+    )
     plain = decode(prompts, plan, name, 3, model, **settings)
     rows, model.rows = model.rows, 0
     assert outcomes(decode(prompts, plan, name, 3, model, seen, **settings)) == outcomes(plain)
-    assert model.rows == rows == sum(one.nfe for one in plain.values()) == sum(map(len, seen.steps.values()))
+    assert (
+        model.rows
+        == rows
+        == sum(one.nfe for one in plain.values())
+        == sum(map(len, seen.steps.values()))
+    )
     for n, one in plain.items():
         assert sum(one.stopped_at) == one.nfe <= plan.gen_length
         assert one.token_forwards == one.nfe * (len(prompts[n]) + plan.gen_length)
         assert MASK not in one.tokens and len(one.stopped_at) == plan.blocks
         assert all(one.stopped_at) or RULES[name].scope == "canvas"
     if SETTINGS[name].reading is None:
-        assert outcomes(decode(prompts, plan, name, 3, model, observed=False, **settings)) == outcomes(plain)
+        assert outcomes(
+            decode(prompts, plan, name, 3, model, observed=False, **settings)
+        ) == outcomes(plain)
 
 
 @pytest.mark.parametrize(("name", "settings"), EVERY.items(), ids=name_of)
@@ -124,7 +182,9 @@ def test_a_model_that_predicts_the_mask_hangs_no_rule(name, settings):
     if name not in ("full", "truncate", "random"):
         assert outcomes(done) == expected(name, sometimes, prompts, plan, settings)
     always = decode(prompts, plan, name, 3, twin.model_for(name, mask_logit=64.0), **settings)
-    assert all(set(one.tokens.tolist()) == {MASK} and one.nfe <= plan.gen_length for one in always.values())
+    assert all(
+        set(one.tokens.tolist()) == {MASK} and one.nfe <= plan.gen_length for one in always.values()
+    )
 
 
 @pytest.mark.parametrize("lengths", [(8, 24), (24, 8), (4, 20, 8)])
@@ -132,28 +192,50 @@ def test_a_model_that_predicts_the_mask_hangs_no_rule(name, settings):
 def test_full_is_lladas_sampler_on_blocks_of_any_length(lengths, mask_logit):
     prompts, plan, model = prompts_of(5), Plan(32, lengths, 16), oracles_decode.Settling(mask_logit)
     done = decode(prompts, plan, "full", 2, model)
-    assert [done[n].tokens.tolist() for n in range(5)] == [oracles_decode.llada(model, prompt, 32, lengths, 16) for prompt in prompts]
+    assert [done[n].tokens.tolist() for n in range(5)] == [
+        oracles_decode.llada(model, prompt, 32, lengths, 16) for prompt in prompts
+    ]
     assert {one.stopped_at for one in done.values()} == {tuple(length // 2 for length in lengths)}
 
 
-ONE_TOKEN = {"threshold": {"confidence": 1.0}, "factor": {"factor": 1e-12}, "entropy_bound": {"gamma": 0.0}}
-EVERYTHING = {"threshold": {"confidence": 0.0}, "factor": {"factor": 1e3}, "entropy_bound": {"gamma": 1e3}}
+ONE_TOKEN = {
+    "threshold": {"confidence": 1.0},
+    "factor": {"factor": 1e-12},
+    "entropy_bound": {"gamma": 0.0},
+}
+EVERYTHING = {
+    "threshold": {"confidence": 0.0},
+    "factor": {"factor": 1e3},
+    "entropy_bound": {"gamma": 1e3},
+}
 
 
 @pytest.mark.parametrize("name", ONE_TOKEN)
 def test_the_strictest_setting_commits_one_token_a_step_and_the_loosest_all(name):
     prompts, plan = prompts_of(4), Plan(24, (8, 16), 12)
-    assert {one.stopped_at for one in decode(prompts, plan, name, **ONE_TOKEN[name]).values()} == {plan.lengths}
-    assert {one.stopped_at for one in decode(prompts, plan, name, **EVERYTHING[name]).values()} == {(1, 1)}
+    assert {one.stopped_at for one in decode(prompts, plan, name, **ONE_TOKEN[name]).values()} == {
+        plan.lengths
+    }
+    assert {one.stopped_at for one in decode(prompts, plan, name, **EVERYTHING[name]).values()} == {
+        (1, 1)
+    }
 
 
 def committed(name, **settings):
-    """(confidence or entropy of each eligible position, which were committed) of every forward of a decoding."""
+    """(confidence or entropy of each eligible position, which were committed) of every forward of a
+    decoding.
+    """
     steps = []
-    decode(prompts_of(5), Plan(16, 8, 8), name, 1, oracles_decode.Settling(), steps.append, **settings)
+    decode(
+        prompts_of(5), Plan(16, 8, 8), name, 1, oracles_decode.Settling(), steps.append, **settings
+    )
     for step in steps:
         eligible = step.eligible_rk[0]
-        yield step.log_confidence_rk[0][eligible].exp(), step.entropy_rk[0][eligible], step.scheduled_rk[0][eligible]
+        yield (
+            step.log_confidence_rk[0][eligible].exp(),
+            step.entropy_rk[0][eligible],
+            step.scheduled_rk[0][eligible],
+        )
 
 
 @pytest.mark.parametrize("factor", [0.1, 0.5, 1.0])
@@ -182,9 +264,14 @@ def test_entropy_bound_commits_as_many_tokens_as_any_set_within_the_bound(gamma)
 
 @pytest.mark.parametrize("polish", [1, 3])
 def test_a_polished_block_takes_its_further_forwards_and_no_more(polish):
-    """Up to the stop of the first block both runs are the same; the polish then has `polish` forwards, or what is left of the plan."""
+    """Up to the stop of the first block both runs are the same.
+
+    The polish then has `polish` forwards, or what is left of the plan.
+    """
     prompts, plan, model = prompts_of(9, seed=2), Plan(16, 8, 16), oracles_decode.Settling()
-    filled, polished = (decode(prompts, plan, "rad", 3, model, delta=0.001, omega=1, polish=n) for n in (0, polish))
+    filled, polished = (
+        decode(prompts, plan, "rad", 3, model, delta=0.001, omega=1, polish=n) for n in (0, polish)
+    )
     stops = [(filled[n].stopped_at[0], polished[n].stopped_at[0]) for n in range(9)]
     assert all(later == min(stop + polish, 8) for stop, later in stops) and len(set(stops)) > 2
     assert any(not torch.equal(filled[n].tokens, polished[n].tokens) for n in range(9))
@@ -199,52 +286,84 @@ def test_a_stop_of_the_canvas_fills_later_blocks_without_a_forward(name):
 
 
 def test_the_most_likely_text_is_not_the_drawn_one():
-    """Half of each block is certain and committed first; the rest is drawn anew in every forward, though its best token stays."""
+    """Half of each block is certain and committed first.
+
+    The rest is drawn anew in every forward, though its best token stays.
+    """
 
     class Coins(oracles_decode.Lookup):
         def logits(self, text):
-            return [[20.0 if at % 2 else 0.3] + [0.0] * (MASK - 1) + [-64.0] for at in range(len(text))]
+            return [
+                [20.0 if at % 2 else 0.3] + [0.0] * (MASK - 1) + [-64.0] for at in range(len(text))
+            ]
 
-    done = decode([[1, 2]], Plan(16, 8, 16), "stable_confident", model=Coins(), sampling={"temperature": 1.0}, steps=3, entropy=9.0)
+    done = decode(
+        [[1, 2]],
+        Plan(16, 8, 16),
+        "stable_confident",
+        model=Coins(),
+        sampling={"temperature": 1.0},
+        steps=3,
+        entropy=9.0,
+    )
     assert done[0].stopped_at == (4, 4) and len(set(done[0].tokens[::2].tolist())) > 1
 
 
 def test_an_answer_outside_the_canvas_is_refused():
-    with pytest.raises(ValueError, match=r"answer_start 8 is outside 0\.\.7, the positions of the canvas"):
+    with pytest.raises(
+        ValueError, match=r"answer_start 8 is outside 0\.\.7, the positions of the canvas"
+    ):
         decode([[1]], Plan(8, 8, 4), "prophet", answer_start=8)
 
 
 class Edge(oracles_decode.Lookup):
-    """Surer the later the position; what it reads of the first four response tokens stands still, the rest moves with every forward."""
+    """Surer the later the position.
+
+    What it reads of the first four response tokens stands still, the rest moves with every forward.
+    """
 
     def logits(self, text):
         return [[1.0 + at] + [0.0] * (MASK - 1) + [-64.0] for at in range(len(text))]
 
     def reading(self, text, module):
         rng = random.Random(repr(text))
-        return [[rng.random() * (at >= len(text) - 12) for _ in range(3)] for at in range(len(text))]
+        return [
+            [rng.random() * (at >= len(text) - 12) for _ in range(3)] for at in range(len(text))
+        ]
 
 
 def test_a_short_block_is_judged_by_its_own_tokens():
-    """Its view runs on: over the next block's masks, or, at the end of the canvas, over the last token again and again."""
+    """Its view runs on: over the next block's masks, or, at the end of the canvas, over the last
+    token again and again.
+    """
     calm = {"threshold": 1e-6, "stability_span": 2, "required_stable": 1, "polish_steps": 0}
     done = decode([[1, 2]], Plan(16, (4, 12), 16), "rank_softmax", model=Edge(), blocks=[calm])
     assert done[0].stopped_at == (2, effective_steps(gaussian(12, 12)))
     for lengths in ((4, 12), (12, 4)):
-        done = decode([[1, 2]], Plan(16, lengths, 16), "stable_confident", model=Edge(), steps=1, entropy=9.0)
+        done = decode(
+            [[1, 2]], Plan(16, lengths, 16), "stable_confident", model=Edge(), steps=1, entropy=9.0
+        )
         assert done[0].stopped_at == (2, 2)
 
 
 @pytest.mark.parametrize("lengths", [(8, 24), (24, 8)])
 def test_a_recorded_drift_is_the_mean_over_the_block_alone(lengths):
     """A short block is looked at through a view of the longest one's width."""
-    prompts, plan, model, seen = prompts_of(3), Plan(32, lengths, 16), oracles_decode.Settling(), TraceRecorder()
+    prompts, plan, model, seen = (
+        prompts_of(3),
+        Plan(32, lengths, 16),
+        oracles_decode.Settling(),
+        TraceRecorder(),
+    )
     decode(prompts, plan, "full", 3, model, seen)
     for n, prompt in enumerate(prompts):
         text, before = [*prompt] + [MASK] * 32, []
         for row in seen.steps[n]:
             first = len(prompt) + plan.begins[row["block"]]
-            now = [twin.softmax(logits) for logits in model.logits(text)[first : first + lengths[row["block"]]]]
+            now = [
+                twin.softmax(logits)
+                for logits in model.logits(text)[first : first + lengths[row["block"]]]
+            ]
             if row["block_step"] == 1:
                 assert row["predictive_kl"] is None
             else:
@@ -265,16 +384,28 @@ def test_rank_softmax_has_the_schedule_of_its_blocks():
 
 
 def test_rank_softmax_looks_once_it_has_a_span_of_steps():
-    """Nothing moves: two stable steps of five are had at the third forward, and the released code would stop at the fifth."""
+    """Nothing moves: two stable steps of five are had at the third forward, and the released code
+    would stop at the fifth.
+    """
     own = {"threshold": 1e-6, "stability_span": 5, "required_stable": 2, "polish_steps": 0}
-    done = decode([[1, 2]], Plan(12, 12, 12), "rank_softmax", model=oracles_decode.Settling(components=3, scale=0.0), blocks=[own])
+    done = decode(
+        [[1, 2]],
+        Plan(12, 12, 12),
+        "rank_softmax",
+        model=oracles_decode.Settling(components=3, scale=0.0),
+        blocks=[own],
+    )
     assert done[0].stopped_at == (5,)
 
 
 @pytest.mark.shared
-@pytest.mark.skipif(not CONFIGS.is_dir(), reason=f"EDIT's released settings are not at {CONFIGS} (set TRACEDLM_SHARED)")
+@pytest.mark.skipif(
+    not CONFIGS.is_dir(),
+    reason=f"EDIT's released settings are not at {CONFIGS} (set TRACEDLM_SHARED)",
+)
 @pytest.mark.parametrize(
-    ("name", "length", "forwards"), [("math", 512, 162), ("gsm8k", 256, 97), ("gsm8k", 512, 197), ("countdown", 512, 176)]
+    ("name", "length", "forwards"),
+    [("math", 512, 162), ("gsm8k", 256, 97), ("gsm8k", 512, 197), ("countdown", 512, 176)],
 )
 def test_rank_softmax_without_noops_costs_what_the_released_schedules_do(name, length, forwards):
     """Measured on EDIT's files (method.md section 2), with no stop at all."""
@@ -284,18 +415,30 @@ def test_rank_softmax_without_noops_costs_what_the_released_schedules_do(name, l
 
 
 def test_the_documented_rules_are_those_there_are():
-    table = [line for line in (ROOT / "docs/exit_rules.md").read_text().splitlines() if line.startswith("| `")]
+    table = [
+        line
+        for line in (ROOT / "docs/exit_rules.md").read_text().splitlines()
+        if line.startswith("| `")
+    ]
     documented = [name for line in table for name in re.findall(r"`(\w+)`", line.split("|")[1])]
     assert sorted(documented) == sorted(RULES)
 
 
 def test_the_documented_new_rule_runs(monkeypatch):
-    """The example of docs/exit_rules.md as it stands there, on the lookup denoiser, against a twin of its own."""
-    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/exit_rules.md").read_text(), flags=re.DOTALL)
+    """The example of docs/exit_rules.md as it stands there, on the lookup denoiser, against a twin
+    of its own.
+    """
+    (example,) = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs/exit_rules.md").read_text(), flags=re.DOTALL
+    )
     for registry in (SETTINGS, RULES):
         monkeypatch.setitem(registry, "certain", None)  # so that it is gone afterwards
     exec(compile(example, "docs/exit_rules.md", "exec"), {"__name__": "example"})
-    prompts, plan, model = prompts_of(6), Plan(24, (8, 16), 24), oracles_decode.Settling(gaps=(3.0, 9.0))
+    prompts, plan, model = (
+        prompts_of(6),
+        Plan(24, (8, 16), 24),
+        oracles_decode.Settling(gaps=(3.0, 9.0)),
+    )
 
     def rule(history, quota):
         now = history[-1]
@@ -307,5 +450,8 @@ def test_the_documented_new_rule_runs(monkeypatch):
     assert len({stops for _, stops in wanted}) >= 3
     polished = decode(prompts, plan, "certain", 3, model, confidence=0.6, polish=2)
     assert sum(one.nfe for one in polished.values()) > sum(sum(stops) for _, stops in wanted)
-    with pytest.raises(ValueError, match=r"confidence: Input should be less than or equal to 1.*Settings: polish, confidence"):
+    with pytest.raises(
+        ValueError,
+        match=r"confidence: Input should be less than or equal to 1.*Settings: polish, confidence",
+    ):
         decode(prompts, plan, "certain", confidence=2)

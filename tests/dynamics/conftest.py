@@ -33,7 +33,9 @@ def llama(is_causal, seed=0):
 
 def gpt2():
     torch.manual_seed(0)
-    config = GPT2Config(vocab_size=VOCABULARY, n_embd=16, n_layer=2, n_head=2, n_positions=16, initializer_range=0.2)
+    config = GPT2Config(
+        vocab_size=VOCABULARY, n_embd=16, n_layer=2, n_head=2, n_positions=16, initializer_range=0.2
+    )
     return GPT2LMHeadModel(config)  # its dropout is 0.1
 
 
@@ -44,7 +46,12 @@ def models():
     causal = causal_batches(text.input_ids, text.attention_mask, size=5)
     masked = masked_batches(text.input_ids, text.attention_mask, MASK, seed=0, size=5)
     adapted = attach_lora(llama(is_causal=False), rank=2, alpha=4, dropout=0.1)
-    return {"gpt2": (gpt2(), causal), "llama": (llama(True), causal), "llada": (llama(False), masked), "lora": (adapted, masked)}
+    return {
+        "gpt2": (gpt2(), causal),
+        "llama": (llama(True), causal),
+        "llada": (llama(False), masked),
+        "lora": (adapted, masked),
+    }
 
 
 def sentences(n, seed=0):
@@ -56,4 +63,6 @@ def sentences(n, seed=0):
     ids[:, 0] = 1
     kind = np.where(attention == 1, ids % 3, -1)
     kind[:, 0] = -1
-    return SimpleNamespace(input_ids=ids, attention_mask=attention, word=ids, labels=Labels(kind, ("a", "b", "c")))
+    return SimpleNamespace(
+        input_ids=ids, attention_mask=attention, word=ids, labels=Labels(kind, ("a", "b", "c"))
+    )

@@ -1,4 +1,6 @@
-"""Against the dense Hessian of tiny models with LayerNorm and RMSNorm, finite differences, and quadratics of known spectrum."""
+"""Against the dense Hessian of tiny models with LayerNorm and RMSNorm, finite differences, and
+quadratics of known spectrum.
+"""
 
 import numpy as np
 import pytest
@@ -20,10 +22,14 @@ def dense(model, batches, scope):
     with twice_differentiable(model):
         parameters = list(chosen_parameters(model, scope).values())
         loss = sum(loss_of(model, batch) for batch in batches)
-        flat = torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters, create_graph=True)])
+        flat = torch.cat(
+            [g.flatten() for g in torch.autograd.grad(loss, parameters, create_graph=True)]
+        )
         rows = []
         for entry in flat:
-            row = torch.autograd.grad(entry, parameters, retain_graph=True, allow_unused=True, materialize_grads=True)
+            row = torch.autograd.grad(
+                entry, parameters, retain_graph=True, allow_unused=True, materialize_grads=True
+            )
             rows.append(torch.cat([part.flatten() for part in row]))
         return torch.stack(rows).numpy(), flat.detach().numpy()
 
@@ -42,38 +48,59 @@ def adapted():
 def test_all_measures_are_those_of_the_dense_hessian(adapted):
     model, batches = adapted
     H, g = dense(model, batches, "lora")
-    np.testing.assert_allclose(H, H.T, atol=1e-5 * np.abs(H).max())  # Llama's norms and attention compute in float32
+    np.testing.assert_allclose(
+        H, H.T, atol=1e-5 * np.abs(H).max()
+    )  # Llama's norms and attention compute in float32
     eigenvalues = np.linalg.eigvalsh(H)
-    found = {one.metric: one for one in curvature_measures(model, {"train": batches}, "lora", ENOUGH)}
+    found = {
+        one.metric: one for one in curvature_measures(model, {"train": batches}, "lora", ENOUGH)
+    }
     assert found["lambda_max"].value == pytest.approx(eigenvalues[-1], rel=1e-3)
     assert found["lambda_min"].value == pytest.approx(eigenvalues[0], rel=1e-3)
     assert found["trace"].value == pytest.approx(np.trace(H), abs=3 * found["trace"].stderr)
     spread = np.sqrt(2 * (np.square(H).sum() - np.square(np.diag(H)).sum()))
     assert found["trace"].stderr == pytest.approx(spread / np.sqrt(ENOUGH.probes), rel=0.4)
     mass = -eigenvalues[eigenvalues < 0].sum() / np.abs(eigenvalues).sum()
-    assert found["negative_mass"].value == pytest.approx(mass, abs=4 * found["negative_mass"].stderr)
+    assert found["negative_mass"].value == pytest.approx(
+        mass, abs=4 * found["negative_mass"].stderr
+    )
     assert found["negative_mass"].stderr < 0.05
     assert found["gradient_curvature"].value == pytest.approx(g @ H @ g / (g @ g), rel=1e-4)
-    assert found["gradient_alignment"].value == pytest.approx(g @ H @ g / np.linalg.norm(g) / np.linalg.norm(H @ g), rel=1e-4)
+    assert found["gradient_alignment"].value == pytest.approx(
+        g @ H @ g / np.linalg.norm(g) / np.linalg.norm(H @ g), rel=1e-4
+    )
     assert found["gradient_norm"].value == pytest.approx(np.linalg.norm(g), rel=1e-4)
-    assert found["loss"].value == pytest.approx(float(sum(loss_of(model.eval(), batch).detach() for batch in batches)), rel=1e-4)
+    assert found["loss"].value == pytest.approx(
+        float(sum(loss_of(model.eval(), batch).detach() for batch in batches)), rel=1e-4
+    )
     assert found["products"].value <= found["products_cap"].value == ENOUGH.products
     assert {(one.module, one.label) for one in found.values()} == {("lora", "train")}
 
 
 @pytest.mark.parametrize(
     ("build", "step", "tolerance"),
-    [(gpt2, 1e-5, 1e-6), (lambda: llama(True), 1e-3, 1e-3), (lambda: llama(False), 1e-3, 1e-3)],  # Llama's norms compute in float32
+    [
+        (gpt2, 1e-5, 1e-6),
+        (lambda: llama(True), 1e-3, 1e-3),
+        (lambda: llama(False), 1e-3, 1e-3),
+    ],  # Llama's norms compute in float32
     ids=["LayerNorm", "RMSNorm", "bidirectional"],
 )
 def test_products_are_finite_differences_of_gradients(build, step, tolerance):
-    """For all parameters, and for norms' weights by themselves, where curvlinops 3.0.1 is wrong by 10 to 24 %."""
+    """For all parameters, and for norms' weights by themselves, where curvlinops 3.0.1 is wrong by
+    10 to 24 %.
+    """
     model, text = build().double(), sentences(4)
     batches = causal_batches(text.input_ids, text.attention_mask)
     with twice_differentiable(model):
         parameters = chosen_parameters(model, "all")
         rng = np.random.default_rng(0)
-        norms = np.concatenate([np.full(p.numel(), "norm" in name or "ln_" in name, dtype=float) for name, p in parameters.items()])
+        norms = np.concatenate(
+            [
+                np.full(p.numel(), "norm" in name or "ln_" in name, dtype=float)
+                for name, p in parameters.items()
+            ]
+        )
         assert norms.any()
         for direction in (rng.normal(size=norms.size), norms * rng.normal(size=norms.size)):
             direction /= np.linalg.norm(direction)
@@ -107,14 +134,21 @@ class Quadratic:
 
 
 def test_a_quadratic_of_known_spectrum():
-    quadratic = Quadratic(np.concatenate([[-4.0], np.linspace(-1, 0, 300), np.linspace(0, 2, 600), [30.0]]))
+    quadratic = Quadratic(
+        np.concatenate([[-4.0], np.linspace(-1, 0, 300), np.linspace(0, 2, 600), [30.0]])
+    )
     largest, smallest = _extremes(quadratic, Budget(), seed=0)
     assert (largest.metric, smallest.metric) == ("lambda_max", "lambda_min")
-    assert (largest.value, smallest.value) == (pytest.approx(30, rel=1e-3), pytest.approx(-4, rel=1e-3))
+    assert (largest.value, smallest.value) == (
+        pytest.approx(30, rel=1e-3),
+        pytest.approx(-4, rel=1e-3),
+    )
     assert quadratic.used == 20 + 1
     trace, share, mass = _trace_and_density(quadratic, Budget(), seed=0)
     assert trace.value == pytest.approx(quadratic.eigenvalues.sum())  # signs see a diagonal exactly
-    assert share.value == pytest.approx((quadratic.eigenvalues < -0.3).mean(), abs=0.1)  # a hundredth of the largest
+    assert share.value == pytest.approx(
+        (quadratic.eigenvalues < -0.3).mean(), abs=0.1
+    )  # a hundredth of the largest
     assert mass.value == pytest.approx(154 / 784, abs=0.05)
 
 
@@ -132,9 +166,16 @@ def test_an_end_out_of_reach_is_undefined_and_the_cap_holds():
 
 def test_batches_are_measured_apart_and_again_the_same():
     model, text = llama(True), sentences(8)
-    halves = {name: causal_batches(text.input_ids[rows], text.attention_mask[rows]) for name, rows in HALVES.items()}
-    first, again = (curvature_measures(model, halves, budget=Budget(probes=2, steps=3)) for _ in range(2))
-    assert [(one.metric, one.label, one.value) for one in first] == [(one.metric, one.label, one.value) for one in again]
+    halves = {
+        name: causal_batches(text.input_ids[rows], text.attention_mask[rows])
+        for name, rows in HALVES.items()
+    }
+    first, again = (
+        curvature_measures(model, halves, budget=Budget(probes=2, steps=3)) for _ in range(2)
+    )
+    assert [(one.metric, one.label, one.value) for one in first] == [
+        (one.metric, one.label, one.value) for one in again
+    ]
     trace = {one.label: one.value for one in first if one.metric == "trace"}
     assert trace.keys() == {"train", "validation"} and trace["train"] != trace["validation"]
 
@@ -146,7 +187,9 @@ def test_without_eager_attention_there_is_one_clear_error():
     model, text = llama(True), sentences(2)
     assert model.config._attn_implementation == "sdpa"
     with undisturbed(model), pytest.raises(ValueError, match="attn_implementation='eager'"):
-        Hessian(model, causal_batches(text.input_ids, text.attention_mask), "all")(np.ones(sum(p.numel() for p in model.parameters())))
+        Hessian(model, causal_batches(text.input_ids, text.attention_mask), "all")(
+            np.ones(sum(p.numel() for p in model.parameters()))
+        )
 
 
 def test_scopes_that_do_not_exist_are_refused():

@@ -7,7 +7,9 @@ from tracedlm.dynamics import dimension_measures
 
 
 def measured(states, attention, **settings):
-    found = dimension_measures(states[None].astype(np.float32), attention, seed=0, resamples=20, **settings)
+    found = dimension_measures(
+        states[None].astype(np.float32), attention, seed=0, resamples=20, **settings
+    )
     return {(one.module, one.metric): one for one in found}
 
 
@@ -46,19 +48,28 @@ def test_intervals_hold_the_estimate_and_shrink_with_the_cloud(plane):
 
 
 def test_the_interval_holds_the_truth_as_often_as_it_says():
-    """40 clouds on a plane: a 95 % interval of TwoNN misses 2 rarely; its standard error is the spread over clouds."""
+    """40 clouds on a plane: a 95 % interval of TwoNN misses 2 rarely.
+
+    Its standard error is the spread over clouds.
+    """
     rng = np.random.default_rng(5)
     rows = [measured(rng.random((200, 1, 2)), np.ones((200, 1), dtype=int)) for _ in range(40)]
-    inside = [row["token", "two_nn_low"].value <= 2 <= row["token", "two_nn_high"].value for row in rows]
+    inside = [
+        row["token", "two_nn_low"].value <= 2 <= row["token", "two_nn_high"].value for row in rows
+    ]
     assert sum(inside) >= 33
     spread = np.std([row["token", "two_nn"].value for row in rows])
-    assert np.mean([row["token", "two_nn"].stderr for row in rows]) == pytest.approx(spread, rel=0.4)
+    assert np.mean([row["token", "two_nn"].stderr for row in rows]) == pytest.approx(
+        spread, rel=0.4
+    )
 
 
 def test_duplicates_are_dropped_and_too_few_points_have_no_dimension(plane):
     states, attention = plane
     once = measured(states, attention)["token", "two_nn"]
-    twice = measured(np.concatenate([states, states]), np.concatenate([attention, attention]), points=10_000)["token", "two_nn"]
+    twice = measured(
+        np.concatenate([states, states]), np.concatenate([attention, attention]), points=10_000
+    )["token", "two_nn"]
     assert twice.n == attention.sum() and twice.value == pytest.approx(once.value, rel=0.05)
     same = measured(np.ones((30, 4, 5)), np.ones((30, 4), dtype=int))["sentence", "two_nn"]
     assert (same.value, same.n, same.reason) == (None, 1, "1 distinct points, fewer than 10")

@@ -18,21 +18,36 @@ def text():
 
 
 def measured(states, label, word, **settings):
-    found = probe_measures(states[None].astype(np.float32), {"task": Labels(label, NAMES)}, word, **settings)
+    found = probe_measures(
+        states[None].astype(np.float32), {"task": Labels(label, NAMES)}, word, **settings
+    )
     return {(one.module, one.metric, one.label): one for one in found}
 
 
 @pytest.fixture(scope="module")
 def at_chance(text):
     rng, word, _ = text
-    return measured(rng.normal(size=(N, LENGTH, 12)), rng.integers(CLASSES, size=(N, LENGTH)), word, seeds=range(4))
+    return measured(
+        rng.normal(size=(N, LENGTH, 12)),
+        rng.integers(CLASSES, size=(N, LENGTH)),
+        word,
+        seeds=range(4),
+    )
 
 
 def test_random_labels_are_at_chance(at_chance):
-    for module in ("linear.task.sentence", "mlp.task.sentence", "linear.task.word", "mlp.task.word"):
+    for module in (
+        "linear.task.sentence",
+        "mlp.task.sentence",
+        "linear.task.word",
+        "mlp.task.word",
+    ):
         found = at_chance[module, "accuracy", ""]
-        # Student's t, 4 seeds; and the binomial error of the test tokens themselves, which the splits share in part.
-        assert found.value == pytest.approx(1 / CLASSES, abs=3.18 * found.stderr + 2 / np.sqrt(found.n * 16 / 3))
+        # Student's t, 4 seeds; and the binomial error of the test tokens themselves, which the
+        # splits share in part.
+        assert found.value == pytest.approx(
+            1 / CLASSES, abs=3.18 * found.stderr + 2 / np.sqrt(found.n * 16 / 3)
+        )
         assert 0 < found.stderr < 0.08 and found.layer == 0 and found.seconds > 0
 
 
@@ -43,9 +58,16 @@ def test_random_labels_have_no_selectivity(at_chance):
 
 def test_separable_labels_are_read_whole(text):
     rng, word, label = text
-    states = np.eye(CLASSES)[label] @ rng.normal(size=(CLASSES, 12)) + 0.01 * rng.normal(size=(N, LENGTH, 12))
+    states = np.eye(CLASSES)[label] @ rng.normal(size=(CLASSES, 12)) + 0.01 * rng.normal(
+        size=(N, LENGTH, 12)
+    )
     found = measured(states, label, word, seeds=(0, 1))
-    for module in ("linear.task.sentence", "mlp.task.sentence", "linear.task.word", "mlp.task.word"):
+    for module in (
+        "linear.task.sentence",
+        "mlp.task.sentence",
+        "linear.task.word",
+        "mlp.task.word",
+    ):
         assert found[module, "accuracy", ""].value == 1
         assert [found[module, "f1", name].value for name in NAMES] == [1] * 4
     # Labels are in the states and words are not: the control task fails.
@@ -66,7 +88,10 @@ def test_tables_set_the_bar(text):
     _, word, _ = text
     label = np.where(np.arange(LENGTH) < 4, 0, np.where(word % 2, 1, 2))
     found = measured(np.zeros((N, LENGTH, 2)), label, word, seeds=(0, 1), classifiers=("linear",))
-    values = [found[f"{name}.task.sentence", "accuracy", ""].value for name in ("majority", "position", "word", "linear")]
+    values = [
+        found[f"{name}.task.sentence", "accuracy", ""].value
+        for name in ("majority", "position", "word", "linear")
+    ]
     assert values[0] == pytest.approx(4 / 6) == values[3]
     assert values[1] == pytest.approx(4 / 6 + 1 / 6, abs=0.05)
     assert found["majority.task.sentence", "accuracy", ""].layer is None
@@ -80,7 +105,11 @@ def test_what_is_not_there_is_undefined_and_padding_is_not_read(text):
     label = np.where(np.arange(LENGTH) == LENGTH - 1, -1, np.where(label == 3, 2, label))
     found = measured(states, label, word, seeds=(0,), classifiers=("linear",))
     missing = found["linear.task.sentence", "f1", "d"]
-    assert (missing.value, missing.n, missing.reason) == (None, 0, "no token of this label to test on")
+    assert (missing.value, missing.n, missing.reason) == (
+        None,
+        0,
+        "no token of this label to test on",
+    )
     assert found["linear.task.sentence", "accuracy", ""].stderr is None  # one seed
     single = measured(states, label, np.zeros_like(word), seeds=(0,), classifiers=("linear",))
     assert "leaves no token" in single["linear.task.word", "accuracy", ""].reason

@@ -1,4 +1,7 @@
-"""Observing changes nothing: weights, gradients, modes, flags, attention and random states have the same bits afterwards."""
+"""Observing changes nothing.
+
+Weights, gradients, modes, flags, attention and random states have the same bits afterwards.
+"""
 
 import random
 
@@ -22,7 +25,9 @@ from .conftest import sentences
 
 def snapshot(model):
     state = {name: value.clone() for name, value in model.state_dict().items()}
-    grads = {name: None if p.grad is None else p.grad.clone() for name, p in model.named_parameters()}
+    grads = {
+        name: None if p.grad is None else p.grad.clone() for name, p in model.named_parameters()
+    }
     modes = {name: module.training for name, module in model.named_modules()}
     flags = {name: p.requires_grad for name, p in model.named_parameters()}
     return state, grads, (modes, flags, bare(model).config._attn_implementation)
@@ -41,7 +46,9 @@ def observe(model, batches):
     output_measures(model, batches, {"kind": text.labels}, floor=1.0)
     for scope in ("all", "lora") if hasattr(model, "peft_config") else ("all",):
         loss_gradients(model, batches, scope)
-        curvature_measures(model, {"train": batches[:1]}, scope, Budget(probes=2, continued=1, steps=2))
+        curvature_measures(
+            model, {"train": batches[:1]}, scope, Budget(probes=2, continued=1, steps=2)
+        )
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "llada", "lora"])
@@ -50,7 +57,9 @@ def test_every_bit_is_as_before(models, name):
     model.train()
     next(model.children()).eval()  # a mixture of modes
     first = batches[0]
-    model(input_ids=first.input_ids, attention_mask=first.attention_mask, labels=first.tokens).loss.backward()  # gradients in waiting
+    model(
+        input_ids=first.input_ids, attention_mask=first.attention_mask, labels=first.tokens
+    ).loss.backward()  # gradients in waiting
     (state, grads, rest), randomness = snapshot(model), random_states()
     assert any(gradient is not None for gradient in grads.values())
     observe(model, batches)

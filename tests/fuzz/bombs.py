@@ -1,4 +1,7 @@
-"""Run by `test_malicious.py` in a process of its own: read hostile files, one a line of input, in little memory; no torch."""
+"""Run by `test_malicious.py` in a process of its own.
+
+Read hostile files, one a line of input, in little memory; no torch.
+"""
 
 import resource
 import sys
@@ -13,7 +16,10 @@ from tracedlm.records.parquet import read_groups, read_table
 from tracedlm.tasks import get_task
 
 MEMORY = 256 * 2**20
-"""Bytes of address space beyond what the modules take; each file would take several times as much."""
+"""Bytes of address space beyond what the modules take.
+
+Each file would take several times as much.
+"""
 
 READ = {
     ".npz": MapFiles,

@@ -10,12 +10,18 @@ from typing import Any
 from fuzz.readers import Reader
 
 CPU_SECONDS, MEMORY = 20.0, 2 * 2**30
-"""For a file of some kilobytes: far more than any reader needs, far less than a hang or a bomb takes."""
+"""For a file of some kilobytes.
+
+Far more than any reader needs, far less than a hang or a bomb takes.
+"""
 
 
 @contextmanager
 def bounded() -> Iterator[None]:
-    """Whoever takes more CPU time gets a TimeoutError, whoever takes more memory a MemoryError: neither is a refusal."""
+    """Whoever takes more CPU time gets a TimeoutError, whoever takes more memory a MemoryError.
+
+    Neither is a refusal.
+    """
 
     def over(*_: Any) -> None:
         raise TimeoutError(f"more than {CPU_SECONDS} seconds of CPU time")
@@ -34,7 +40,10 @@ def bounded() -> Iterator[None]:
 
 
 def refusal(reader: Reader, folder: Path, content: bytes | None = None) -> str | None:
-    """What the reader says of a file with this content, or of what is there; None where it takes it. Only a ValueError is a refusal."""
+    """What the reader says of a file with this content, or of what is there.
+
+    None where it takes it. Only a ValueError is a refusal.
+    """
     path = folder / reader.file
     if content is not None:
         path.write_bytes(content)
@@ -42,7 +51,9 @@ def refusal(reader: Reader, folder: Path, content: bytes | None = None) -> str |
         with bounded():
             reader.read(path)
     except ValueError as error:
-        if isinstance(error, UnicodeError) or not any(name in str(error) for name in (path.name, str(folder))):
+        if isinstance(error, UnicodeError) or not any(
+            name in str(error) for name in (path.name, str(folder))
+        ):
             raise AssertionError(f"the refusal names no file: {error!r}") from error
         return str(error)
     return None

@@ -1,4 +1,7 @@
-"""Wrong files made from right ones: bytes lost, turned over or put in, and values that no writer of ours would write."""
+"""Wrong files made from right ones.
+
+Bytes lost, turned over or put in, and values that no writer of ours would write.
+"""
 
 import csv
 import io
@@ -16,9 +19,40 @@ from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
 STRANGE: tuple[Any, ...] = (
-    None, True, -1, 0, 1, 3, 2**31, 2**63, 10**400, 0.5, float("nan"), float("inf"), -float("inf"), 1e308, "", "x", "1", "q", "9" * 5000,
-    "\ud800", "\0", "\u202e", "1e999", "nan", "../../etc/passwd", [], {}, [1, 2], ["x"], [[]], {"a": 1}, {"u": [1, 2]}, "[" * 100_000,
-)  # fmt: skip
+    None,
+    True,
+    -1,
+    0,
+    1,
+    3,
+    2**31,
+    2**63,
+    10**400,
+    0.5,
+    float("nan"),
+    float("inf"),
+    -float("inf"),
+    1e308,
+    "",
+    "x",
+    "1",
+    "q",
+    "9" * 5000,
+    "\ud800",
+    "\0",
+    "\u202e",
+    "1e999",
+    "nan",
+    "../../etc/passwd",
+    [],
+    {},
+    [1, 2],
+    ["x"],
+    [[]],
+    {"a": 1},
+    {"u": [1, 2]},
+    "[" * 100_000,
+)
 DEEP = {"[": "]", '{"a":': "}", '{"q":': "}"}
 
 
@@ -31,7 +65,8 @@ def mutate(form: str, content: bytes, rng: random.Random) -> bytes:
         for _ in range(rng.choice((1, 1, 2, 4))):
             tree = on_values(tree, rng)
         made = PACK[form](tree)
-    except Exception:  # not every tree can be written in every form, nor every fuzzed file be unpacked
+    # Not every tree can be written in every form, nor every fuzzed file be unpacked.
+    except Exception:
         return on_bytes(content, rng)
     return on_text(made, rng) if form in ("json", "jsonl", "yaml") and rng.random() < 0.1 else made
 
@@ -45,7 +80,11 @@ def on_bytes(content: bytes, rng: random.Random) -> bytes:
     if how == 1 and at < len(content):
         return content[:at] + bytes([content[at] ^ (1 << rng.randrange(8))]) + content[at + 1 :]
     if how == 2:
-        return content[:at] + rng.choice((b"\0", b"\xff\xfe", b"\n", b'"', b"{", b"\x80" * 8, b"9" * 20)) + content[at:]
+        return (
+            content[:at]
+            + rng.choice((b"\0", b"\xff\xfe", b"\n", b'"', b"{", b"\x80" * 8, b"9" * 20))
+            + content[at:]
+        )
     if how == 3:
         return content[: min(at, other)] + content[max(at, other) :]
     return content[:at] + content[:other]
@@ -86,26 +125,45 @@ def on_array(array: Any, rng: random.Random) -> Any:
     if isinstance(array, torch.Tensor):
         kind = rng.choice((torch.int8, torch.bool, torch.complex64, torch.float64, torch.bfloat16))
         ways = (
-            lambda: array.to(kind), lambda: array[:1], lambda: array.flatten(), lambda: array.sum(), lambda: array * float("nan"),
-            lambda: array[:0], lambda: array.to_sparse(), lambda: array.to("meta"), lambda: array[:1, :1].expand(30_000, 30_000),
-        )  # fmt: skip
+            lambda: array.to(kind),
+            lambda: array[:1],
+            lambda: array.flatten(),
+            lambda: array.sum(),
+            lambda: array * float("nan"),
+            lambda: array[:0],
+            lambda: array.to_sparse(),
+            lambda: array.to("meta"),
+            lambda: array[:1, :1].expand(30_000, 30_000),
+        )
         return rng.choice(ways)()
     kind = rng.choice(("int8", "bool", "complex64", "float64", "uint64", "float16"))
     ways = (
-        lambda: array.astype(kind), lambda: array[:1], lambda: array.flatten(), lambda: array.sum(), lambda: array * np.nan,
-        lambda: array[:0], lambda: array[None], lambda: array * 1e30,
-    )  # fmt: skip
+        lambda: array.astype(kind),
+        lambda: array[:1],
+        lambda: array.flatten(),
+        lambda: array.sum(),
+        lambda: array * np.nan,
+        lambda: array[:0],
+        lambda: array[None],
+        lambda: array * 1e30,
+    )
     return rng.choice(ways)()
 
 
 def unpack_safetensors(content: bytes) -> Any:
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    return {"facts": header.get("__metadata__", {}), "arrays": load_safetensors(content), "header": {}}
+    return {
+        "facts": header.get("__metadata__", {}),
+        "arrays": load_safetensors(content),
+        "header": {},
+    }
 
 
 def pack_safetensors(tree: Any) -> bytes:
     """With `header` laid over the true one: offsets, shapes and types that are not so."""
-    content = save_safetensors({name: np.asarray(array) for name, array in tree["arrays"].items()}, tree["facts"])
+    content = save_safetensors(
+        {name: np.asarray(array) for name, array in tree["arrays"].items()}, tree["facts"]
+    )
     size = int.from_bytes(content[:8], "little")
     if not tree["header"]:
         return content
@@ -116,7 +174,11 @@ def pack_safetensors(tree: Any) -> bytes:
 def unpack_parquet(content: bytes) -> Any:
     table = pq.read_table(io.BytesIO(content))
     facts = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
-    return {"facts": facts, "rows": table.to_pylist(), "schema": {field.name: str(field.type) for field in table.schema}}
+    return {
+        "facts": facts,
+        "rows": table.to_pylist(),
+        "schema": {field.name: str(field.type) for field in table.schema},
+    }
 
 
 def pack_parquet(tree: Any) -> bytes:
@@ -129,20 +191,35 @@ def pack_parquet(tree: Any) -> bytes:
         except (pa.ArrowException, OverflowError, ValueError):
             arrays[name] = pa.array(values)
     sink = io.BytesIO()
-    pq.write_table(pa.table(arrays).replace_schema_metadata({key: str(value) for key, value in tree["facts"].items()}), sink)
+    pq.write_table(
+        pa.table(arrays).replace_schema_metadata(
+            {key: str(value) for key, value in tree["facts"].items()}
+        ),
+        sink,
+    )
     return sink.getvalue()
 
 
 TYPES = {
     str(kind): kind
-    for one in (pa.string(), pa.int16(), pa.int32(), pa.int64(), pa.float32(), pa.float64(), pa.bool_())
+    for one in (
+        pa.string(),
+        pa.int16(),
+        pa.int32(),
+        pa.int64(),
+        pa.float32(),
+        pa.float64(),
+        pa.bool_(),
+    )
     for kind in (one, pa.list_(pa.field("element", one)), pa.list_(one))
 }
 
 
 def pack_csv(rows: Any) -> bytes:
     made = io.StringIO()
-    csv.writer(made, lineterminator="\n").writerows([[str(cell) for cell in row] if isinstance(row, list) else [str(row)] for row in rows])
+    csv.writer(made, lineterminator="\n").writerows(
+        [[str(cell) for cell in row] if isinstance(row, list) else [str(row)] for row in rows]
+    )
     return made.getvalue().encode("utf-8", "surrogatepass")
 
 

@@ -1,7 +1,9 @@
-"""Every reader of a file that may come from elsewhere, with a small valid example made by the product's own writers.
+"""Every reader of a file that may come from elsewhere, with a small valid example made by the
+product's own writers.
 
-A reader takes a path and either returns something that can be used, or raises a ValueError that names the file. `Reader.read` uses what it
-returns as the product would, so that an array which is only opened counts as read when its numbers are.
+A reader takes a path and either returns something that can be used, or raises a ValueError that
+names the file. `Reader.read` uses what it returns as the product would, so that an array which is
+only opened counts as read when its numbers are.
 """
 
 import json
@@ -47,7 +49,8 @@ class Reader:
 
     Attributes:
         file: Name of the file. What else the reader needs lies beside it in the folder.
-        form: How its content is built: json, yaml, jsonl, csv, text, parquet, safetensors, torch or npz.
+        form: How its content is built: json, yaml, jsonl, csv, text, parquet, safetensors, torch or
+            npz.
         write: Writes the valid example, and its neighbours, into a folder.
         read: Reads the file and uses what is in it.
     """
@@ -58,10 +61,15 @@ class Reader:
     read: Callable[[Path], Any]
 
 
-# ---- task files ------------------------------------------------------------------------------------------------------------
+# ---- task files ---------------------------------------------------------------------------------
 
 GIVEN = {
-    "gpqa": {"Question": "q?", "Correct Answer": "c", **{f"Incorrect Answer {n}": str(n) for n in (1, 2, 3)}, "Order": "1032"},
+    "gpqa": {
+        "Question": "q?",
+        "Correct Answer": "c",
+        **{f"Incorrect Answer {n}": str(n) for n in (1, 2, 3)},
+        "Order": "1032",
+    },
     "gsm8k": {"question": "Ann has 3 pens. How many?", "answer": "3+2=<<3+2=5>>5\n#### 5"},
     "math500": {"problem": "What is $1+1$?", "answer": "2", "level": "1"},
     "s1k": {"question": "Why?", "thinking_trajectories": "Hm.", "attempt": "Because."},
@@ -81,7 +89,10 @@ def use_problems(task: Task, path: Path) -> None:
         problem = task.arranged(problem, 0)
         task.key(problem), task.question(problem), task.prompt(problem), task.split_of(problem)
         if task.scored:
-            task.score(problem, "<answer>1</answer>", "strict"), task.score(problem, r"\boxed{x}", "d1")
+            (
+                task.score(problem, "<answer>1</answer>", "strict"),
+                task.score(problem, r"\boxed{x}", "d1"),
+            )
         task.write([problem], path.with_name("written"))
 
 
@@ -90,14 +101,21 @@ def task_reader(name: str, form: str) -> Reader:
 
     def write(folder: Path) -> None:
         if form == "parquet":
-            write_table(folder / f"{name}.parquet", [row], pa.schema([(field, pa.string()) for field in row]))
+            write_table(
+                folder / f"{name}.parquet",
+                [row],
+                pa.schema([(field, pa.string()) for field in row]),
+            )
         else:
             task.write([row, row], folder / f"{name}.{form}")
 
     return Reader(f"{name}.{form}", form, write, lambda path: use_problems(task, path))
 
 
-RESPONSE = "<reasoning>\n1+2=3\n</reasoning>\n<answer>\n\\boxed{(1+2)*\\frac{6}{2}}\n```3142243142131324```</answer>\n"
+RESPONSE = (
+    "<reasoning>\n1+2=3\n</reasoning>\n"
+    "<answer>\n\\boxed{(1+2)*\\frac{6}{2}}\n```3142243142131324```</answer>\n"
+)
 
 
 def score_all(path: Path) -> None:
@@ -124,16 +142,27 @@ def use_absynth(path: Path) -> None:
         write_table(path.with_name("sentences"), rows, sentences.SENTENCES)
 
 
-# ---- maps and what they are made from --------------------------------------------------------------------------------------
+# ---- maps and what they are made from -----------------------------------------------------------
 
 
 def lora(rows: int = 3, rank: int = 2) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
-    return {f"0.{projection}.B": rng.normal(size=(rows, rank)).astype(np.float32) for projection in "qkv"}
+    return {
+        f"0.{projection}.B": rng.normal(size=(rows, rank)).astype(np.float32)
+        for projection in "qkv"
+    }
 
 
 def a_map(projection: str = "q") -> Rrm:
-    return Rrm(np.array([0.6, 0.8, 0], np.float32), np.eye(3, 2, dtype=np.float32), 0, projection, "B", "moments", "outside_raw")
+    return Rrm(
+        np.array([0.6, 0.8, 0], np.float32),
+        np.eye(3, 2, dtype=np.float32),
+        0,
+        projection,
+        "B",
+        "moments",
+        "outside_raw",
+    )
 
 
 def write_moments(folder: Path) -> None:
@@ -150,15 +179,23 @@ def dump() -> dict[str, dict[str, Any]]:
     """An optimiser's state as EDIT releases it."""
     return {
         LORA.format(*name.split(".")): {
-            "exp_avg": torch.from_numpy(array), "exp_avg_sq": torch.from_numpy(array**2), "step": 3, "epsilon": 1e-8
+            "exp_avg": torch.from_numpy(array),
+            "exp_avg_sq": torch.from_numpy(array**2),
+            "step": 3,
+            "epsilon": 1e-8,
         }
         for name, array in lora().items()
-    }  # fmt: skip
+    }
 
 
 def write_trainers(folder: Path) -> None:
-    state = {n: {key: value for key, value in one.items() if key != "epsilon"} for n, one in enumerate(dump().values())}
-    groups = [{"params": list(state), "param_names": list(dump()), "eps": 1e-8, "betas": (0.9, 0.999)}]
+    state = {
+        n: {key: value for key, value in one.items() if key != "epsilon"}
+        for n, one in enumerate(dump().values())
+    }
+    groups = [
+        {"params": list(state), "param_names": list(dump()), "eps": 1e-8, "betas": (0.9, 0.999)}
+    ]
     torch.save({"state": state, "param_groups": groups}, folder / "optimizer.pt")
 
 
@@ -168,8 +205,15 @@ def use_footprint(footprint: Any) -> None:
 
 
 def use_map(rrm: Rrm) -> None:
-    assert rrm.u.ndim == 1 and rrm.subspace.ndim == 2 and len(rrm.u) == len(rrm.subspace) and rrm.projection in ("q", "k", "v")
-    assert abs(float(np.linalg.norm(rrm.u.astype(float))) - 1) < 1e-3 and isinstance(rrm.layer, int), "a map has a direction and a layer"
+    assert (
+        rrm.u.ndim == 1
+        and rrm.subspace.ndim == 2
+        and len(rrm.u) == len(rrm.subspace)
+        and rrm.projection in ("q", "k", "v")
+    )
+    assert abs(float(np.linalg.norm(rrm.u.astype(float))) - 1) < 1e-3 and isinstance(
+        rrm.layer, int
+    ), "a map has a direction and a layer"
 
 
 def use_maps(path: Path) -> None:
@@ -177,54 +221,117 @@ def use_maps(path: Path) -> None:
         use_map(replace(rrm, projection="q"))
 
 
-# ---- results ---------------------------------------------------------------------------------------------------------------
+# ---- results ------------------------------------------------------------------------------------
 
 
 def card() -> ExitCard:
     return ExitCard(
-        "rad", {"delta": 0.1, "omega": 2}, "rad(..)", "", "risk <= 0.1", 0.1, 0.05, "ltt", "answer_flip", 32, "countdown",
-        {"gen_length": 64, "block_length": 32, "steps": 32, "schedule": "uniform"}, "a", "b", "c", [], 32.0, None, "d",
-    )  # fmt: skip
+        "rad",
+        {"delta": 0.1, "omega": 2},
+        "rad(..)",
+        "",
+        "risk <= 0.1",
+        0.1,
+        0.05,
+        "ltt",
+        "answer_flip",
+        32,
+        "countdown",
+        {"gen_length": 64, "block_length": 32, "steps": 32, "schedule": "uniform"},
+        "a",
+        "b",
+        "c",
+        [],
+        32.0,
+        None,
+        "d",
+    )
 
 
 TRACE = {
     "samples": {
-        "sample_id": 0, "split": "test", "prompt": "p", "prompt_tokens": 3, "output_tokens": 2, "text": "t", "answer": None,
-        "correct": False, "score": 0.0, "score_d1": 0.0, "tokens": [5, 6], "nfe": 2, "token_forwards": 4, "seconds": 0.1,
+        "sample_id": 0,
+        "split": "test",
+        "prompt": "p",
+        "prompt_tokens": 3,
+        "output_tokens": 2,
+        "text": "t",
+        "answer": None,
+        "correct": False,
+        "score": 0.0,
+        "score_d1": 0.0,
+        "tokens": [5, 6],
+        "nfe": 2,
+        "token_forwards": 4,
+        "seconds": 0.1,
     },
     "steps": [
         {
-            "sample_id": 0, "block": 0, "step": n + 1, "block_step": n + 1, "phase": "denoise", "committed_position": [n],
-            "committed_token": [5 + n], "committed_confidence": [0.5], "masked": 2 - n, "mean_confidence": 0.5, "mean_entropy": 0.1,
+            "sample_id": 0,
+            "block": 0,
+            "step": n + 1,
+            "block_step": n + 1,
+            "phase": "denoise",
+            "committed_position": [n],
+            "committed_token": [5 + n],
+            "committed_confidence": [0.5],
+            "masked": 2 - n,
+            "mean_confidence": 0.5,
+            "mean_entropy": 0.1,
             "predictive_kl": None,
         }
         for n in range(2)
     ],
     "readouts": [
-        {"sample_id": 0, "step": n + 1, "layer": 0, "projection": "q", "position": list(range(n)), "similarity": [0.5] * n}
+        {
+            "sample_id": 0,
+            "step": n + 1,
+            "layer": 0,
+            "projection": "q",
+            "position": list(range(n)),
+            "similarity": [0.5] * n,
+        }
         for n in range(2)
     ],
-}  # fmt: skip
+}
 
 
 def write_traces(folder: Path) -> None:
     for name, schema in tables.TABLES.items():
         rows = TRACE[name] if isinstance(TRACE[name], list) else [TRACE[name]]
-        write_table(folder / name / "part.parquet", rows, schema, {"plan": json.dumps({"gen_length": 2}), "mask_id": "0"})
+        write_table(
+            folder / name / "part.parquet",
+            rows,
+            schema,
+            {"plan": json.dumps({"gen_length": 2}), "mask_id": "0"},
+        )
 
 
 def trace_reader(name: str) -> Reader:
-    return Reader(f"{name}/part.parquet", "parquet", write_traces, lambda path: list(check_traces(path.parents[1])))
+    return Reader(
+        f"{name}/part.parquet",
+        "parquet",
+        write_traces,
+        lambda path: list(check_traces(path.parents[1])),
+    )
 
 
 def write_readout(folder: Path) -> None:
     rows = [
         {
-            "sample_id": 0, "step": n + 1, "block": 0, "phase": "denoise", "position": list(range(n)), "similarity": [0.5] * n,
-            "kl": None, "tv": None, "margin": None, "concentration": None,
+            "sample_id": 0,
+            "step": n + 1,
+            "block": 0,
+            "phase": "denoise",
+            "position": list(range(n)),
+            "similarity": [0.5] * n,
+            "kl": None,
+            "tv": None,
+            "margin": None,
+            "concentration": None,
         }
         for n in range(3)
-    ]  # fmt: skip
+    ]
     write_table(folder / "q.parquet", rows, tables.READOUT, {"gen_length": "4"})
 
 
@@ -242,14 +349,18 @@ def write_corpus(folder: Path) -> None:
 
 
 def use_corpus(path: Path) -> None:
-    sentences.read_sentences(path, ("<pad>", "<bos>", "<eos>", "<mask>", "a", "b"), ("NOUN", "VERB"), ("Agent",), "train")
+    sentences.read_sentences(
+        path, ("<pad>", "<bos>", "<eos>", "<mask>", "a", "b"), ("NOUN", "VERB"), ("Agent",), "train"
+    )
 
 
 def write_released(folder: Path) -> None:
     items = [{"question": "q", "generations": r"\boxed{1+2}", "ground_truth": [[1, 2], 3]}] * 2
     record = {"gen_length": 64, "diffusion_steps": 32, "block_length": 32, "generations": items}
     (folder / "x_0_generations.json").write_text(json.dumps(record))
-    (folder / "x_early_exit_steps_device-0.csv").write_text(",Block_1,Block_2\nSample_1,16,3\nSample_2,8,4\nmean,12,3.5\n")
+    (folder / "x_early_exit_steps_device-0.csv").write_text(
+        ",Block_1,Block_2\nSample_1,16,3\nSample_2,8,4\nmean,12,3.5\n"
+    )
 
 
 def released_reader(file: str, form: str, dataset: str = "countdown", **change: Any) -> Reader:
@@ -264,7 +375,9 @@ def released_reader(file: str, form: str, dataset: str = "countdown", **change: 
 
 def write_settings(folder: Path) -> None:
     blocks = [{"center": 4, "std": 6.0}, {"center": 6, "std": 6.0}]
-    (folder / "settings.json").write_text(json.dumps({"first_block_length": 32, "num_blocks": 2, "token_schedule": blocks}))
+    (folder / "settings.json").write_text(
+        json.dumps({"first_block_length": 32, "num_blocks": 2, "token_schedule": blocks})
+    )
 
 
 EFFICIENCY = SPECS["efficiency"]
@@ -273,7 +386,16 @@ EFFICIENCY = SPECS["efficiency"]
 def write_efficiency(folder: Path) -> None:
     write_csv(
         folder / "efficiency.csv",
-        [{"dataset": "countdown", "seq_len": 64, "rule": "rad(delta=0.1)", "reduction": None, "forwards": 1.5}] * 2,
+        [
+            {
+                "dataset": "countdown",
+                "seq_len": 64,
+                "rule": "rad(delta=0.1)",
+                "reduction": None,
+                "forwards": 1.5,
+            }
+        ]
+        * 2,
     )
 
 
@@ -282,15 +404,31 @@ def saved(file: str, content: Callable[[], str]) -> Callable[[Path], None]:
 
 
 READERS = {
-    "config": Reader("study.yaml", "yaml", saved("study.yaml", (ROOT / "config/smoke.yaml").read_text), load_yaml),
-    **{f"{name} {form}": task_reader(name, form) for name in TASKS for form in ({"gpqa": "csv", "sudoku": "csv"}.get(name, "jsonl"),)},
+    "config": Reader(
+        "study.yaml", "yaml", saved("study.yaml", (ROOT / "config/smoke.yaml").read_text), load_yaml
+    ),
+    **{
+        f"{name} {form}": task_reader(name, form)
+        for name in TASKS
+        for form in ({"gpqa": "csv", "sudoku": "csv"}.get(name, "jsonl"),)
+    },
     "s1k parquet": task_reader("s1k", "parquet"),
     "scorers": Reader("response.txt", "text", saved("response.txt", lambda: RESPONSE), score_all),
     "absynth": Reader("corpus.json", "json", write_absynth, use_absynth),
-    "template": Reader("polite.txt", "text", saved("polite.txt", lambda: "Please.\n{question}\n"), read_template),
-    "moments": Reader("moments.safetensors", "safetensors", write_moments, lambda path: use_footprint(Moments.read(path))),
+    "template": Reader(
+        "polite.txt", "text", saved("polite.txt", lambda: "Please.\n{question}\n"), read_template
+    ),
+    "moments": Reader(
+        "moments.safetensors",
+        "safetensors",
+        write_moments,
+        lambda path: use_footprint(Moments.read(path)),
+    ),
     "map": Reader(
-        "q.safetensors", "safetensors", lambda folder: a_map().write(folder / "q.safetensors"), lambda path: use_map(Rrm.read(path))
+        "q.safetensors",
+        "safetensors",
+        lambda folder: a_map().write(folder / "q.safetensors"),
+        lambda path: use_map(Rrm.read(path)),
     ),
     "maps": Reader(
         "modules.safetensors",
@@ -298,30 +436,62 @@ READERS = {
         lambda folder: write_maps(folder / "modules.safetensors", [a_map(), a_map("k")]),
         lambda path: [use_map(rrm) for rrm in read_maps(path)],
     ),
-    "adapter": Reader("adapter_model.safetensors", "safetensors", write_adapter, lambda path: use_footprint(Adapter(path))),
-    "foreign map": Reader(
-        "block_Q.json", "json", saved("block_Q.json", lambda: json.dumps({"layer": 0, "q_proj": {"u": [1.0, 2.0]}})), use_maps
+    "adapter": Reader(
+        "adapter_model.safetensors",
+        "safetensors",
+        write_adapter,
+        lambda path: use_footprint(Adapter(path)),
     ),
-    "npz map": Reader("block_Q.npz", "npz", lambda folder: np.savez(folder / "block_Q.npz", u=np.array([1.0, 2.0]), layer=0), use_maps),
-    "name map": Reader("names.json", "json", saved("names.json", lambda: json.dumps(["a", "b"])), read_name_map),
+    "foreign map": Reader(
+        "block_Q.json",
+        "json",
+        saved("block_Q.json", lambda: json.dumps({"layer": 0, "q_proj": {"u": [1.0, 2.0]}})),
+        use_maps,
+    ),
+    "npz map": Reader(
+        "block_Q.npz",
+        "npz",
+        lambda folder: np.savez(folder / "block_Q.npz", u=np.array([1.0, 2.0]), layer=0),
+        use_maps,
+    ),
+    "name map": Reader(
+        "names.json", "json", saved("names.json", lambda: json.dumps(["a", "b"])), read_name_map
+    ),
     "released dump": Reader(
         "lora_optim_step3.pt",
         "torch",
         lambda folder: torch.save(dump(), folder / "lora_optim_step3.pt"),
         lambda path: use_footprint(OptimizerDumps([[path]])),
     ),
-    "trainer's dump": Reader("optimizer.pt", "torch", write_trainers, lambda path: use_footprint(OptimizerDumps([[path]]))),
-    "card": Reader("card.json", "json", lambda folder: card().write(folder / "card.json"), lambda path: ExitCard.read(path).write(path)),
+    "trainer's dump": Reader(
+        "optimizer.pt",
+        "torch",
+        write_trainers,
+        lambda path: use_footprint(OptimizerDumps([[path]])),
+    ),
+    "card": Reader(
+        "card.json",
+        "json",
+        lambda folder: card().write(folder / "card.json"),
+        lambda path: ExitCard.read(path).write(path),
+    ),
     "result": Reader(
-        "manifest.json", "json", saved("manifest.json", lambda: json.dumps(dict.fromkeys(FACTS, "x"))), lambda path: read_json(path, FACTS)
+        "manifest.json",
+        "json",
+        saved("manifest.json", lambda: json.dumps(dict.fromkeys(FACTS, "x"))),
+        lambda path: read_json(path, FACTS),
     ),
     **{f"trace {name}": trace_reader(name) for name in tables.TABLES},
-    "readout": Reader("q.parquet", "parquet", write_readout, lambda path: list(read_late(path, "tail", 2))),
+    "readout": Reader(
+        "q.parquet", "parquet", write_readout, lambda path: list(read_late(path, "tail", 2))
+    ),
     "measures": Reader(
         "measures.parquet",
         "parquet",
         lambda folder: measures.write_measures(
-            folder / "measures.parquet", "masked", {(0, 1): [measures.Measure("", None, "nll", "", 1.0, None, 1, 0.1)]}
+            folder / "measures.parquet",
+            "masked",
+            {(0, 1): [measures.Measure("", None, "nll", "", 1.0, None, 1, 0.1)]},
         ),
         lambda path: measures.read_measures([path]),
     ),
@@ -330,18 +500,32 @@ READERS = {
         "vocabulary.parquet",
         "parquet",
         lambda folder: write_table(
-            folder / "vocabulary.parquet", [{"word": "a", "pos": None, "count": 1, "surprisal": None}], sentences.VOCABULARY
+            folder / "vocabulary.parquet",
+            [{"word": "a", "pos": None, "count": 1, "surprisal": None}],
+            sentences.VOCABULARY,
         ),
         sentences.read_vocabulary,
     ),
     "generations": released_reader("x_0_generations.json", "json"),
-    "generations of gsm8k": released_reader("x_0_generations.json", "json", "gsm8k", ground_truth=3),
-    "generations of math500": released_reader("x_0_generations.json", "json", "math500", ground_truth="3"),
+    "generations of gsm8k": released_reader(
+        "x_0_generations.json", "json", "gsm8k", ground_truth=3
+    ),
+    "generations of math500": released_reader(
+        "x_0_generations.json", "json", "math500", ground_truth="3"
+    ),
     "generations of sudoku": released_reader(
-        "x_0_generations.json", "json", "sudoku", question="3102200002100320", ground_truth="3142243142131324"
+        "x_0_generations.json",
+        "json",
+        "sudoku",
+        question="3102200002100320",
+        ground_truth="3142243142131324",
     ),
     "steps of released": released_reader("x_early_exit_steps_device-0.csv", "csv"),
-    "settings": Reader("settings.json", "json", write_settings, lambda path: read_settings(path, 64, 32)),
-    "table": Reader("efficiency.csv", "csv", write_efficiency, lambda path: read_csv(path, EFFICIENCY)),
+    "settings": Reader(
+        "settings.json", "json", write_settings, lambda path: read_settings(path, 64, 32)
+    ),
+    "table": Reader(
+        "efficiency.csv", "csv", write_efficiency, lambda path: read_csv(path, EFFICIENCY)
+    ),
 }
 """By name; `campaign.py` fuzzes them under these names too."""

@@ -1,4 +1,7 @@
-"""What a model or a name says stays text in tables, in the report and in the explorer: it acts neither in TeX nor in a browser."""
+"""What a model or a name says stays text in tables, in the report and in the explorer.
+
+It acts neither in TeX nor in a browser.
+"""
 
 import os
 import re
@@ -53,9 +56,26 @@ EFFICIENCY = SPECS["efficiency"]
 
 def hostile_rows(texts):
     """Rows of a table whose names are hostile; numbers are as they should be."""
-    numbers = ("full_steps", "forwards", "reduction", "accuracy_full", "accuracy_rule", "accuracy_truncate", "difference", "difference_low")
+    numbers = (
+        "full_steps",
+        "forwards",
+        "reduction",
+        "accuracy_full",
+        "accuracy_rule",
+        "accuracy_truncate",
+        "difference",
+        "difference_low",
+    )
     return [
-        {"dataset": text, "seq_len": 64, "rule": text, "label": text, "source": "ours", "n": 4, "reason": text}
+        {
+            "dataset": text,
+            "seq_len": 64,
+            "rule": text,
+            "label": text,
+            "source": "ours",
+            "n": 4,
+            "reason": text,
+        }
         | dict.fromkeys((*numbers, "difference_high", "difference_p"), 0.5)
         | dict.fromkeys(("published_steps", "published_reduction", "published_difference"))
         for text in texts
@@ -65,22 +85,41 @@ def hostile_rows(texts):
 @settings(max_examples=40, derandomize=True, database=None)
 @given(st.text(st.sampled_from("\\{}$&#_%~^<>|\"'`aw1-e+. \n\0é\u2028\u202e"), max_size=30))
 def test_no_sign_of_escaped_text_acts_in_tex(text):
-    """Every backslash begins one of the escapes; what remains without them, and without a number's minus and power, is plain."""
+    """Every backslash begins one of the escapes.
+
+    What remains without them, and without a number's minus and power, is plain.
+    """
     escaped = tex_escape(text)
     assert escaped.isascii() and escaped.isprintable()
     plain = re.sub(r"\$-\$|\$(?:[-\d.]+ \\times )?10\^\{[+-]?\d+\}\$", "", escaped)
-    plain = re.sub(r"\\[{}$&#_%]|\\text(?:backslash|asciitilde|asciicircum|less|greater|bar)\{\}|\{\\char34\}", "", plain)
+    plain = re.sub(
+        r"\\[{}$&#_%]|\\text(?:backslash|asciitilde|asciicircum|less|greater|bar)\{\}|\{\\char34\}",
+        "",
+        plain,
+    )
     assert not set(plain) & set('\\{}$&#_%~^<>|"')
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_tables_with_hostile_names_compile_and_do_nothing(tmp_path):
-    """With the shell and every file allowed, so that nothing but the escapes stands between the text and the machine."""
+    """With the shell and every file allowed, so that nothing but the escapes stands between the
+    text and the machine.
+    """
     write_table(EFFICIENCY, hostile_rows((*TEX, *HTML)), tmp_path)
-    document = r"\documentclass{article}\usepackage{booktabs,graphicx}\begin{document}\input{efficiency.tex}\typeout{whole}\end{document}"
+    document = (
+        r"\documentclass{article}\usepackage{booktabs,graphicx}\begin{document}"
+        r"\input{efficiency.tex}\typeout{whole}\end{document}"
+    )
     (tmp_path / "main.tex").write_text(document)
     run = subprocess.run(
-        [shutil.which("pdflatex"), "-interaction=nonstopmode", "-halt-on-error", "-shell-escape", "-recorder", "main.tex"],
+        [
+            shutil.which("pdflatex"),
+            "-interaction=nonstopmode",
+            "-halt-on-error",
+            "-shell-escape",
+            "-recorder",
+            "main.tex",
+        ],
         cwd=tmp_path,
         env={**os.environ, "openin_any": "a", "openout_any": "a"},
         capture_output=True,
@@ -92,10 +131,16 @@ def test_tables_with_hostile_names_compile_and_do_nothing(tmp_path):
 
 
 def page(names):
-    """The report's page with one table of hostile names, hostile paragraphs and a hostile config."""
+    """The report's page with hostile names, hostile paragraphs and a hostile config."""
     grid = lay_out(EFFICIENCY, hostile_rows(names))
     figure = {"kind": "figure", "name": "pareto", "title": names[0], "caption": " ".join(names)}
-    settings_ = {"study": names[1], "datasets": names, "seq_lens": [64], "model": {"path": names[2]}, "seed": 0}
+    settings_ = {
+        "study": names[1],
+        "datasets": names,
+        "seq_lens": [64],
+        "model": {"path": names[2]},
+        "seed": 0,
+    }
     return (
         html()
         .get_template("page.html.j2")
@@ -116,7 +161,10 @@ def page(names):
 def explorer(names):
     """The explorer's page with hostile tokens, prompts, answers, rules and names."""
     made = study()
-    tokens = {number: (names[place % len(names)], special) for place, (number, (_, special)) in enumerate(TOKENS.items())}
+    tokens = {
+        number: (names[place % len(names)], special)
+        for place, (number, (_, special)) in enumerate(TOKENS.items())
+    }
     told = "".join(names)
     sets = [
         replace(
@@ -141,8 +189,15 @@ def explorer(names):
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [page, explorer])
 def test_nothing_that_was_said_acts_in_a_browser(make, tmp_path):
-    driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `dev`)")
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+    driver = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed (extra `dev`)"
+    )
+    program = next(
+        filter(
+            None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))
+        ),
+        None,
+    )
     if program is None:
         pytest.skip("no Chromium is installed")
     file, complaints, requests = tmp_path / "page.html", [], []
@@ -168,16 +223,28 @@ def test_nothing_that_was_said_acts_in_a_browser(make, tmp_path):
                 tab.focus("#response")
                 for _ in range(8):
                     tab.keyboard.press("ArrowRight")
-                assert not re.search("[\u2028\u2029\u202e\u2066]", tab.inner_text("#inspector") + tab.inner_text("#table"))
-            assert not tab.title().startswith("stolen") and HTML[0] in tab.content().replace("&lt;", "<").replace("&gt;", ">")
-            assert tab.locator("iframe, svg[onload], [onerror], [onload], a[href^='javascript']").count() == 0
-            assert tab.locator("img").count() == (1 if make is page else 0) and tab.locator("script").count() == (
-                2 if make is explorer else 0
+                assert not re.search(
+                    "[\u2028\u2029\u202e\u2066]",
+                    tab.inner_text("#inspector") + tab.inner_text("#table"),
+                )
+            assert not tab.title().startswith("stolen") and HTML[0] in tab.content().replace(
+                "&lt;", "<"
+            ).replace("&gt;", ">")
+            assert (
+                tab.locator(
+                    "iframe, svg[onload], [onerror], [onload], a[href^='javascript']"
+                ).count()
+                == 0
             )
+            assert tab.locator("img").count() == (1 if make is page else 0) and tab.locator(
+                "script"
+            ).count() == (2 if make is explorer else 0)
             tab.close()
         browser.close()
     assert not complaints
-    assert {url for url in requests if not url.startswith("data:image/png;base64")} == {file.as_uri()}
+    assert {url for url in requests if not url.startswith("data:image/png;base64")} == {
+        file.as_uri()
+    }
 
 
 def test_the_report_may_run_nothing():

@@ -1,4 +1,7 @@
-"""Files made to do harm: to run code, to fill the memory, to reach outside their folder. Each is refused by name, and nothing happens."""
+"""Files made to do harm: to run code, to fill the memory, to reach outside their folder.
+
+Each is refused by name, and nothing happens.
+"""
 
 import io
 import json
@@ -42,7 +45,7 @@ class Payload:
         return os.system, ("touch ran",)
 
 
-# ---- memory ----------------------------------------------------------------------------------------------------------------
+# ---- memory -------------------------------------------------------------------------------------
 
 
 def npz(path, entries):
@@ -53,20 +56,30 @@ def npz(path, entries):
 
 def npy(shape, content=b""):
     made = io.BytesIO()
-    np.lib.format.write_array_header_1_0(made, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    np.lib.format.write_array_header_1_0(
+        made, {"descr": "<f8", "fortran_order": False, "shape": shape}
+    )
     return made.getvalue() + content
 
 
 def repeated(path, groups):
     """Row groups of a million equal numbers, of which Parquet keeps one."""
-    table = pa.table({"question": pa.array(np.zeros(1_000_000, np.int32)), "sample_id": pa.array(np.zeros(1_000_000, np.int32))})
+    table = pa.table(
+        {
+            "question": pa.array(np.zeros(1_000_000, np.int32)),
+            "sample_id": pa.array(np.zeros(1_000_000, np.int32)),
+        }
+    )
     with pq.ParquetWriter(path, table.schema) as writer:
         for _ in range(groups):
             writer.write_table(table)
 
 
 def declaring(path, rows):
-    """A file of 77 rows whose footer says that there are more: the number is in it for the file, its group and its column."""
+    """A file of 77 rows whose footer says that there are more.
+
+    The number is in it for the file, its group and its column.
+    """
 
     def number(n):
         n, made = 2 * n, b""
@@ -86,7 +99,9 @@ def declaring(path, rows):
 
 BOMBS = {
     "zeros_q.npz": lambda path: npz(path, {"u.npy": npy((2**24,), bytes(2**27))}),
-    "many_q.npz": lambda path: npz(path, {f"{n}.npy": npy((2**20,), bytes(2**23)) for n in range(10)}),
+    "many_q.npz": lambda path: npz(
+        path, {f"{n}.npy": npy((2**20,), bytes(2**23)) for n in range(10)}
+    ),
     "header_q.npz": lambda path: npz(path, {"u.npy": npy((10**12,))}),
     "text.parquet": lambda path: pq.write_table(
         pa.table({"question": ["a" * 150_000_000]}), path, compression="zstd", use_dictionary=False
@@ -100,7 +115,15 @@ BOMBS = {
     "long.safetensors": lambda path: path.write_bytes(struct.pack("<Q", 2**40) + b"{}"),
     "tensor.safetensors": lambda path: path.write_bytes(
         (lambda head: struct.pack("<Q", len(head)) + head)(
-            json.dumps({LORA.format(0, "q", "B"): {"dtype": "F32", "shape": [2**20, 2**20], "data_offsets": [0, 2**42]}}).encode()
+            json.dumps(
+                {
+                    LORA.format(0, "q", "B"): {
+                        "dtype": "F32",
+                        "shape": [2**20, 2**20],
+                        "data_offsets": [0, 2**42],
+                    }
+                }
+            ).encode()
         )
     ),
 }
@@ -136,39 +159,67 @@ def test_numbers_repeated_by_strides_are_refused(tmp_path):
     for entry in content.values():
         entry["exp_avg"] = entry["exp_avg_sq"] = torch.zeros(1, 1).expand(30_000, 30_000)
     torch.save(content, tmp_path / "lora_optim_step3.pt")
-    with bounded(), pytest.raises(ValueError, match=r"lora_optim_step3\.pt: 0\.q\.B has exp_avg, .*expected exp_avg and exp_avg_sq"):
+    with (
+        bounded(),
+        pytest.raises(
+            ValueError,
+            match=r"lora_optim_step3\.pt: 0\.q\.B has exp_avg, .*expected exp_avg and exp_avg_sq",
+        ),
+    ):
         OptimizerDumps([[tmp_path / "lora_optim_step3.pt"]]).matrices(["0.q.B"], ["outside_raw"])
 
 
 def test_a_compressed_dump_is_refused(tmp_path):
     torch.save(dump(), tmp_path / "plain.pt")
-    with zipfile.ZipFile(tmp_path / "plain.pt") as plain, zipfile.ZipFile(tmp_path / "optimizer.pt", "w", zipfile.ZIP_DEFLATED) as packed:
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pt") as plain,
+        zipfile.ZipFile(tmp_path / "optimizer.pt", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
         for entry in plain.infolist():
             packed.writestr(entry.filename, plain.read(entry))
     with bounded(), pytest.raises(ValueError, match=r"optimizer\.pt: not a dump of tensors"):
         OptimizerDumps([[tmp_path / "optimizer.pt"]]).modules()
 
 
-LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 10)}]\n" for n in range(30))
+LAUGHS = "a0: &a0 [x, x]\n" + "".join(
+    f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 10)}]\n" for n in range(30)
+)
 
 
 @pytest.mark.parametrize(
-    "tail", ["", "study: *a30\n", "exits: {sweeps: {rad: [{delta: *a30}]}, tune: {rad: {delta: *a30}}}\n", "a: &a [*a]\nsft: *a\n"]
+    "tail",
+    [
+        "",
+        "study: *a30\n",
+        "exits: {sweeps: {rad: [{delta: *a30}]}, tune: {rad: {delta: *a30}}}\n",
+        "a: &a [*a]\nsft: *a\n",
+    ],
 )
 def test_aliases_that_stand_for_more_than_memory_holds_are_refused(tail, tmp_path):
     (tmp_path / "bomb.yaml").write_text(LAUGHS + tail)
-    with bounded(), pytest.raises(ValueError, match=r"bomb\.yaml: config:\n  more than 100000 values once every YAML alias"):
+    with (
+        bounded(),
+        pytest.raises(
+            ValueError,
+            match=r"bomb\.yaml: config:\n  more than 100000 values once every YAML alias",
+        ),
+    ):
         load_yaml(tmp_path / "bomb.yaml")
     with bounded(), pytest.raises(ValueError, match="more than 100000 values"):
         load_study(yaml.safe_load(LAUGHS + tail))
 
 
 def test_aliases_of_a_usual_config_are_read():
-    raw = yaml.safe_load((ROOT / "config/smoke.yaml").read_text() + "\nnoise: {samples: &n 2}\nablation: {samples: *n}\n")
+    raw = yaml.safe_load(
+        (ROOT / "config/smoke.yaml").read_text()
+        + "\nnoise: {samples: &n 2}\nablation: {samples: *n}\n"
+    )
     assert load_study(raw).ablation.samples == load_study(raw).noise.samples == 2
 
 
-@pytest.mark.parametrize("name", [name for name, reader in READERS.items() if reader.form in ("json", "jsonl", "yaml")])
+@pytest.mark.parametrize(
+    "name", [name for name, reader in READERS.items() if reader.form in ("json", "jsonl", "yaml")]
+)
 @pytest.mark.parametrize("opening", DEEP)
 def test_brackets_beyond_the_stack_are_refused(name, opening, tmp_path):
     reader = READERS[name]
@@ -179,7 +230,7 @@ def test_brackets_beyond_the_stack_are_refused(name, opening, tmp_path):
         reader.read(tmp_path / reader.file)
 
 
-# ---- code ------------------------------------------------------------------------------------------------------------------
+# ---- code ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -203,14 +254,21 @@ def test_pickled_weights_are_never_read(here, denoiser, checkpoint, adapter):
     shutil.copytree(adapter, "adapter")
     (here / "adapter/adapter_model.safetensors").unlink()
     torch.save({"w": Payload()}, "adapter/adapter_model.bin")
-    with pytest.raises(ValueError, match=r"adapter: does not fit this model \(.*adapter_model\.safetensors"):
+    with pytest.raises(
+        ValueError, match=r"adapter: does not fit this model \(.*adapter_model\.safetensors"
+    ):
         load_adapter(denoiser.model, Path("adapter"), merge=False)
-    with pytest.raises(ValueError, match=r"adapter_model\.safetensors: not found \(a PEFT adapter\)"):
+    with pytest.raises(
+        ValueError, match=r"adapter_model\.safetensors: not found \(a PEFT adapter\)"
+    ):
         Adapter(here / "adapter")
     shutil.copytree(checkpoint, "model")
     (here / "model/model.safetensors").unlink()
     torch.save({"w": Payload()}, "model/pytorch_model.bin")
-    with pytest.raises(ValueError, match=r"model: no usable checkpoint: the weights: .*no file named model\.safetensors"):
+    with pytest.raises(
+        ValueError,
+        match=r"model: no usable checkpoint: the weights: .*no file named model\.safetensors",
+    ):
         load_denoiser("model", device="cpu")
 
 
@@ -221,30 +279,46 @@ TEXT = {"prompt_tuning_init_text": "x", "tokenizer_kwargs": {"trust_remote_code"
     "change",
     [
         {"megatron_config": {}, "megatron_core": "payload"},
-        {"peft_type": "PROMPT_TUNING", "prompt_tuning_init": "TEXT", "num_virtual_tokens": 1, "tokenizer_name_or_path": "x"} | TEXT,
+        {
+            "peft_type": "PROMPT_TUNING",
+            "prompt_tuning_init": "TEXT",
+            "num_virtual_tokens": 1,
+            "tokenizer_name_or_path": "x",
+        }
+        | TEXT,
     ],
 )
-def test_an_adapter_that_names_code_or_files_to_load_is_refused(here, denoiser, adapter, change, monkeypatch):
+def test_an_adapter_that_names_code_or_files_to_load_is_refused(
+    here, denoiser, adapter, change, monkeypatch
+):
     monkeypatch.syspath_prepend(here)
     (here / "payload.py").write_text("open('ran', 'w')")
     shutil.copytree(adapter, "adapter")
     config = json.loads(Path("adapter/adapter_config.json").read_text())
     Path("adapter/adapter_config.json").write_text(json.dumps({**config, **change}))
-    with pytest.raises(ValueError, match=r"adapter: does not fit this model \(it is no plain LoRA\)"):
+    with pytest.raises(
+        ValueError, match=r"adapter: does not fit this model \(it is no plain LoRA\)"
+    ):
         load_adapter(denoiser.model, Path("adapter"), merge=False)
 
 
 @pytest.mark.parametrize(
     "tag",
-    ["!!python/object/apply:os.system ['touch ran']", "!!python/name:os.system", "!!python/object/new:subprocess.Popen [[touch, ran]]"],
+    [
+        "!!python/object/apply:os.system ['touch ran']",
+        "!!python/name:os.system",
+        "!!python/object/new:subprocess.Popen [[touch, ran]]",
+    ],
 )
 def test_tags_of_yaml_make_no_objects(here, tag):
     (here / "study.yaml").write_text(f"study: {tag}\n")
-    with pytest.raises(ValueError, match=r"study\.yaml: not readable as YAML \(could not determine a constructor"):
+    with pytest.raises(
+        ValueError, match=r"study\.yaml: not readable as YAML \(could not determine a constructor"
+    ):
         load_yaml("study.yaml")
 
 
-# ---- paths -----------------------------------------------------------------------------------------------------------------
+# ---- paths --------------------------------------------------------------------------------------
 
 OUTSIDE = ["../outside", "../../etc/passwd", "/etc/passwd", "a/../../b", "..", "x\n", "x\0"]
 
@@ -270,20 +344,35 @@ def test_an_index_of_shards_names_files_of_its_own_folder_only(name, checkpoint,
     shutil.copytree(checkpoint, tmp_path / "model")
     weights = tmp_path / "model/model.safetensors"
     shutil.move(weights, tmp_path / "outside")  # weights that would fit
-    (tmp_path / "model/model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": {"lm_head.weight": name}}))
-    with pytest.raises(ValueError, match=rf"the weights: model\.safetensors\.index\.json names a file outside of the checkpoint, '{name}'"):
+    (tmp_path / "model/model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {}, "weight_map": {"lm_head.weight": name}})
+    )
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"the weights: model\.safetensors\.index\.json names a file outside of the checkpoint,"
+            rf" '{name}'"
+        ),
+    ):
         load_denoiser(tmp_path / "model", device="cpu")
 
 
 def test_a_map_that_names_a_path_is_not_written_there(tmp_path, capsys):
     a_map("../../escaped").write(tmp_path / "q.safetensors")
-    with pytest.raises(ValueError, match=r"q\.safetensors: .* for module '0\.\.\./\.\./escaped\.B' are no map"):
+    with pytest.raises(
+        ValueError, match=r"q\.safetensors: .* for module '0\.\.\./\.\./escaped\.B' are no map"
+    ):
         Rrm.read(tmp_path / "q.safetensors")
-    (array,) = {array.tobytes(): array for name, array in lora().items() if name == "0.q.B"}.values()
-    Moments({f"0.q/../../escaped.B/{variant}": array for variant in VARIANTS[:1]}, 3, 1e-8, (0.9, 0.999)).write(
-        tmp_path / "moments.safetensors"
-    )
-    for source in (["--prep", str(tmp_path / "q.safetensors")], [str(tmp_path / "moments.safetensors"), "--all"]):
+    (array,) = {
+        array.tobytes(): array for name, array in lora().items() if name == "0.q.B"
+    }.values()
+    Moments(
+        {f"0.q/../../escaped.B/{variant}": array for variant in VARIANTS[:1]}, 3, 1e-8, (0.9, 0.999)
+    ).write(tmp_path / "moments.safetensors")
+    for source in (
+        ["--prep", str(tmp_path / "q.safetensors")],
+        [str(tmp_path / "moments.safetensors"), "--all"],
+    ):
         assert main(["rrm", *source, "--out", str(tmp_path / "deep/maps")]) == 2
     assert {path.name for path in tmp_path.rglob("*")} == {"q.safetensors", "moments.safetensors"}
     assert capsys.readouterr().err.count("error: ") == 2

@@ -31,7 +31,9 @@ def test_tokens_that_both_know_are_predicted_as_before(models):
     assert len(both) > 256 and {"<reasoning>", OLD.mask_token} <= set(both)
     sentence = ["S", "o", OLD.mask_token, "<reasoning>", OLD.eos_token]
     old, new = logits(before, OLD, sentence), logits(after, NEW, sentence)
-    torch.testing.assert_close(old[:, OLD.convert_tokens_to_ids(both)], new[:, NEW.convert_tokens_to_ids(both)])
+    torch.testing.assert_close(
+        old[:, OLD.convert_tokens_to_ids(both)], new[:, NEW.convert_tokens_to_ids(both)]
+    )
 
 
 def test_a_new_token_starts_as_the_mean_of_its_pieces(models):
@@ -40,12 +42,19 @@ def test_a_new_token_starts_as_the_mean_of_its_pieces(models):
     pieces = OLD(" apples", add_special_tokens=False)["input_ids"]
     assert len(pieces) > 1
     torch.testing.assert_close(
-        after.get_input_embeddings().weight[NEW.get_vocab()[token]], before.get_input_embeddings().weight[pieces].mean(0)
+        after.get_input_embeddings().weight[NEW.get_vocab()[token]],
+        before.get_input_embeddings().weight[pieces].mean(0),
     )
 
 
 def test_config_and_output_follow_the_new_tokenizer(models):
     _, after = models
     assert after.config.vocab_size == len(NEW) == after.get_output_embeddings().weight.shape[0]
-    assert after.get_output_embeddings().weight.data_ptr() == after.get_input_embeddings().weight.data_ptr()
-    assert after.config.mask_token_id == NEW.mask_token_id and after.config.pad_token_id == NEW.pad_token_id
+    assert (
+        after.get_output_embeddings().weight.data_ptr()
+        == after.get_input_embeddings().weight.data_ptr()
+    )
+    assert (
+        after.config.mask_token_id == NEW.mask_token_id
+        and after.config.pad_token_id == NEW.pad_token_id
+    )

@@ -1,4 +1,6 @@
-"""The self-test catches a model that looks where it must not, and training snapshots are what they say."""
+"""The self-test catches a model that looks where it must not, and training snapshots are what they
+say.
+"""
 
 import pytest
 import torch
@@ -13,7 +15,10 @@ TOKENS = torch.tensor([1, 4, 9, 5, 12, 7])
 
 
 class Inverted(torch.nn.Module):
-    """A causal model read from right to left: outputs depend on later tokens only, as under the toolkit's inverted mask."""
+    """A causal model read from right to left.
+
+    Outputs depend on later tokens only, as under the toolkit's inverted mask.
+    """
 
     def __init__(self, model):
         super().__init__()
@@ -39,7 +44,10 @@ def test_a_causal_model_passes_and_its_past_outputs_do_not_move():
 
 
 def test_an_inverted_mask_is_caught():
-    with pytest.raises(ValueError, match=r"not a causal model: replacing a token changes earlier outputs by 0.0[1-9]"):
+    with pytest.raises(
+        ValueError,
+        match=r"not a causal model: replacing a token changes earlier outputs by 0.0[1-9]",
+    ):
         check_sight(Inverted(small(causal=True)), TOKENS, 2, causal=True)
 
 
@@ -52,7 +60,9 @@ def test_a_bidirectional_model_is_no_causal_one_and_a_causal_one_no_bidirectiona
 
 
 def test_causal_batches_predict_every_token_but_the_first():
-    (batch,) = (CausalBatches(lambda step: [([], [1, 4, 5, 2]), ([], [1, 6, 2])], 1, 3, 0, seed=0)[0],)
+    (batch,) = (
+        CausalBatches(lambda step: [([], [1, 4, 5, 2]), ([], [1, 6, 2])], 1, 3, 0, seed=0)[0],
+    )
     assert batch["input_ids"].tolist() == [[1, 4, 5, 2], [1, 6, 2, 0]] and batch["canvas"] == 4
     assert batch["labels"].tolist() == [[-100, 4, 5, 2], [-100, 6, 2, -100]]
     # Divided by two rows in the loss: the mean over tokens.
@@ -60,11 +70,18 @@ def test_causal_batches_predict_every_token_but_the_first():
 
 
 def test_masked_batches_spare_the_ends():
-    batches = MaskedBatches(lambda step: [([], [1, 4, 5, 6, 2]), ([], [1, 7, 2])] * 20, 3, 3, 0, seed=0)
+    batches = MaskedBatches(
+        lambda step: [([], [1, 4, 5, 6, 2]), ([], [1, 7, 2])] * 20, 3, 3, 0, seed=0
+    )
     for step in range(3):
         batch = batches[step]
         masked = batch["input_ids"] == 3
-        assert masked.any() and not masked[:, 0].any() and not masked[0::2, 4].any() and not masked[1::2, 2:].any()
+        assert (
+            masked.any()
+            and not masked[:, 0].any()
+            and not masked[0::2, 4].any()
+            and not masked[1::2, 2:].any()
+        )
         assert ((batch["loss_weights"] > 0) == masked).all()
 
 

@@ -1,4 +1,6 @@
-"""oneDNN's products are torch's, do not depend on the batch, and are left out where gradients are wanted."""
+"""oneDNN's products are torch's, do not depend on the batch, and are left out where gradients are
+wanted.
+"""
 
 import copy
 
@@ -7,7 +9,9 @@ import torch
 
 from tracedlm.models.linear import OneDnnLinear, use_onednn
 
-pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this build of torch has no oneDNN")
+pytestmark = pytest.mark.skipif(
+    not torch.backends.mkldnn.is_available(), reason="this build of torch has no oneDNN"
+)
 
 
 @pytest.fixture(params=[True, False], ids=["bias", "no bias"])
@@ -31,7 +35,9 @@ def test_the_product_is_torchs(pair):
 @torch.inference_mode()
 def test_a_row_does_not_depend_on_the_others(pair):
     x = torch.randn(16, 9, 48)
-    assert all(torch.equal(pair[1](x[row : row + 1]), pair[1](x)[row : row + 1]) for row in range(16))
+    assert all(
+        torch.equal(pair[1](x[row : row + 1]), pair[1](x)[row : row + 1]) for row in range(16)
+    )
 
 
 def test_training_is_torchs_to_the_bit(pair):

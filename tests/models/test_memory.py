@@ -23,7 +23,14 @@ print(touched[-1] - touched[1])
 @pytest.mark.skipif(not keep_freed_memory(), reason="no glibc")
 def test_tensors_made_again_touch_no_new_page():
     given_back, kept = (
-        int(subprocess.run([sys.executable, "-c", COUNT.format(keep=keep)], capture_output=True, text=True, check=True).stdout)
+        int(
+            subprocess.run(
+                [sys.executable, "-c", COUNT.format(keep=keep)],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+        )
         for keep in (False, True)
     )
     assert kept < given_back / 4, (kept, given_back)

@@ -9,7 +9,15 @@ from tracedlm.records.rrm import Rrm
 
 def map_of(layer, projection, width=32, seed=0):
     u = np.random.default_rng(seed).normal(size=width)
-    return Rrm((u / np.linalg.norm(u)).astype(np.float32), np.eye(width, 2, dtype=np.float32), layer, projection, "B", "test", "raw")
+    return Rrm(
+        (u / np.linalg.norm(u)).astype(np.float32),
+        np.eye(width, 2, dtype=np.float32),
+        layer,
+        projection,
+        "B",
+        "test",
+        "raw",
+    )
 
 
 def tokens_and_attention():
@@ -18,12 +26,17 @@ def tokens_and_attention():
 
 
 def hooks(denoiser):
-    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in denoiser.model.modules())
+    return sum(
+        len(module._forward_hooks) + len(module._forward_pre_hooks)
+        for module in denoiser.model.modules()
+    )
 
 
 def captured(denoiser, module):
     found = {}
-    handle = module.register_forward_hook(lambda _, inputs, output: found.update(input=inputs[0], output=output))
+    handle = module.register_forward_hook(
+        lambda _, inputs, output: found.update(input=inputs[0], output=output)
+    )
     denoiser(*tokens_and_attention())
     handle.remove()
     return found
@@ -36,16 +49,25 @@ def cosine(activation, u):
 
 @pytest.mark.parametrize("projection", ["q", "k", "v"])
 @pytest.mark.parametrize("layer", [0, 1])
-def test_similarity_is_the_cosine_with_the_projections_output(checkpoint, adapter, layer, projection):
+def test_similarity_is_the_cosine_with_the_projections_output(
+    checkpoint, adapter, layer, projection
+):
     denoiser, rrm = load_denoiser(checkpoint, adapter, device="cpu"), map_of(layer, projection)
     with observing(denoiser, [rrm]) as observer:
         denoiser(*tokens_and_attention())
     module = getattr(denoiser.causal_lm.model.layers[layer].self_attn, f"{projection}_proj")
     found = captured(denoiser, module)
     real = tokens_and_attention()[1].bool()
-    np.testing.assert_allclose(observer.latest[layer, projection][real].numpy(), cosine(found["output"][real], rrm.u), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        observer.latest[layer, projection][real].numpy(),
+        cosine(found["output"][real], rrm.u),
+        rtol=1e-4,
+        atol=1e-6,
+    )
     by_hand = found["input"] @ module.base_layer.weight.T
-    assert not torch.allclose(found["output"], by_hand, atol=1e-3), "the projection observed leaves out LoRA"
+    assert not torch.allclose(found["output"], by_hand, atol=1e-3), (
+        "the projection observed leaves out LoRA"
+    )
 
 
 def test_lora_delta_is_the_cosine_with_the_adapters_output(checkpoint, adapter):
@@ -56,7 +78,9 @@ def test_lora_delta_is_the_cosine_with_the_adapters_output(checkpoint, adapter):
     found = captured(denoiser, module)
     delta = found["input"] @ module.lora_A["default"].weight.T @ module.lora_B["default"].weight.T
     real = tokens_and_attention()[1].bool()
-    np.testing.assert_allclose(observer.latest[1, "v"][real].numpy(), cosine(delta[real], rrm.u), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(
+        observer.latest[1, "v"][real].numpy(), cosine(delta[real], rrm.u), rtol=1e-3, atol=1e-5
+    )
 
 
 def test_one_forward_observes_every_map_and_changes_nothing(denoiser):
@@ -73,15 +97,23 @@ def test_hooks_are_removed_also_when_something_fails(denoiser):
     assert hooks(denoiser) == 0
     with pytest.raises(RuntimeError), observing(denoiser, [map_of(0, "q")]):
         raise RuntimeError
-    with pytest.raises(ValueError, match="width"), observing(denoiser, [map_of(0, "q"), map_of(1, "k", width=16)]):
+    with (
+        pytest.raises(ValueError, match="width"),
+        observing(denoiser, [map_of(0, "q"), map_of(1, "k", width=16)]),
+    ):
         pass
     assert hooks(denoiser) == 0
 
 
 @pytest.mark.parametrize("merge", [True, None])
 def test_lora_delta_needs_an_adapter_that_is_not_merged(checkpoint, adapter, merge):
-    denoiser = load_denoiser(checkpoint, adapter if merge else None, device="cpu", merge=bool(merge))
-    with pytest.raises(ValueError, match="lora_delta needs an unmerged LoRA adapter"), observing(denoiser, [map_of(0, "q")], "lora_delta"):
+    denoiser = load_denoiser(
+        checkpoint, adapter if merge else None, device="cpu", merge=bool(merge)
+    )
+    with (
+        pytest.raises(ValueError, match="lora_delta needs an unmerged LoRA adapter"),
+        observing(denoiser, [map_of(0, "q")], "lora_delta"),
+    ):
         pass
 
 
@@ -99,5 +131,8 @@ def test_a_map_of_another_model_is_refused(denoiser, rrm, message):
 
 
 def test_an_unknown_activation_is_refused(denoiser):
-    with pytest.raises(ValueError, match="unknown activation 'output'"), observing(denoiser, [map_of(0, "q")], "output"):
+    with (
+        pytest.raises(ValueError, match="unknown activation 'output'"),
+        observing(denoiser, [map_of(0, "q")], "output"),
+    ):
         pass

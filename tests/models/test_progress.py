@@ -11,20 +11,29 @@ from tracedlm.models.progress import TrainingProgress
 @pytest.fixture
 def clock(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])  # one module: tracedlm.progress sees it too
+    monkeypatch.setattr(
+        progress.time, "monotonic", lambda: now[0]
+    )  # one module: tracedlm.progress sees it too
     return now
 
 
 def run(shown, clock, steps=40, first=0, every=1, rank_zero=True):
-    """Training of `steps` steps of 300 tokens and two seconds on two processes, logged `every` so many."""
-    args, state = SimpleNamespace(world_size=2), SimpleNamespace(global_step=first, max_steps=steps, is_world_process_zero=rank_zero)
+    """Training of `steps` steps of 300 tokens and two seconds on two processes, logged `every` so
+    many.
+    """
+    args, state = (
+        SimpleNamespace(world_size=2),
+        SimpleNamespace(global_step=first, max_steps=steps, is_world_process_zero=rank_zero),
+    )
     shown.on_train_begin(args, state, None)
     for step in range(first + 1, steps + 1):
         shown.tokens += 300
         clock[0] += 2.0
         state.global_step = step
         if step % every == 0:
-            shown.on_log(args, state, None, logs={"loss": 2.0, "learning_rate": 1e-4, "grad_norm": 0.25})
+            shown.on_log(
+                args, state, None, logs={"loss": 2.0, "learning_rate": 1e-4, "grad_norm": 0.25}
+            )
     shown.on_log(args, state, None, logs={"train_runtime": 1.0})
     shown.on_train_end(args, state, None)
 
@@ -39,7 +48,10 @@ def test_a_log_gets_all_that_matters(clock, capsys):
 
 def test_steps_that_are_not_logged_count_too(clock, capsys):
     run(TrainingProgress(), clock, every=20)
-    assert [line.split(",")[0] for line in capsys.readouterr().err.splitlines()] == ["training: 20/40 steps", "training: 40/40 steps"]
+    assert [line.split(",")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "training: 20/40 steps",
+        "training: 40/40 steps",
+    ]
 
 
 def test_a_resumed_run_counts_its_own_steps_only(clock, capsys):

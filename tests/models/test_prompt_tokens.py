@@ -1,4 +1,7 @@
-"""What people hand to `generate`: each form is what it means, or is refused by a line that names it."""
+"""What people hand to `generate`.
+
+Each form is what it means, or is refused by a line that names it.
+"""
 
 import numpy as np
 import pytest
@@ -21,11 +24,17 @@ def rows(denoiser):
 
 
 def ids_of(denoiser, text):
-    return list(denoiser.tokenizer.apply_chat_template([{"role": "user", "content": text}], add_generation_prompt=True)["input_ids"])
+    return list(
+        denoiser.tokenizer.apply_chat_template(
+            [{"role": "user", "content": text}], add_generation_prompt=True
+        )["input_ids"]
+    )
 
 
 def read(denoiser, prompts):
-    return prompt_tokens(denoiser.tokenizer, prompts, denoiser.causal_lm.config.vocab_size, denoiser.mask_id)
+    return prompt_tokens(
+        denoiser.tokenizer, prompts, denoiser.causal_lm.config.vocab_size, denoiser.mask_id
+    )
 
 
 @pytest.mark.parametrize(
@@ -40,7 +49,9 @@ def read(denoiser, prompts):
         lambda d, rows: [torch.tensor(row) for row in rows],
         lambda d, rows: [[{"role": "user", "content": A}], [{"role": "user", "content": B}]],
         lambda d, rows: d.tokenizer.pad({"input_ids": rows}, return_tensors="pt"),
-        lambda d, rows: d.tokenizer.pad({"input_ids": rows}, padding_side="right", return_tensors="np"),
+        lambda d, rows: d.tokenizer.pad(
+            {"input_ids": rows}, padding_side="right", return_tensors="np"
+        ),
         lambda d, rows: {"input_ids": rows},
     ],
 )
@@ -60,12 +71,18 @@ def test_one_text_through_the_tokenizer_is_one_prompt(denoiser):
         (lambda d, rows: A, r"got the string '1 \+ 1'; write \[prompt\]"),
         (lambda d, rows: rows[0], r"got one list of token ids; write \[ids\]"),
         (lambda d, rows: torch.tensor(rows[0]), r"got one list of token ids"),
-        (lambda d, rows: [{"role": "user", "content": A}], r"got one list of messages; write \[messages\]"),
+        (
+            lambda d, rows: [{"role": "user", "content": A}],
+            r"got one list of messages; write \[messages\]",
+        ),
         (lambda d, rows: [[{"role": "user"}]], r"prompt 0: the message .* lacks role or content"),
         (lambda d, rows: [A, None], r"prompt 1 is None; expected a list of strings"),
         (lambda d, rows: 5, r"prompts are int; expected"),
         (lambda d, rows: {"text": [A]}, r"the keys text, and no input_ids"),
-        (lambda d, rows: [[*rows[0], 10_000]], r"prompt 0 holds the id 10000; the vocabulary of this model has ids 0 to"),
+        (
+            lambda d, rows: [[*rows[0], 10_000]],
+            r"prompt 0 holds the id 10000; the vocabulary of this model has ids 0 to",
+        ),
         (lambda d, rows: [rows[0], [-100]], r"prompt 1 holds the id -100"),
         (lambda d, rows: [[1.5]], r"prompt 0 holds 1\.5, which is no token id"),
         (lambda d, rows: [[*rows[0], d.mask_id]], r"prompt 0 holds the mask token"),
@@ -73,7 +90,10 @@ def test_one_text_through_the_tokenizer_is_one_prompt(denoiser):
             lambda d, rows: d.tokenizer.pad({"input_ids": rows}, return_tensors="pt")["input_ids"],
             r"prompt 0 is padded .*pass attention_mask",
         ),
-        (lambda d, rows: {"input_ids": rows, "attention_mask": [[1]]}, r"input_ids and attention_mask differ in shape"),
+        (
+            lambda d, rows: {"input_ids": rows, "attention_mask": [[1]]},
+            r"input_ids and attention_mask differ in shape",
+        ),
     ],
 )
 def test_what_is_no_prompt_is_refused(denoiser, rows, form, message):
@@ -83,5 +103,11 @@ def test_what_is_no_prompt_is_refused(denoiser, rows, form, message):
 
 def test_more_tokens_than_positions_are_refused(denoiser):
     positions = denoiser.causal_lm.config.max_position_embeddings
-    with pytest.raises(ValueError, match=rf"prompt 0 of \d+ tokens and a canvas of {positions} .* declared for {positions} positions"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            rf"prompt 0 of \d+ tokens and a canvas of {positions} .* declared for {positions}"
+            r" positions"
+        ),
+    ):
         tracedlm.generate(denoiser, [A], gen_length=positions, block_length=positions, steps=1)

@@ -1,4 +1,6 @@
-"""Pseudo-gradients of many pairs at once are those of each pair alone, by autograd on the weight itself."""
+"""Pseudo-gradients of many pairs at once are those of each pair alone, by autograd on the weight
+itself.
+"""
 
 import numpy as np
 import pytest
@@ -14,7 +16,10 @@ def adapted(checkpoint, adapter):
 
 
 def canvases(denoiser):
-    """Three pairs of canvases of 8 tokens behind prompts of 5, 3 and 4; the second canvas of a pair has more tokens than the first."""
+    """Three pairs of canvases of 8 tokens behind prompts of 5, 3 and 4.
+
+    The second canvas of a pair has more tokens than the first.
+    """
     generator = torch.Generator().manual_seed(0)
     after = torch.randint(10, 200, (3, 13), generator=generator)
     after[:, 5 + 6 :] = denoiser.mask_id
@@ -29,7 +34,11 @@ def canvases(denoiser):
 
 def one_by_one(denoiser, layer, projection, before, after, attention, positions, visible):
     """EDIT Eq. 32 as it stands: one pair, one loss, the gradient of the parameter."""
-    weight = getattr(denoiser.causal_lm.model.layers[layer].self_attn, f"{projection}_proj").lora_B["default"].weight
+    weight = (
+        getattr(denoiser.causal_lm.model.layers[layer].self_attn, f"{projection}_proj")
+        .lora_B["default"]
+        .weight
+    )
     weight.requires_grad_(True)
     found = []
     for row in range(len(before)):
@@ -68,7 +77,9 @@ def test_nothing_is_left_behind(adapted):
     logits = adapted(arrays[0], arrays[2])
     pseudo_gradients(adapted, 1, "q", *arrays)
     assert torch.equal(adapted(arrays[0], arrays[2]), logits)
-    assert not any(weight.requires_grad or weight.grad is not None for weight in adapted.model.parameters())
+    assert not any(
+        weight.requires_grad or weight.grad is not None for weight in adapted.model.parameters()
+    )
     assert not any(module._forward_hooks for module in adapted.model.modules())
 
 

@@ -24,8 +24,12 @@ def test_a_checkpoint_without_tokenizer_json_is_read_by_its_family(checkpoint, t
     """Dream has vocab.json and merges.txt only, and asks for code of its own, which is not run."""
     raw = json.loads((checkpoint / "tokenizer.json").read_text())
     (tmp_path / "vocab.json").write_text(json.dumps(raw["model"]["vocab"]))
-    (tmp_path / "merges.txt").write_text("\n".join(" ".join(pair) for pair in raw["model"]["merges"]))
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "Dream", "auto_map": {"AutoTokenizer": ["x.X", None]}}))
+    (tmp_path / "merges.txt").write_text(
+        "\n".join(" ".join(pair) for pair in raw["model"]["merges"])
+    )
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "Dream", "auto_map": {"AutoTokenizer": ["x.X", None]}})
+    )
     text = read_token_text(tmp_path)
     one = raw["model"]["vocab"]["7"]
     assert (text.piece(one), text.text([one, one])) == ("7", "77")
@@ -33,5 +37,7 @@ def test_a_checkpoint_without_tokenizer_json_is_read_by_its_family(checkpoint, t
 
 def test_a_missing_tokenizer_is_one_clear_message(tmp_path):
     (tmp_path / "tokenizer.json").write_text("{")
-    with pytest.raises(ValueError, match=r"no usable tokenizer: .*; name a checkpoint in model\.path"):
+    with pytest.raises(
+        ValueError, match=r"no usable tokenizer: .*; name a checkpoint in model\.path"
+    ):
         read_token_text(tmp_path)

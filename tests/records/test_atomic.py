@@ -1,4 +1,7 @@
-"""A folder is replaced whole: the old one until the new one is complete, and no leftovers, of files neither."""
+"""A folder is replaced whole.
+
+The old one until the new one is complete, and no leftovers, of files neither.
+"""
 
 import os
 import signal

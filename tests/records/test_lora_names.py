@@ -1,4 +1,7 @@
-"""A short name means one matrix, or is refused; names in an order that is not the optimiser's are refused."""
+"""A short name means one matrix, or is refused.
+
+Names in an order that is not the optimiser's are refused.
+"""
 
 import pytest
 
@@ -40,12 +43,17 @@ def test_the_models_order_and_any_other_that_somebody_wrote_down_is_believed():
 
 
 def test_sorted_names_are_refused():
-    with pytest.raises(ValueError, match=r"^names: the names are sorted, .*k_proj.*; pass names=FILE"):
+    with pytest.raises(
+        ValueError, match=r"^names: the names are sorted, .*k_proj.*; pass names=FILE"
+    ):
         check_order(named("kA", "kB", "qA", "qB"), [[0, 1, 2, 3]], SHAPES, "names")
 
 
 def test_names_in_the_models_order_are_refused_where_the_optimiser_has_groups():
     """LoRA+ numbers all A before all B."""
     shapes = {0: (2, 8), 1: (2, 8), 2: (8, 2), 3: (8, 2)}
-    with pytest.raises(ValueError, match=r"parameters 0 and 1, named 1\.q\.A and 1\.q\.B, have shapes \(2, 8\) and \(2, 8\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"parameters 0 and 1, named 1\.q\.A and 1\.q\.B, have shapes \(2, 8\) and \(2, 8\)",
+    ):
         check_order(named("qA", "qB", "kA", "kB"), [[0, 1], [2, 3]], shapes, "names")

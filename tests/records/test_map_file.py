@@ -33,7 +33,12 @@ def file(folder, name, content):
 )
 def test_forms_of_a_foreign_map(name, content, tmp_path):
     rrm = MapFiles(file(tmp_path, name, content)).rrm("q", layer=31)
-    assert rrm.u == pytest.approx(np.array(UNIT)) and (rrm.layer, rrm.projection, rrm.source, rrm.basis) == (31, "q", "file", "map")
+    assert rrm.u == pytest.approx(np.array(UNIT)) and (
+        rrm.layer,
+        rrm.projection,
+        rrm.source,
+        rrm.basis,
+    ) == (31, "q", "file", "map")
     assert rrm.subspace.shape == (3, 1)
 
 
@@ -56,14 +61,22 @@ def test_a_folder_holds_one_map_a_projection(tmp_path):
 
 def test_our_own_maps_pass_through(tmp_path):
     for projection in "qkv":
-        Rrm(np.array(UNIT, np.float32), np.eye(3, 2, dtype=np.float32), 4, projection, "B", "moments", "inside_raw").write(
-            tmp_path / f"{projection}.safetensors"
-        )
+        Rrm(
+            np.array(UNIT, np.float32),
+            np.eye(3, 2, dtype=np.float32),
+            4,
+            projection,
+            "B",
+            "moments",
+            "inside_raw",
+        ).write(tmp_path / f"{projection}.safetensors")
     assert MapFiles(tmp_path).rrm("k").variant == "inside_raw"
 
 
 def test_an_unknown_layer_is_asked_for(tmp_path):
-    with pytest.raises(ValueError, match=r"the map of 'q' does not say its layer; give it, counted from 0"):
+    with pytest.raises(
+        ValueError, match=r"the map of 'q' does not say its layer; give it, counted from 0"
+    ):
         MapFiles(file(tmp_path, "final_block_Q.json", U)).rrm("q")
     with pytest.raises(ValueError, match=r"no map of projection 'v'; there are q"):
         MapFiles(file(tmp_path, "final_block_Q.json", U)).rrm("v", 1)
@@ -72,10 +85,21 @@ def test_an_unknown_layer_is_asked_for(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a_q.json", {"notes": "none"}, "no vector; expected a list of numbers, or one under u, rrm, map, vector or a projection's name"),
+        (
+            "a_q.json",
+            {"notes": "none"},
+            (
+                "no vector; expected a list of numbers, or one under u, rrm, map, vector or a"
+                " projection's name"
+            ),
+        ),
         ("a_q.json", [0.0, 0.0], r"a_q\.json: a map needs a direction"),
         ("a_q.json", [1.0, float("nan")], r"a_q\.json: a map needs a direction"),
-        ("a_q.npz", {"u": np.array([{}], dtype=object)}, r"a_q\.npz: not a readable map file \(Object arrays cannot be loaded"),
+        (
+            "a_q.npz",
+            {"u": np.array([{}], dtype=object)},
+            r"a_q\.npz: not a readable map file \(Object arrays cannot be loaded",
+        ),
     ],
 )
 def test_files_that_hold_no_map_are_named(name, content, message, tmp_path):
@@ -86,5 +110,8 @@ def test_files_that_hold_no_map_are_named(name, content, message, tmp_path):
 @pytest.mark.parametrize("name", ["a_q.json", "a_q.npz"])
 def test_broken_files_are_named(name, tmp_path):
     (tmp_path / name).write_bytes(b"broken")
-    with pytest.raises(ValueError, match=r"a_q\.\w+: not a readable map file \(.*\); expected JSON, or \.npz of plain arrays"):
+    with pytest.raises(
+        ValueError,
+        match=r"a_q\.\w+: not a readable map file \(.*\); expected JSON, or \.npz of plain arrays",
+    ):
         MapFiles(tmp_path)

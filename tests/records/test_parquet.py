@@ -1,4 +1,7 @@
-"""Encodings follow the type, change no value, are worth having; a file is read in one row group's memory, and a flipped bit is refused."""
+"""Encodings follow the type, change no value, are worth having.
+
+A file is read in one row group's memory, and a flipped bit is refused.
+"""
 
 import io
 
@@ -7,7 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tracedlm.records.parquet import column, read_groups, read_table, table_writer, write_table, writing
+from tracedlm.records.parquet import (
+    column,
+    read_groups,
+    read_table,
+    table_writer,
+    write_table,
+    writing,
+)
 
 SCHEMA = pa.schema(
     [
@@ -23,7 +33,9 @@ SCHEMA = pa.schema(
 def rows_of(steps, seed=0):
     """Steps of a walk, as similarities are: close to those of the step before, and never equal."""
     rng = np.random.default_rng(seed)
-    values = (0.1 * rng.normal(size=40) + 0.01 * rng.normal(size=(steps, 40)).cumsum(0)).astype(np.float32)
+    values = (0.1 * rng.normal(size=40) + 0.01 * rng.normal(size=(steps, 40)).cumsum(0)).astype(
+        np.float32
+    )
     return [
         {
             "name": "qkv"[step % 3],
@@ -48,8 +60,15 @@ def test_floating_numbers_are_split_and_all_else_has_a_dictionary(tmp_path):
     write_table(tmp_path / "table.parquet", rows_of(200), SCHEMA)
     group = pq.read_metadata(tmp_path / "table.parquet").row_group(0)
     for one in map(group.column, range(group.num_columns)):
-        split, listed = ("BYTE_STREAM_SPLIT" in one.encodings), any("DICTIONARY" in name for name in one.encodings)
-        assert (split, listed) == ((True, False) if one.path_in_schema in ("similarity.list.element", "kl") else (False, True))
+        split, listed = (
+            ("BYTE_STREAM_SPLIT" in one.encodings),
+            any("DICTIONARY" in name for name in one.encodings),
+        )
+        assert (split, listed) == (
+            (True, False)
+            if one.path_in_schema in ("similarity.list.element", "kl")
+            else (False, True)
+        )
         assert one.compression == "ZSTD"
 
 
@@ -69,18 +88,31 @@ def test_reading_group_by_group_holds_one_group_at_a_time(tmp_path, columns):
             writer.write(rows_of(500, seed=group))
     before, most, steps = pa.total_allocated_bytes(), 0, 0
     for table in read_groups(tmp_path / "table.parquet", SCHEMA, "a table", columns):
-        most, steps, one = max(most, pa.total_allocated_bytes() - before), steps + len(table), table.nbytes
+        most, steps, one = (
+            max(most, pa.total_allocated_bytes() - before),
+            steps + len(table),
+            table.nbytes,
+        )
     assert steps == 40 * 500 and most < 6 * one
 
 
 @pytest.mark.parametrize("read", [read_table, lambda *what: list(read_groups(*what))])
 def test_a_flipped_bit_of_a_column_is_refused_even_without_a_seal(read, tmp_path):
-    """Of finished batches of an unfinished trace, for instance; without page checksums most of these flips are read as other numbers."""
+    """Of finished batches of an unfinished trace, for instance.
+
+    Without page checksums most of these flips are read as other numbers.
+    """
     path = tmp_path / "table.parquet"
     write_table(path, rows_of(200), SCHEMA)
     content, meta = path.read_bytes(), pq.read_metadata(path).row_group(0)
     for chunk in map(meta.column, range(meta.num_columns)):
         byte = chunk.data_page_offset + chunk.total_compressed_size // 2
         path.write_bytes(content[:byte] + bytes([content[byte] ^ 1]) + content[byte + 1 :])
-        with pytest.raises(ValueError, match=r"table\.parquet: not a readable Parquet file of a table .*; correct the path, or delete it"):
+        with pytest.raises(
+            ValueError,
+            match=(
+                r"table\.parquet: not a readable Parquet file of a table .*; correct the path, or"
+                r" delete it"
+            ),
+        ):
             read(path, SCHEMA, "a table")

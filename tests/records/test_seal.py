@@ -1,4 +1,7 @@
-"""Whatever happens to what a job wrote, the next reader names it; and a seal is what `sha256sum --check` reads."""
+"""Whatever happens to what a job wrote, the next reader names it.
+
+And a seal is what `sha256sum --check` reads.
+"""
 
 import re
 import shutil
@@ -17,11 +20,21 @@ SCHEMA = pa.schema([column("sample_id", pa.int32(), "index"), column("kl", pa.fl
 
 
 def a_table(path):
-    write_table(path, [{"sample_id": n, "kl": n / 7} for n in range(50)], SCHEMA, {"gen_length": "64"})
+    write_table(
+        path, [{"sample_id": n, "kl": n / 7} for n in range(50)], SCHEMA, {"gen_length": "64"}
+    )
 
 
 def a_map(path):
-    Rrm(np.array([0.6, 0.8], np.float32), np.eye(2, 1, dtype=np.float32), 5, "q", "B", "moments", "outside_raw").write(path)
+    Rrm(
+        np.array([0.6, 0.8], np.float32),
+        np.eye(2, 1, dtype=np.float32),
+        5,
+        "q",
+        "B",
+        "moments",
+        "outside_raw",
+    ).write(path)
 
 
 KINDS = {
@@ -40,13 +53,17 @@ def flipped(content, bit):
 
 
 def refused(path):
-    with pytest.raises(ValueError, match=rf"^{re.escape(str(path))}: damaged .* delete it and run snakemake again"):
+    with pytest.raises(
+        ValueError, match=rf"^{re.escape(str(path))}: damaged .* delete it and run snakemake again"
+    ):
         check_seal(path)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_flipped_bit_is_named_wherever_it_is(kind, tmp_path):
-    """Of Parquet's footer and of safetensors' header, too, which no checksum of their formats covers."""
+    """Of Parquet's footer and of safetensors' header, too, which no checksum of their formats
+    covers.
+    """
     path = tmp_path / kind
     KINDS[kind](path)
     seal(path)
@@ -122,7 +139,13 @@ def test_sha256sum_reads_seals(tmp_path):
     (tmp_path / "table").write_text("table")
     seal(tmp_path / "adapter")
     seal(tmp_path / "table")
-    command = ["sha256sum", "--quiet", "--check", seal_of(tmp_path / "adapter").name, seal_of(tmp_path / "table").name]
+    command = [
+        "sha256sum",
+        "--quiet",
+        "--check",
+        seal_of(tmp_path / "adapter").name,
+        seal_of(tmp_path / "table").name,
+    ]
     assert subprocess.run(command, cwd=tmp_path).returncode == 0
     (tmp_path / "adapter/weights").write_text("other")
     assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == 1

@@ -7,8 +7,13 @@ from hypothesis import strategies as st
 from tracedlm.records.series import Series, to_series
 
 POSITIONS = 5
-step_rows = st.tuples(st.booleans(), st.dictionaries(st.integers(0, POSITIONS - 1), st.floats(-1, 1, width=32), max_size=POSITIONS))
-tables = st.dictionaries(st.integers(0, 30), st.lists(step_rows, min_size=1, max_size=4), min_size=1, max_size=4)
+step_rows = st.tuples(
+    st.booleans(),
+    st.dictionaries(st.integers(0, POSITIONS - 1), st.floats(-1, 1, width=32), max_size=POSITIONS),
+)
+tables = st.dictionaries(
+    st.integers(0, 30), st.lists(step_rows, min_size=1, max_size=4), min_size=1, max_size=4
+)
 
 
 def as_rows(samples):
@@ -27,7 +32,14 @@ def as_rows(samples):
 
 
 def as_table(rows):
-    types = [pa.int32(), pa.int32(), pa.int32(), pa.string(), pa.list_(pa.int16()), pa.list_(pa.float32())]
+    types = [
+        pa.int32(),
+        pa.int32(),
+        pa.int32(),
+        pa.string(),
+        pa.list_(pa.int16()),
+        pa.list_(pa.float32()),
+    ]
     names = ["sample_id", "step", "block", "phase", "position", "similarity"]
     return pa.Table.from_pylist(rows, pa.schema(list(zip(names, types, strict=True))))
 
@@ -37,7 +49,9 @@ def test_dense_arrays_hold_each_row_where_it_belongs(samples, random):
     rows = as_rows(samples)
     random.shuffle(rows)
     cut = random.randint(0, len(rows))
-    table = pa.concat_tables([as_table(rows[:cut]), as_table(rows[cut:])])  # two chunks, as two row groups are read
+    table = pa.concat_tables(
+        [as_table(rows[:cut]), as_table(rows[cut:])]
+    )  # two chunks, as two row groups are read
     series = to_series(table, POSITIONS)
     assert series.sample_id.tolist() == sorted(samples)
     steps = max(len(found) for found in samples.values())
@@ -60,12 +74,25 @@ def test_no_rows_are_no_samples():
 def series_of(visible, refine, recorded=None):
     visible, refine = np.asarray(visible, bool), np.asarray(refine, bool)
     recorded = np.ones(refine.shape, bool) if recorded is None else np.asarray(recorded, bool)
-    return Series(np.arange(len(visible)), np.zeros(visible.shape), visible, refine, np.zeros(refine.shape, int), recorded)
+    return Series(
+        np.arange(len(visible)),
+        np.zeros(visible.shape),
+        visible,
+        refine,
+        np.zeros(refine.shape, int),
+        recorded,
+    )
 
 
 @given(
     st.lists(
-        st.lists(st.tuples(st.booleans(), st.lists(st.booleans(), min_size=4, max_size=4)), min_size=3, max_size=3), min_size=1, max_size=3
+        st.lists(
+            st.tuples(st.booleans(), st.lists(st.booleans(), min_size=4, max_size=4)),
+            min_size=3,
+            max_size=3,
+        ),
+        min_size=1,
+        max_size=3,
     )
 )
 def test_the_common_support_is_what_every_chosen_step_sees(samples):
@@ -76,7 +103,9 @@ def test_the_common_support_is_what_every_chosen_step_sees(samples):
         common = [all(visible[n, t, p] for t in range(3) if chosen[n, t]) for p in range(4)]
         for t in range(3):
             for p in range(4):
-                assert result[n, t, p] == (visible[n, t, p] and common[p] if chosen[n, t] else visible[n, t, p])
+                assert result[n, t, p] == (
+                    visible[n, t, p] and common[p] if chosen[n, t] else visible[n, t, p]
+                )
 
 
 @pytest.mark.parametrize(

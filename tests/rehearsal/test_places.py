@@ -1,4 +1,7 @@
-"""What a config names is there when it is rehearsed: itself where it exists, a stand-in of the published form where not."""
+"""What a config names is there when it is rehearsed.
+
+Itself where it exists, a stand-in of the published form where not.
+"""
 
 import pytest
 import torch
@@ -16,7 +19,9 @@ from tracedlm.tasks import get_task
 
 
 def paper(**changes):
-    config = shrink(load_study(merge_layers(study_layers(["config/paper.yaml"]))).model_dump(mode="json"))
+    config = shrink(
+        load_study(merge_layers(study_layers(["config/paper.yaml"]))).model_dump(mode="json")
+    )
     for key, value in changes.items():
         section, name = key.split("__")
         config[section][name] = value
@@ -43,7 +48,9 @@ def test_an_absent_model_is_a_random_llada_of_the_official_layout_at_the_same_pa
     config = paper()
     sentences = settle(config, tmp_path)
     assert config["model"]["path"] == "GSAI-ML/LLaDA-8B-Instruct"
-    assert any("model.path GSAI-ML/LLaDA-8B-Instruct: a random LLaDA" in sentence for sentence in sentences)
+    assert any(
+        "model.path GSAI-ML/LLaDA-8B-Instruct: a random LLaDA" in sentence for sentence in sentences
+    )
     denoiser = load_denoiser(tmp_path / "GSAI-ML/LLaDA-8B-Instruct", device="cpu", dtype="bfloat16")
     assert denoiser.model.dtype == torch.bfloat16
     assert (tmp_path / "GSAI-ML/LLaDA-8B-Instruct/model.safetensors.index.json").is_file()
@@ -66,15 +73,22 @@ def test_what_is_there_becomes_absolute_and_what_is_not_is_one_line(tmp_path):
     config = paper()
     config["catalogue"]["countdown"]["test"] = "resources/data/countdown_test.jsonl"
     settle(config, tmp_path)
-    assert config["catalogue"]["countdown"]["test"] == str(ROOT / "resources/data/countdown_test.jsonl")
+    assert config["catalogue"]["countdown"]["test"] == str(
+        ROOT / "resources/data/countdown_test.jsonl"
+    )
     config = paper()
     config["catalogue"]["countdown"]["test"] = "nowhere/mine.jsonl"
-    with pytest.raises(ValueError, match=r"^catalogue\.countdown\.test: nowhere/mine\.jsonl is not there; name a file"):
+    with pytest.raises(
+        ValueError,
+        match=r"^catalogue\.countdown\.test: nowhere/mine\.jsonl is not there; name a file",
+    ):
         settle(config, tmp_path)
 
 
 def test_an_adapter_of_a_model_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"^model\.adapter: mine was trained for GSAI-ML/LLaDA-8B-Instruct"):
+    with pytest.raises(
+        ValueError, match=r"^model\.adapter: mine was trained for GSAI-ML/LLaDA-8B-Instruct"
+    ):
         settle(paper(model__adapter="mine"), tmp_path)
 
 
@@ -90,7 +104,10 @@ def test_stand_ins_stay_below_the_folder_and_on_no_real_model(tmp_path, monkeypa
     assert config["model"]["path"] == "models/mine"
     assert (folder / "models/mine/config.json").is_file() and not (tmp_path / "models").exists()
     monkeypatch.setattr("tracedlm.rehearsal.places.SMALL_CHECKPOINT", 1)
-    with pytest.raises(ValueError, match=r"^--folder .*: a model lies there at models/mine, where its stand-in would be"):
+    with pytest.raises(
+        ValueError,
+        match=r"^--folder .*: a model lies there at models/mine, where its stand-in would be",
+    ):
         settle(paper(model__path="models/mine"), folder)
 
 

@@ -5,7 +5,14 @@ import json
 import pytest
 
 from tracedlm.records.measures import Measure, write_measures
-from tracedlm.report.dynamics_tables import CLAIMS, STOPPING, _order, claim_rows, cost_rows, stopping_rows
+from tracedlm.report.dynamics_tables import (
+    CLAIMS,
+    STOPPING,
+    _order,
+    claim_rows,
+    cost_rows,
+    stopping_rows,
+)
 from tracedlm.report.layout import lay_out
 from tracedlm.report.plots_of_dynamics import draw_dynamics, dynamics_rows
 from tracedlm.report.tables import read_csv, write_csv
@@ -36,23 +43,48 @@ def rows_of(step, seed):
         ("selectivity", "linear.role.sentence", 2, ""): (0.0, 0.1, 0.4, 0.4, 0.4)[at],
     }
     return [
-        Measure(module, layer, metric, label, value + (0 if metric == "selectivity" else shift), 0.01, 10, 0.5)
+        Measure(
+            module,
+            layer,
+            metric,
+            label,
+            value + (0 if metric == "selectivity" else shift),
+            0.01,
+            10,
+            0.5,
+        )
         for (metric, module, layer, label), value in values.items()
     ]
 
 
 @pytest.fixture
 def found(tmp_path):
-    write_measures(tmp_path / "m.parquet", "causal", {(seed, step): rows_of(step, seed) for seed in range(3) for step in STEPS})
-    summary = {"limits": LIMITS, "trainings": [], "skipped": [], "stopping": {"tolerance": 0.02, "patience": 2, "warmup": 5}}
+    write_measures(
+        tmp_path / "m.parquet",
+        "causal",
+        {(seed, step): rows_of(step, seed) for seed in range(3) for step in STEPS},
+    )
+    summary = {
+        "limits": LIMITS,
+        "trainings": [],
+        "skipped": [],
+        "stopping": {"tolerance": 0.02, "patience": 2, "warmup": 5},
+    }
     (tmp_path / "summary.json").write_text(json.dumps(summary))
     return Trajectories(tmp_path / "m.parquet", tmp_path / "summary.json")
 
 
 def test_a_curve_that_falls_and_rises_again_is_called_so(found):
-    row = next(row for row in claim_rows(found) if row["quantity"] == "TwoNN, sentences side by side")
+    row = next(
+        row for row in claim_rows(found) if row["quantity"] == "TwoNN, sentences side by side"
+    )
     assert (row["start"], row["turn"], row["end"]) == pytest.approx((18.01, 12.01, 25.01))
-    assert row["turn_step"] == 100 and row["verdict"] == "falls, rises again" and row["n"] == 3 and row["toolkit"].startswith("18, 12, 25")
+    assert (
+        row["turn_step"] == 100
+        and row["verdict"] == "falls, rises again"
+        and row["n"] == 3
+        and row["toolkit"].startswith("18, 12, 25")
+    )
     assert row["turn_stderr"] == pytest.approx(0.01)
 
 
@@ -60,19 +92,32 @@ def test_curves_without_a_turn_are_not_given_one(found):
     rows = {row["quantity"]: row for row in claim_rows(found)}
     assert rows["lambda_max, train"]["verdict"] == "rises, decays: not resolved"
     assert rows["TwoNN, tokens"]["verdict"] == "falls, rises again: not resolved"
-    assert rows["trace, train"]["reason"] == "not among dynamics.metrics" and rows["trace, train"]["verdict"] is None
+    assert (
+        rows["trace, train"]["reason"] == "not among dynamics.metrics"
+        and rows["trace, train"]["verdict"] is None
+    )
 
 
 def test_a_role_is_learnt_half_way_from_the_best_baseline_to_the_ceiling(found):
     (row,) = [row for row in claim_rows(found) if row["quantity"] == "F1 of role Agent"]
-    # (0.32 + 0.7) / 2 = 0.51: above it from step 200 on; surely not at 100. The best baseline and the ceiling are those of the third seed.
-    assert row["turn_step"] == 200 and row["learnt_low"] == 100 and row["learnt_high"] == 200 and row["ceiling"] == pytest.approx(0.7)
+    # (0.32 + 0.7) / 2 = 0.51: above it from step 200 on; surely not at 100. The best baseline and
+    # the ceiling are those of the third seed.
+    assert (
+        row["turn_step"] == 200
+        and row["learnt_low"] == 100
+        and row["learnt_high"] == 200
+        and row["ceiling"] == pytest.approx(0.7)
+    )
 
 
 def test_an_interval_of_a_share_ends_where_shares_do(found):
     """Three seeds at 0, 0.1, 1: Student's interval alone is -1.0 to 1.7."""
     for one in found.rows:
-        if (one["module"], one["label"], one["step"]) == ("linear.role.sentence", "Action", STEPS[-1]):
+        if (one["module"], one["label"], one["step"]) == (
+            "linear.role.sentence",
+            "Action",
+            STEPS[-1],
+        ):
             one["value"] = (0.0, 0.1, 1.0)[one["seed"]]
     (row,) = [row for row in claim_rows(found) if row["quantity"] == "F1 of role Action"]
     assert (row["end_low"], row["end_high"]) == (0, 1) and row["end"] == pytest.approx(1.1 / 3)
@@ -89,38 +134,63 @@ def test_an_interval_of_a_share_ends_where_shares_do(found):
 )
 def test_the_order_of_roles_is_told_from_their_intervals(agent, action, theme, verdict):
     named = {"Agent": agent, "Action": action, "Theme": theme}
-    roles = [{"quantity": f"F1 of role {name}", "learnt_low": low, "learnt_high": high, "n": 3} for name, (low, high) in named.items()]
+    roles = [
+        {"quantity": f"F1 of role {name}", "learnt_low": low, "learnt_high": high, "n": 3}
+        for name, (low, high) in named.items()
+    ]
     assert _order("causal", roles)["verdict"] == verdict
 
 
 def test_the_third_claim_has_a_verdict(found):
-    (row,) = [row for row in claim_rows(found) if row["quantity"] == "Agent and Action before all others"]
+    (row,) = [
+        row for row in claim_rows(found) if row["quantity"] == "Agent and Action before all others"
+    ]
     assert row["verdict"] == "yes"  # Action by 10, Agent by 200, Theme after 200
 
 
 def test_a_rule_does_not_stop_in_the_warm_up(found):
     found.summary["stopping"]["warmup"] = 200
     rows = {row["signal"]: row for row in stopping_rows(found)}
-    assert rows["selectivity of the role probe"]["stopped"] == 0  # two of its three still checkpoints are too early
+    assert (
+        rows["selectivity of the role probe"]["stopped"] == 0
+    )  # two of its three still checkpoints are too early
 
 
 def test_stopping_counts_what_was_saved_and_lost(found):
     rows = {row["signal"]: row for row in stopping_rows(found)}
-    row = rows["selectivity of the role probe"]  # 0.4 from step 100: still for two checkpoints at the last
-    assert row["stopped"] == 3 and row["step"] == 300 and row["saved"] == 0 and row["excess"] == pytest.approx(0)
-    assert rows["held-out loss"]["stopped"] == 0 and rows["held-out loss"]["reason"] == "the signal never rests"
+    row = rows[
+        "selectivity of the role probe"
+    ]  # 0.4 from step 100: still for two checkpoints at the last
+    assert (
+        row["stopped"] == 3
+        and row["step"] == 300
+        and row["saved"] == 0
+        and row["excess"] == pytest.approx(0)
+    )
+    assert (
+        rows["held-out loss"]["stopped"] == 0
+        and rows["held-out loss"]["reason"] == "the signal never rests"
+    )
 
 
 def test_tables_survive_their_csv_and_name_floor_and_ceiling(found, tmp_path):
     for spec in (CLAIMS, STOPPING):
         write_csv(tmp_path / "t.csv", spec.build(found))
         grid = lay_out(spec, read_csv(tmp_path / "t.csv", spec))
-        assert grid.body and "Entropy floor: 2.500 nats" in grid.caption and "0.900 of the prefix, 1.000" in grid.caption
+        assert (
+            grid.body
+            and "Entropy floor: 2.500 nats" in grid.caption
+            and "0.900 of the prefix, 1.000" in grid.caption
+        )
 
 
 def test_costs_are_per_checkpoint(found):
     costs = {row["metric"]: row for row in cost_rows(found)}
-    assert costs["all"]["seconds"] == pytest.approx(5.5) and costs["probes"]["seconds"] == pytest.approx(3.0) and costs["all"]["n"] == 15
+    assert (
+        costs["all"]["seconds"] == pytest.approx(5.5)
+        and costs["probes"]["seconds"] == pytest.approx(3.0)
+        and costs["all"]["n"] == 15
+    )
 
 
 def test_the_figure_has_the_floor_the_ceiling_and_one_axis(found):
@@ -132,4 +202,7 @@ def test_the_figure_has_the_floor_the_ceiling_and_one_axis(found):
 
 
 def test_the_last_layer_is_the_last(found):
-    assert found.curve("causal", Which("two_nn", "flat", -1)) is not None and found.curve("causal", Which("two_nn", "flat", 1)) is None
+    assert (
+        found.curve("causal", Which("two_nn", "flat", -1)) is not None
+        and found.curve("causal", Which("two_nn", "flat", 1)) is None
+    )

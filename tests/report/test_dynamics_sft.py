@@ -17,7 +17,14 @@ CURVES = {
 @pytest.fixture
 def rows():
     return [
-        {"metric": metric, "module": module, "label": label, "step": step, "value": value, "reason": "none yet" if value is None else ""}
+        {
+            "metric": metric,
+            "module": module,
+            "label": label,
+            "step": step,
+            "value": value,
+            "reason": "none yet" if value is None else "",
+        }
         for (metric, module, label), values in CURVES.items()
         for step, value in zip((0, 1, 10, 50, 100), values, strict=True)
     ]
@@ -28,14 +35,20 @@ def test_a_curve_is_correlated_with_step_mass_and_cosine(rows):
     loss = found["loss, nats", "loss, train"]
     assert (loss["start"], loss["end"]) == (3.0, 1.0)
     assert (loss["n"], loss["n_step"], loss["n_mass"]) == (5, 5, 4)  # the map has no step 0
-    assert loss["rho_step"] == pytest.approx(-1) and loss["rho_cosine"] == pytest.approx(-1) and loss["rho_mass"] == pytest.approx(1)
+    assert (
+        loss["rho_step"] == pytest.approx(-1)
+        and loss["rho_cosine"] == pytest.approx(-1)
+        and loss["rho_mass"] == pytest.approx(1)
+    )
     assert loss["p_step"] == pytest.approx(2 / 120) and loss["p_mass"] == pytest.approx(2 / 24)
     assert found["predictions", "accuracy, validation"]["rho_mass"] is None  # constant
     assert "rho_mass" not in found["map: mass", "q"]  # with itself
 
 
 def test_undefined_snapshots_are_in_the_csv_with_their_reason_and_not_drawn_as_numbers(rows):
-    first = next(row for row in curve_rows(rows) if row["panel"] == "map: mass" and row["step"] == 0)
+    first = next(
+        row for row in curve_rows(rows) if row["panel"] == "map: mass" and row["step"] == 0
+    )
     assert first["mean"] is None and first["reason"] == "none yet"
 
 

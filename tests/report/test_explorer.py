@@ -1,4 +1,8 @@
-"""The explorer's file: what a reader gets out of it is what was put in, it keeps to its size, and it runs nothing that a model wrote."""
+"""The explorer's file.
+
+What a reader gets out of it is what was put in, it keeps to its size, and it runs nothing that a
+model wrote.
+"""
 
 import base64
 import hashlib
@@ -33,8 +37,14 @@ def unpacked(one, steps, length, levels):
         for t in range(steps):
             level = (level + change[t * length + p]) % 256
             if level:
-                similarity[t, p] = one["low"] + (level - 1) / (levels - 1) * (one["high"] - one["low"])
-    return statistics, [[bits[t] >> n & 1 for t in range(steps)] for n in range(len(BOUNDS))], similarity
+                similarity[t, p] = one["low"] + (level - 1) / (levels - 1) * (
+                    one["high"] - one["low"]
+                )
+    return (
+        statistics,
+        [[bits[t] >> n & 1 for t in range(steps)] for n in range(len(BOUNDS))],
+        similarity,
+    )
 
 
 @pytest.mark.parametrize("levels", LEVELS)
@@ -44,12 +54,18 @@ def test_a_reader_gets_back_what_was_put_in(levels):
     for one, read in zip(made.sets[0].samples, found["sets"][0]["samples"], strict=True):
         assert set(read["readouts"]) == set(one.readouts)
         for name, exact in one.readouts.items():
-            statistics, certified, similarity = unpacked(read["readouts"][name], STEPS + REFINE, LENGTH, levels)
-            np.testing.assert_allclose(statistics, [exact.kl, exact.margin, exact.concentration], rtol=1e-7)
+            statistics, certified, similarity = unpacked(
+                read["readouts"][name], STEPS + REFINE, LENGTH, levels
+            )
+            np.testing.assert_allclose(
+                statistics, [exact.kl, exact.margin, exact.concentration], rtol=1e-7
+            )
             assert certified == [exact.certified[bound].astype(int).tolist() for bound in BOUNDS]
             assert (np.isnan(similarity) == np.isnan(exact.similarity)).all()
             width = np.nanmax(exact.similarity) - np.nanmin(exact.similarity)
-            assert np.nanmax(np.abs(similarity - exact.similarity)) <= width / (levels - 1) / 2 + 1e-12
+            assert (
+                np.nanmax(np.abs(similarity - exact.similarity)) <= width / (levels - 1) / 2 + 1e-12
+            )
 
 
 @pytest.mark.parametrize("value", [np.nan, 0.25])
@@ -60,7 +76,11 @@ def test_similarities_without_a_range(value):
 
 
 def test_64_samples_fit_into_5_megabytes(tmp_path):
-    write_explorer(large_study(samples=64, steps=64, length=256, readouts=3), "code", tmp_path / "explorer.html")
+    write_explorer(
+        large_study(samples=64, steps=64, length=256, readouts=3),
+        "code",
+        tmp_path / "explorer.html",
+    )
     page = (tmp_path / "explorer.html").read_text()
     found = data(page)
     assert (tmp_path / "explorer.html").stat().st_size <= 5_000_000 == LIMIT
@@ -82,7 +102,10 @@ def test_what_does_not_fit_is_rounded_before_it_is_left_out(tmp_path):
     assert kept(sizes[63] - 1) == (15, 8, 8)
     levels, shown, total = kept(sizes[15] - 1)
     assert levels == 15 and 1 <= shown < 8 == total
-    with pytest.raises(ValueError, match=r"one sample of each set takes \d+ bytes, more than 1000; list fewer readouts"):
+    with pytest.raises(
+        ValueError,
+        match=r"one sample of each set takes \d+ bytes, more than 1000; list fewer readouts",
+    ):
         kept(1000)
 
 
@@ -102,7 +125,9 @@ def test_nothing_that_a_model_wrote_becomes_markup():
     page = explorer_html(replace(study(), study="<b>"), HOSTILE, 255)
     parser = Elements()
     parser.feed(page)
-    assert parser.tags.count("script") == 2 and not {"img", "b", "link", "iframe"} & set(parser.tags)
+    assert parser.tags.count("script") == 2 and not {"img", "b", "link", "iframe"} & set(
+        parser.tags
+    )
     assert not re.search(r"https?://|@import|url\(", page)
     assert data(page)["tokens"][2][0] == HOSTILE
 

@@ -1,4 +1,7 @@
-"""The explorer as a reader uses it, in a headless Chromium: by pointer and by keyboard, on a narrow screen, light and dark."""
+"""The explorer as a reader uses it, in a headless Chromium.
+
+By pointer and by keyboard, on a narrow screen, light and dark.
+"""
 
 import re
 import shutil
@@ -11,7 +14,9 @@ import pytest
 from explorer_study import HOSTILE, LENGTH, ORDER, REFINE, STEPS, TOKENS, WRITTEN, study
 from tracedlm.report.explorer import quantise, write_explorer
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `dev`)")
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is not installed (extra `dev`)"
+)
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 ALL_STEPS = STEPS + REFINE
 PATIENCE = 300_000
@@ -38,7 +43,9 @@ def file(tmp_path_factory):
 
 @pytest.fixture
 def opened(browser, file):
-    """Opens the page; afterwards nothing may have been complained about, and nothing but the file been asked for."""
+    """Opens the page; afterwards nothing may have been complained about, and nothing but the file
+    been asked for.
+    """
     complaints, requests, contexts = [], [], []
 
     def open_page(width=1280, height=900, **how):
@@ -70,8 +77,13 @@ def shown(page):
 def expected(at):
     """Text of each position after so many steps."""
     tokens = [WRITTEN[p] if ORDER.index(p) < at else None for p in range(LENGTH)]
-    texts = ["□" if token is None else "◦" if TOKENS[token][1] else TOKENS[token][0].replace("\n", "⏎\n") for token in tokens]
-    return ["1", *texts[1:]] if at == ALL_STEPS else texts  # the last refine step writes position 0 anew
+    texts = [
+        "□" if token is None else "◦" if TOKENS[token][1] else TOKENS[token][0].replace("\n", "⏎\n")
+        for token in tokens
+    ]
+    return (
+        ["1", *texts[1:]] if at == ALL_STEPS else texts
+    )  # the last refine step writes position 0 anew
 
 
 def pressed(page, *keys):
@@ -125,7 +137,17 @@ def test_everything_is_reached_by_tab_and_choices_keep_their_keys(opened):
     for _ in range(30):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.tagName"))
-    assert {"dataset", "length", "sample", "readout", "response", "step", "play", "first", "last"} <= set(reached)
+    assert {
+        "dataset",
+        "length",
+        "sample",
+        "readout",
+        "response",
+        "step",
+        "play",
+        "first",
+        "last",
+    } <= set(reached)
     at = step(page)
     page.focus("#sample")
     assert pressed(page, "ArrowDown") == at and page.input_value("#sample") == "1"
@@ -136,12 +158,19 @@ def test_tokens_appear_in_their_order_with_their_confidence(opened):
     pressed(page, "Home")
     for at in range(1, ALL_STEPS + 1):
         assert shown(page) == expected(at)
-        just = page.eval_on_selector_all("#response .just", "all => all.map(one => +one.dataset.position)")
+        just = page.eval_on_selector_all(
+            "#response .just", "all => all.map(one => +one.dataset.position)"
+        )
         assert just == ([ORDER[at - 1]] if at <= STEPS else [0] if at == ALL_STEPS else [])
         page.keyboard.press("ArrowRight")
     token = page.locator("#response span").nth(5)
-    assert token.get_attribute("title") == "Position 5: “1”, written after step 5 with confidence 0.812."
-    assert float(token.evaluate("one => one.style.getPropertyValue('--unsure')")) == pytest.approx(1 - (0.5 + 5 / 16), abs=1e-3)
+    assert (
+        token.get_attribute("title")
+        == "Position 5: “1”, written after step 5 with confidence 0.812."
+    )
+    assert float(token.evaluate("one => one.style.getPropertyValue('--unsure')")) == pytest.approx(
+        1 - (0.5 + 5 / 16), abs=1e-3
+    )
     token.hover()
     assert "Position 5:" in page.inner_text("#inspector")
 
@@ -151,7 +180,10 @@ def test_arrows_in_the_response_move_over_its_tokens(opened):
     at = pressed(page, "Home", "ArrowRight")
     page.focus("#response")
     assert pressed(page, "ArrowRight", "ArrowRight") == at
-    assert page.inner_text("#inspector") == "Position 1: “+”, written after step 1 with confidence 0.562."
+    assert (
+        page.inner_text("#inspector")
+        == "Position 1: “+”, written after step 1 with confidence 0.562."
+    )
     assert pressed(page, "End") == at and "Position 7: masked." in page.inner_text("#inspector")
 
 
@@ -173,13 +205,19 @@ def test_the_heat_map_has_the_colour_of_each_similarity(opened):
     places = [(3, 0), (9, 7), (6, 5), (2, 7)]
     colours = page.evaluate(PIXELS, places)
     for (t, p), colour in zip(places[:3], colours, strict=False):
-        wanted = matplotlib.colormaps["cividis"](int(np.floor((levels[t, p] - 1) / 254 * 255 + 0.5)), bytes=True)
+        wanted = matplotlib.colormaps["cividis"](
+            int(np.floor((levels[t, p] - 1) / 254 * 255 + 0.5)), bytes=True
+        )
         assert colour == [int(value) for value in wanted]
     assert colours[3] == [0xEC, 0xEA, 0xE3, 0xFF]  # not visible
     box = page.locator("#plots .map canvas").bounding_box()
-    page.locator("#plots .map canvas").hover(position={"x": 6.5 / 10 * box["width"], "y": 5.5 / 8 * box["height"]})
+    page.locator("#plots .map canvas").hover(
+        position={"x": 6.5 / 10 * box["width"], "y": 5.5 / 8 * box["height"]}
+    )
     value = low + (int(levels[6, 5]) - 1) / 254 * (high - low)
-    assert page.inner_text("#pointed") == f"Step 7, position 5: similarity {value:.3f}.".replace("-", "\N{MINUS SIGN}")
+    assert page.inner_text("#pointed") == f"Step 7, position 5: similarity {value:.3f}.".replace(
+        "-", "\N{MINUS SIGN}"
+    )
     page.mouse.down()
     assert step(page) == 7
 
@@ -190,19 +228,30 @@ def test_certificates_and_exits_are_told_at_every_step(opened):
     assert pressed(page, "Home") == 1 and tv.inner_text() == "does not"
     assert pressed(page, "ArrowRight") == 2 and tv.inner_text() == "certifies"
     label = page.locator("#plots canvas[aria-label^='rad']").get_attribute("aria-label")
-    assert label.endswith("4 forwards, answer none, wrong, another than full decoding's, which was not in place after as many forwards")
+    assert label.endswith(
+        "4 forwards, answer none, wrong, another than full decoding's, which was not in place after"
+        " as many forwards"
+    )
     label = page.locator("#plots canvas[aria-label^='full']").get_attribute("aria-label")
-    assert label.endswith("8 forwards, answer 1+1, right, the same as full decoding's, which was in place after as many forwards")
+    assert label.endswith(
+        "8 forwards, answer 1+1, right, the same as full decoding's, which was in place after as"
+        " many forwards"
+    )
     assert "from step 5 of 8" in page.inner_text("#facts")
 
 
 def test_a_readout_and_an_answer_that_are_missing_are_said_to_be(opened):
     page = opened()
-    assert page.inner_text("#shown") == "The first 2 of 3 test problems of countdown at 8 tokens are shown: samples 0 to 1."
+    assert (
+        page.inner_text("#shown")
+        == "The first 2 of 3 test problems of countdown at 8 tokens are shown: samples 0 to 1."
+    )
     page.select_option("#sample", "1")
     page.select_option("#readout", "v")
     page.wait_for_function("document.getElementById('facts').textContent.includes('no readout')")
-    assert "No similarities of readout v" in page.locator("#plots .map canvas").get_attribute("aria-label")
+    assert "No similarities of readout v" in page.locator("#plots .map canvas").get_attribute(
+        "aria-label"
+    )
     pressed(page, "End")
     assert shown(page).count("□") == 3 and "no answer" in page.inner_text("#facts")
     page.select_option("#dataset", "sudoku")
@@ -216,27 +265,41 @@ def test_320_pixels_need_no_sideways_scrolling(opened):
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
     for name in ("First step", "Step back", "Play", "Step forward", "Last step"):
         box = page.get_by_role("button", name=name, exact=True).bounding_box()
-        assert box["x"] >= 0 and box["x"] + box["width"] <= 320 and min(box["width"], box["height"]) >= 24
+        assert (
+            box["x"] >= 0
+            and box["x"] + box["width"] <= 320
+            and min(box["width"], box["height"]) >= 24
+        )
 
 
 PIXELS = """places => { const c = document.querySelector('#plots .map canvas');
   const all = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
-  return places.map(([t, p]) => { const at = 4 * (Math.floor((p + .5) / 8 * c.height) * c.width + Math.floor((t + .8) / 10 * c.width));
+  return places.map(([t, p]) => {
+    const row = Math.floor((p + .5) / 8 * c.height), column = Math.floor((t + .8) / 10 * c.width);
+    const at = 4 * (row * c.width + column);
     return [...all.slice(at, at + 4)]; }); }"""
 
 CONTRAST = """() => {
-  const parse = text => { const n = text.match(/[\\d.]+/g).map(Number); return [n[0], n[1], n[2], n[3] ?? 1]; };
-  const light = rgb => { const l = rgb.slice(0, 3).map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+  const parse = text => {
+    const n = text.match(/[\\d.]+/g).map(Number);
+    return [n[0], n[1], n[2], n[3] ?? 1]; };
+  const linear = v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+  const light = rgb => {
+    const l = rgb.slice(0, 3).map(v => linear(v / 255));
     return .2126 * l[0] + .7152 * l[1] + .0722 * l[2]; };
   const behind = one => { if (!one) return [255, 255, 255, 1];
-    const own = parse(getComputedStyle(one).backgroundColor), under = own[3] === 1 ? own : behind(one.parentElement);
+    const own = parse(getComputedStyle(one).backgroundColor);
+    const under = own[3] === 1 ? own : behind(one.parentElement);
     return own.slice(0, 3).map((v, i) => v * own[3] + under[i] * (1 - own[3])).concat(1); };
   const poor = [];
   for (const one of document.querySelectorAll('body *')) {
     if (![...one.childNodes].some(n => n.nodeType === 3 && n.data.trim())) continue;
     if (!one.getClientRects().length || one.closest('script, .skip')) continue;
-    const [a, b] = [light(parse(getComputedStyle(one).color)), light(behind(one))].sort((x, y) => y - x);
-    if ((a + .05) / (b + .05) < 4.5) poor.push([one.tagName, one.className, one.textContent.slice(0, 20), (a + .05) / (b + .05)]);
+    const lights = [light(parse(getComputedStyle(one).color)), light(behind(one))];
+    const [a, b] = lights.sort((x, y) => y - x);
+    const contrast = (a + .05) / (b + .05);
+    const text = one.textContent.slice(0, 20);
+    if (contrast < 4.5) poor.push([one.tagName, one.className, text, contrast]);
   }
   return [light(behind(document.body)), poor];
 }"""

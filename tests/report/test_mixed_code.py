@@ -1,4 +1,7 @@
-"""Results of different versions of the code never share a table: reading them together is refused, whichever stage they are of."""
+"""Results of different versions of the code never share a table.
+
+Reading them together is refused, whichever stage they are of.
+"""
 
 import json
 import shutil
@@ -9,7 +12,9 @@ from tracedlm.report.evidence import read_evidence
 
 
 def read(root):
-    return read_evidence(root, ["countdown", "sudoku"], [128], ["q"], ["full"], 0, tuned=True, pseudo_gradients=True)
+    return read_evidence(
+        root, ["countdown", "sudoku"], [128], ["q"], ["full"], 0, tuned=True, pseudo_gradients=True
+    )
 
 
 @pytest.mark.parametrize(
@@ -26,5 +31,7 @@ def test_results_of_two_versions_are_refused(study, tmp_path, path, key):
     assert read(copy).sets
     record = json.loads((copy / path).read_text())
     (copy / path).write_text(json.dumps({**record, key: "another"}))
-    with pytest.raises(ValueError, match=r"2 versions of the code \(.*another.*\); run snakemake again"):
+    with pytest.raises(
+        ValueError, match=r"2 versions of the code \(.*another.*\); run snakemake again"
+    ):
         read(copy)

@@ -1,4 +1,7 @@
-"""Figures are reproducible and carry their data; the page is self-contained, escapes what it did not write, and says what was found."""
+"""Figures are reproducible and carry their data.
+
+The page is self-contained, escapes what it did not write, and says what was found.
+"""
 
 import csv
 import re
@@ -23,18 +26,28 @@ def test_two_runs_draw_the_same_bytes(report, draw, tmp_path):
     again = draw(tmp_path)
     names = sorted(path.name for path in again.iterdir())
     assert names == sorted(f"{name}.{suffix}" for name in DRAWN for suffix in ("csv", "pdf", "png"))
-    assert all((again / name).read_bytes() == (report / "figures" / name).read_bytes() for name in names)
+    assert all(
+        (again / name).read_bytes() == (report / "figures" / name).read_bytes() for name in names
+    )
 
 
 def test_undefined_steps_are_empty_not_zero(report):
-    first = next(row for row in data(report, "stability") if row["statistic"] == "kl" and row["step"] == "1")
+    first = next(
+        row for row in data(report, "stability") if row["statistic"] == "kl" and row["step"] == "1"
+    )
     assert (first["median"], first["n"], first["undefined"]) == ("", "0", "3")
-    last = next(row for row in data(report, "stability") if row["statistic"] == "kl" and row["step"] == "5")
+    last = next(
+        row for row in data(report, "stability") if row["statistic"] == "kl" and row["step"] == "5"
+    )
     assert (last["median"], last["zeros"], last["phase"]) == ("0", "3", "refine")
 
 
 def test_only_visible_positions_have_a_similarity(report):
-    seen = [row for row in data(report, "similarity") if row["dataset"] == "countdown" and row["step"] == "2"]
+    seen = [
+        row
+        for row in data(report, "similarity")
+        if row["dataset"] == "countdown" and row["step"] == "2"
+    ]
     assert [row["position"] for row in seen] == [str(position) for position in range(16)]
 
 
@@ -90,9 +103,15 @@ def test_page_runs_nothing_that_a_model_wrote(page, report):
 
 def test_page_states_the_negative_result(report):
     text = " ".join(abstract(read_rows(report / "tables")).values())
-    assert "rad is worse than simply taking fewer fixed steps (truncate, at the same mean forwards) on every set (" in text
+    assert (
+        "rad is worse than simply taking fewer fixed steps (truncate, at the same mean forwards) on"
+        " every set (" in text
+    )
     assert "rad is better" not in text
-    assert "All samples stop after as many forwards on every set: at this setting its signal decides nothing." in text
+    assert (
+        "All samples stop after as many forwards on every set: at this setting its signal decides"
+        " nothing." in text
+    )
     assert "covers 0 to 3 of 12 samples of a set" in text
     assert "undefined (every sample has the same score)" in text
 
@@ -120,7 +139,9 @@ NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]\d+)?")
 
 
 def printed(report, names):
-    """Every way in which a report prints a number of these csv files, as it stands and in percent, and numbers in their texts."""
+    """Every way in which a report prints a number of these csv files, as it stands and in percent,
+    and numbers in their texts.
+    """
     found = set()
     for name in names:
         with (report / f"tables/{name}.csv").open() as file:
@@ -129,7 +150,9 @@ def printed(report, names):
             found.update(NUMBER.findall(cell))
             if NUMBER.fullmatch(cell):
                 value = float(cell)
-                found.update(f"{value:{kind}}" for kind in ("g", ".0f", ".1f", ".2f", ".3f", "+.2f", ".1e"))
+                found.update(
+                    f"{value:{kind}}" for kind in ("g", ".0f", ".1f", ".2f", ".3f", "+.2f", ".1e")
+                )
                 found.update(f"{100 * value:{kind}}" for kind in (".1f", "+.1f"))
     return found
 
@@ -153,13 +176,19 @@ def test_every_number_of_the_abstract_is_in_a_csv(report, title):
     for words in constants:
         said = said.replace(words, "")
     numbers, known = NUMBER.findall(said), printed(report, TABLES_OF[title])
-    assert (numbers or "undefined" in said) and not [number for number in numbers if number not in known], said
+    assert (numbers or "undefined" in said) and not [
+        number for number in numbers if number not in known
+    ], said
 
 
 def test_a_wrong_number_would_be_noticed(report):
     known = printed(report, TABLES_OF["Saved and lost"])
     said = abstract(read_rows(report / "tables"))["Saved and lost"]
-    changed = [f"{float(number) + 0.1:{'+' if number[0] == '+' else ''}.1f}" for number in NUMBER.findall(said) if "." in number]
+    changed = [
+        f"{float(number) + 0.1:{'+' if number[0] == '+' else ''}.1f}"
+        for number in NUMBER.findall(said)
+        if "." in number
+    ]
     assert sum(number in known for number in changed) < len(changed) / 4
 
 

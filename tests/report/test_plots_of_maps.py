@@ -1,4 +1,7 @@
-"""Figures of single tasks and of updates: pairs by hand, every cell of every run, and a reason where there is nothing."""
+"""Figures of single tasks and of updates.
+
+Pairs by hand, every cell of every run, and a reason where there is nothing.
+"""
 
 import pytest
 
@@ -8,7 +11,12 @@ from tracedlm.records.update_magnitude import UPDATE_MAGNITUDE
 from tracedlm.report.contents import FIGURES
 from tracedlm.report.figures import is_blank, make_figures
 from tracedlm.report.plots_of_cost import gradient_rows
-from tracedlm.report.plots_of_maps import draw_magnitudes, draw_task_similarity, magnitude_rows, task_similarity_rows
+from tracedlm.report.plots_of_maps import (
+    draw_magnitudes,
+    draw_task_similarity,
+    magnitude_rows,
+    task_similarity_rows,
+)
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +27,10 @@ def pairs(study):
 @pytest.fixture(scope="module")
 def cells(study):
     return magnitude_rows(
-        [read_table(study / f"{folder}/update_magnitude.parquet", UPDATE_MAGNITUDE, "m") for folder in ("rrm", "task_maps")]
+        [
+            read_table(study / f"{folder}/update_magnitude.parquet", UPDATE_MAGNITUDE, "m")
+            for folder in ("rrm", "task_maps")
+        ]
     )
 
 
@@ -27,13 +38,17 @@ def test_runs_are_compared_projection_by_projection(pairs):
     assert len(pairs) == 3 * 5 * 5
     found = {(row["projection"], row["run"], row["against"]): row for row in pairs}
     row = found["k", "study", "sudoku-0"]
-    assert (row["cosine"], row["correlation"], row["angle"], row["chance"]) == pytest.approx((0.7, 0.7, 27, 0.94))
+    assert (row["cosine"], row["correlation"], row["angle"], row["chance"]) == pytest.approx(
+        (0.7, 0.7, 27, 0.94)
+    )
     assert found["v", "sudoku-1", "sudoku-0"]["correlation"] == pytest.approx(0.9)
 
 
 def test_one_matrix_a_projection_and_statistic_in_the_order_of_the_runs(pairs):
     panels = [axes for axes in draw_task_similarity(pairs).axes if axes.images]
-    assert [axes.get_title() for axes in panels] == [f"{name}, {p}" for name in ("cosine", "correlation") for p in "qkv"]
+    assert [axes.get_title() for axes in panels] == [
+        f"{name}, {p}" for name in ("cosine", "correlation") for p in "qkv"
+    ]
     image = panels[0].images[0].get_array()
     assert image[0].tolist() == pytest.approx([1, 0.9, 0.8, 0.7, 0.6])
     names = [label.get_text() for label in panels[0].get_yticklabels()]
@@ -51,14 +66,23 @@ def test_every_run_shows_b_beside_a_on_one_scale(cells):
     assert panels[0].images[0].get_array()[1].tolist() == pytest.approx([0.2, 0.3, 0.4, 0.5])
 
 
-@pytest.mark.parametrize("rows", [task_similarity_rows(None), magnitude_rows([]), gradient_rows([])])
+@pytest.mark.parametrize(
+    "rows", [task_similarity_rows(None), magnitude_rows([]), gradient_rows([])]
+)
 def test_what_a_study_has_nothing_for_says_why(rows):
     assert is_blank(rows) and len(rows) == 1 and len(rows[0]["reason"]) > 20
 
 
 def test_a_study_with_anothers_adapter_draws_all_figures(study, evidence, tmp_path):
-    readouts = {dataset: study / f"readouts/{dataset}/128/test/q.parquet" for dataset in ("countdown", "sudoku")}
+    readouts = {
+        dataset: study / f"readouts/{dataset}/128/test/q.parquet"
+        for dataset in ("countdown", "sudoku")
+    }
     out = {name: tmp_path / f"{name}.png" for name in FIGURES}
     make_figures(evidence, readouts, None, {}, [], None, out)
-    blank = {name for name in FIGURES if (tmp_path / f"{name}.csv").read_text().startswith("reason\n")}
-    assert blank == {"gradients", "map_similarity", "update_magnitude"} and all(path.exists() for path in out.values())
+    blank = {
+        name for name in FIGURES if (tmp_path / f"{name}.csv").read_text().startswith("reason\n")
+    }
+    assert blank == {"gradients", "map_similarity", "update_magnitude"} and all(
+        path.exists() for path in out.values()
+    )

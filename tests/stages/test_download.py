@@ -1,4 +1,7 @@
-"""Downloads from a server on this machine: resumed, retried, checked, and a clear word where there is no network."""
+"""Downloads from a server on this machine.
+
+Resumed, retried, checked, and a clear word where there is no network.
+"""
 
 import csv
 import hashlib
@@ -19,16 +22,22 @@ REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 
 class Server(BaseHTTPRequestHandler):
-    """Sends `CONTENT`; what goes wrong is what the path says, once per file unless it says always."""
+    """Sends `CONTENT`. The path says what goes wrong, once per file unless it says always."""
 
     def do_GET(self):
-        self.server.seen.append((self.path, self.headers.get("Range"), self.headers.get("Authorization")))
+        self.server.seen.append(
+            (self.path, self.headers.get("Range"), self.headers.get("Authorization"))
+        )
         first = sum(path == self.path for path, *_ in self.server.seen) == 1
         if "gone" in self.path or ("busy" in self.path and first):
             return self.send_error(404 if "gone" in self.path else 503)
         if "closed" in self.path:
             return self.send_error(403)
-        start = int(re.findall(r"\d+", self.headers["Range"])[0]) if "Range" in self.headers and "plain" not in self.path else 0
+        start = (
+            int(re.findall(r"\d+", self.headers["Range"])[0])
+            if "Range" in self.headers and "plain" not in self.path
+            else 0
+        )
         if start >= len(CONTENT):
             return self.send_error(416)
         self.send_response(206 if start else 200)
@@ -53,7 +62,17 @@ def server(monkeypatch):
 
 
 def source(server, file, sha256=DIGEST, kind="url"):
-    return Source(f"d/{file}", kind, f"http://127.0.0.1:{server.server_port}", REVISION, file, sha256, "MIT", "1", "")
+    return Source(
+        f"d/{file}",
+        kind,
+        f"http://127.0.0.1:{server.server_port}",
+        REVISION,
+        file,
+        sha256,
+        "MIT",
+        "1",
+        "",
+    )
 
 
 def get(server, tmp_path, file, **chosen):
@@ -67,7 +86,9 @@ def test_a_file_arrives_whole_whatever_happens_on_the_way(server, tmp_path, file
     path = get(server, tmp_path, file)
     assert path.read_bytes() == CONTENT and [p.name for p in path.parent.iterdir()] == [file]
     ranges = [asked for _, asked, _ in server.seen]
-    assert ranges == {"whole": [None], "busy": [None, None]}.get(file, [None, f"bytes={len(CONTENT) // 2}-"])
+    assert ranges == {"whole": [None], "busy": [None, None]}.get(
+        file, [None, f"bytes={len(CONTENT) // 2}-"]
+    )
 
 
 @pytest.mark.parametrize("have", [1000, len(CONTENT)])
@@ -79,27 +100,45 @@ def test_an_interrupted_download_is_continued_by_the_next_job(server, tmp_path, 
 
 
 def test_another_file_than_expected_is_not_kept(server, tmp_path):
-    with pytest.raises(ValueError, match=rf"its sha256 is {DIGEST}, resources/sources.csv expects 0+; it was not"):
+    with pytest.raises(
+        ValueError, match=rf"its sha256 is {DIGEST}, resources/sources.csv expects 0+; it was not"
+    ):
         get(server, tmp_path, "whole", sha256="0" * 64)
     assert list((tmp_path / "d").iterdir()) == []
 
 
 def test_without_a_checksum_the_one_found_is_said(server, tmp_path, capsys):
     assert get(server, tmp_path, "whole", sha256="").read_bytes() == CONTENT
-    assert f"d/whole: sha256 {DIGEST}; write it into resources/sources.csv" in capsys.readouterr().err
+    assert (
+        f"d/whole: sha256 {DIGEST}; write it into resources/sources.csv" in capsys.readouterr().err
+    )
 
 
 def test_a_file_that_is_not_there_is_asked_for_once(server, tmp_path):
-    with pytest.raises(ValueError, match=r"gone: HTTP 404 .*\. On another machine, fetch that file and put it at .*/d/gone with sha256"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"gone: HTTP 404 .*\. On another machine, fetch that file and put it at .*/d/gone with"
+            r" sha256"
+        ),
+    ):
         get(server, tmp_path, "gone")
     assert len(server.seen) == 1
 
 
-def test_the_hub_is_asked_with_the_users_token_and_says_what_a_gated_file_needs(server, tmp_path, monkeypatch):
+def test_the_hub_is_asked_with_the_users_token_and_says_what_a_gated_file_needs(
+    server, tmp_path, monkeypatch
+):
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setenv("HF_TOKEN", "secret")
     gated = replace(source(server, "closed", kind="hub"), source="who/what")
-    with pytest.raises(ValueError, match=r"HTTP 403 .*accept the terms at https://huggingface\.co/datasets/who/what and set HF_TOKEN"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"HTTP 403 .*accept the terms at https://huggingface\.co/datasets/who/what and set"
+            r" HF_TOKEN"
+        ),
+    ):
         fetch(gated, tmp_path / "closed", pause=0)
     assert server.seen == [(f"/datasets/who/what/resolve/{REVISION}/closed", None, "Bearer secret")]
     get(server, tmp_path, "whole")
@@ -108,9 +147,12 @@ def test_the_hub_is_asked_with_the_users_token_and_says_what_a_gated_file_needs(
 
 def test_without_a_network_it_says_which_file_to_put_where(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    nowhere = Source("d/f.csv", "url", "http://127.0.0.1:1", REVISION, "f.csv", "a" * 64, "MIT", "1", "")
+    nowhere = Source(
+        "d/f.csv", "url", "http://127.0.0.1:1", REVISION, "f.csv", "a" * 64, "MIT", "1", ""
+    )
     message = (
-        rf"http://127\.0\.0\.1:1/{REVISION}/f\.csv: .*\. On another machine, fetch that file and put it at .*f\.csv with sha256 {'a' * 64}"
+        rf"http://127\.0\.0\.1:1/{REVISION}/f\.csv: .*\. On another machine, fetch that file and"
+        rf" put it at .*f\.csv with sha256 {'a' * 64}"
     )
     with pytest.raises(ValueError, match=message):
         fetch(nowhere, tmp_path / "f.csv", pause=0)
@@ -122,9 +164,21 @@ def test_without_a_network_it_says_which_file_to_put_where(tmp_path, monkeypatch
 
 def test_the_shipped_catalogue_pins_every_file():
     sources = read_sources()
-    assert {name.split("/")[0] for name in sources} == {"countdown", "sudoku", "gsm8k", "math500", "gpqa", "s1k"}
+    assert {name.split("/")[0] for name in sources} == {
+        "countdown",
+        "sudoku",
+        "gsm8k",
+        "math500",
+        "gpqa",
+        "s1k",
+    }
     for one in sources.values():
-        assert one.licence and int(one.rows) > 0 and one.url.startswith("https://") and one.url.endswith(f"{one.revision}/{one.file}")
+        assert (
+            one.licence
+            and int(one.rows) > 0
+            and one.url.startswith("https://")
+            and one.url.endswith(f"{one.revision}/{one.file}")
+        )
         assert one.sha256 or "no checksum" in one.note or "as gpqa/main.csv" in one.note
 
 
@@ -139,7 +193,10 @@ def test_the_shipped_checksums_are_those_of_the_files_at_hand(shared):
     sources = read_sources()
     assert {name for name, one in sources.items() if one.sha256} == set(files)
     for name, file in files.items():
-        assert hashlib.sha256((shared / "data" / file).read_bytes()).hexdigest() == sources[name].sha256
+        assert (
+            hashlib.sha256((shared / "data" / file).read_bytes()).hexdigest()
+            == sources[name].sha256
+        )
 
 
 @pytest.mark.parametrize(
@@ -151,7 +208,9 @@ def test_the_shipped_checksums_are_those_of_the_files_at_hand(shared):
     ],
 )
 def test_a_bad_row_of_the_catalogue_is_named(tmp_path, column, value, message):
-    good = dict(zip(COLUMNS, ("d/f", "url", "https://x", REVISION, "f", "", "MIT", "1", ""), strict=True))
+    good = dict(
+        zip(COLUMNS, ("d/f", "url", "https://x", REVISION, "f", "", "MIT", "1", ""), strict=True)
+    )
     with (tmp_path / "s.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()

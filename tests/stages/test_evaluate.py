@@ -1,4 +1,6 @@
-"""Evaluation: every template, seed and rule answers the same problems, a killed one goes on, and nothing of the test set is shown."""
+"""Evaluation: every template, seed and rule answers the same problems, a killed one goes on, and
+nothing of the test set is shown.
+"""
 
 import json
 from collections import Counter
@@ -26,10 +28,21 @@ def inputs(tmp_path_factory):
     task = get_task("sudoku")
     data = {split: folder / f"{split}.txt" for split in ("test", "train")}
     for split, path in data.items():
-        task.write([{**problem, "prompt": f"Well, {split}?"} for problem in task.sample(split, N + 2, 0)], path)
+        task.write(
+            [{**problem, "prompt": f"Well, {split}?"} for problem in task.sample(split, N + 2, 0)],
+            path,
+        )
     u = np.random.default_rng(0).normal(size=32)
     q = folder / "q.safetensors"
-    Rrm((u / np.linalg.norm(u)).astype(np.float32), np.eye(32, 2, dtype=np.float32), 1, "q", "B", "moments", "raw").write(q)
+    Rrm(
+        (u / np.linalg.norm(u)).astype(np.float32),
+        np.eye(32, 2, dtype=np.float32),
+        1,
+        "q",
+        "B",
+        "moments",
+        "raw",
+    ).write(q)
     return checkpoint, write_adapter(checkpoint, folder / "adapter"), q, data
 
 
@@ -62,7 +75,9 @@ def test_every_problem_is_answered_once_under_every_template_and_rule(whole, fol
     found = read_evaluated(folder / "32.parquet")
     assert (found.templates, found.rules, found.correct.shape) == (TEMPLATES, rules, (2, 4, N, 1))
     assert found.facets == ({},) * N and (found.temperature, found.shots) == (0, 0)
-    assert json.loads((folder / "32.json").read_text())["stage"] == "evaluate" and not list(folder.glob(".unfinished*"))
+    assert json.loads((folder / "32.json").read_text())["stage"] == "evaluate" and not list(
+        folder.glob(".unfinished*")
+    )
 
 
 def test_the_default_prompt_is_the_one_written_with_the_problem(whole):
@@ -70,13 +85,18 @@ def test_the_default_prompt_is_the_one_written_with_the_problem(whole):
     questions = [task.question(problem) for problem in task.sample("test", N, 0)]
     assert {row["prompt"] for row in whole if row["template"] == "default"} == {"Well, test?"}
     brief = {row["sample_id"]: row["prompt"] for row in whole if row["template"] == "brief"}
-    assert all(brief[n].endswith(f"\n\n{question}") and brief[n].startswith("Reason") for n, question in enumerate(questions))
+    assert all(
+        brief[n].endswith(f"\n\n{question}") and brief[n].startswith("Reason")
+        for n, question in enumerate(questions)
+    )
 
 
 def test_a_baseline_takes_the_forwards_of_its_rule_under_the_same_template(whole):
     """Forwards per template; full decoding: 16 of 32 tokens."""
     spent = {
-        (template, rule): np.mean([row["nfe"] for row in whole if (row["template"], row["rule"]) == (template, rule)])
+        (template, rule): np.mean(
+            [row["nfe"] for row in whole if (row["template"], row["rule"]) == (template, rule)]
+        )
         for template in TEMPLATES
         for rule in ("full", "rad", "truncate@rad")
     }
@@ -111,7 +131,9 @@ def test_a_killed_job_does_not_decode_finished_pieces_again(inputs, whole, tmp_p
     assert not list(tmp_path.glob(".unfinished*"))
 
 
-def test_unfinished_work_is_gone_on_with_under_the_same_settings_only(inputs, tmp_path, monkeypatch):
+def test_unfinished_work_is_gone_on_with_under_the_same_settings_only(
+    inputs, tmp_path, monkeypatch
+):
     original = stage._join
     monkeypatch.setattr(stage, "code_digest", lambda _: "the same code")
     monkeypatch.setattr(stage, "_join", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -125,15 +147,21 @@ def test_unfinished_work_is_gone_on_with_under_the_same_settings_only(inputs, tm
 
 
 def test_seeds_draw_different_texts_at_a_temperature(inputs, tmp_path):
-    rows = evaluate(inputs, tmp_path, templates=("brief",), rules=("full",), seeds=2, temperature=1.0)
+    rows = evaluate(
+        inputs, tmp_path, templates=("brief",), rules=("full",), seeds=2, temperature=1.0
+    )
     texts = {seed: [row["text"] for row in rows if row["seed"] == seed] for seed in (7, 8)}
     assert len(rows) == 2 * N and texts[7] != texts[8]
-    assert rows == evaluate(inputs, tmp_path, templates=("brief",), rules=("full",), seeds=2, temperature=1.0)
+    assert rows == evaluate(
+        inputs, tmp_path, templates=("brief",), rules=("full",), seeds=2, temperature=1.0
+    )
 
 
 def test_what_validation_chose_is_what_is_run(inputs, tmp_path):
     (tmp_path / "tuned.json").write_text(json.dumps({"chosen": {"rad": {"delta": 0.5}}}))
-    rows = evaluate(inputs, tmp_path, tuned=tmp_path / "tuned.json", templates=("brief",), rules=("rad",))
+    rows = evaluate(
+        inputs, tmp_path, tuned=tmp_path / "tuned.json", templates=("brief",), rules=("rad",)
+    )
     assert {row["label"] for row in rows} == {"rad(delta=0.5, omega=2, tau=1)"}
 
 
@@ -145,8 +173,22 @@ def test_worked_examples_are_of_training_alone_and_the_seed_decides_them():
         shots = stage.worked_examples(task, mixed, test, 3, seed)
         assert shots == stage.worked_examples(task, mixed, test, 3, seed) and len(shots) == 3
         assert not {task.key(shot) for shot in shots} & {task.key(problem) for problem in test}
-    assert len({tuple(task.key(shot) for shot in stage.worked_examples(task, train, test, 3, seed)) for seed in range(5)}) > 1
-    with pytest.raises(ValueError, match=r"evaluation\.shots: 13 worked problems of sudoku are asked for, its training split has 12"):
+    assert (
+        len(
+            {
+                tuple(task.key(shot) for shot in stage.worked_examples(task, train, test, 3, seed))
+                for seed in range(5)
+            }
+        )
+        > 1
+    )
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"evaluation\.shots: 13 worked problems of sudoku are asked for, its training split"
+            r" has 12"
+        ),
+    ):
         stage.worked_examples(task, mixed, test, 13, 0)
 
 
@@ -164,18 +206,40 @@ def test_worked_examples_are_earlier_turns_under_the_same_template():
 
 def test_shots_lengthen_the_prompt_and_stay_out_of_its_record(inputs, whole, tmp_path):
     rows = evaluate(inputs, tmp_path, templates=("brief",), rules=("full",), shots=2)
-    before = {row["sample_id"]: row for row in whole if (row["template"], row["rule"]) == ("brief", "full")}
+    before = {
+        row["sample_id"]: row
+        for row in whole
+        if (row["template"], row["rule"]) == ("brief", "full")
+    }
     for row in rows:
-        assert row["prompt"] == before[row["sample_id"]]["prompt"] and row["prompt_tokens"] > before[row["sample_id"]]["prompt_tokens"] + 50
+        assert (
+            row["prompt"] == before[row["sample_id"]]["prompt"]
+            and row["prompt_tokens"] > before[row["sample_id"]]["prompt_tokens"] + 50
+        )
     assert read_evaluated(tmp_path / "32.parquet").shots == 2
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"seeds": 3}, "seeds = 3 at temperature 0 would give the same numbers 3 times; set temperature or seeds: 1"),
-        ({"rules": ("full", "truncate")}, "truncate and random are run at the mean forwards of other rules: add one of them to rules"),
-        ({"templates": ("brief", "mine/brief.txt")}, "two templates are called 'brief'; drop or rename one"),
+        (
+            {"seeds": 3},
+            (
+                "seeds = 3 at temperature 0 would give the same numbers 3 times; set temperature or"
+                " seeds: 1"
+            ),
+        ),
+        (
+            {"rules": ("full", "truncate")},
+            (
+                "truncate and random are run at the mean forwards of other rules: add one of them"
+                " to rules"
+            ),
+        ),
+        (
+            {"templates": ("brief", "mine/brief.txt")},
+            "two templates are called 'brief'; drop or rename one",
+        ),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(given, message):

@@ -1,4 +1,6 @@
-"""Exits undone, against a twin that decodes one sample at a time and simply ignores the exits it is told to ignore."""
+"""Exits undone, against a twin that decodes one sample at a time and simply ignores the exits it is
+told to ignore.
+"""
 
 import math
 from types import SimpleNamespace
@@ -22,10 +24,18 @@ STABLE = {"delta": 0.02, "omega": 1}
 
 
 class TableBench:
-    """What the audit uses of a `Bench`, with a lookup table for a model; the answer is whether its tokens sum to an odd number."""
+    """What the audit uses of a `Bench`, with a lookup table for a model.
+
+    The answer is whether its tokens sum to an odd number.
+    """
 
     def __init__(self, prompts, plan, model=None, batch_size=3):
-        self.prompts, self.plan, self.model, self.how = prompts, plan, model or twin.Lookup(), {"batch_size": batch_size}
+        self.prompts, self.plan, self.model, self.how = (
+            prompts,
+            plan,
+            model or twin.Lookup(),
+            {"batch_size": batch_size},
+        )
 
     @property
     def denoiser(self):
@@ -36,7 +46,9 @@ class TableBench:
         return Denoiser()
 
     def run(self, name, settings, record=None):
-        done = decode(self.prompts, self.plan, name, self.how["batch_size"], self.model, record, **settings)
+        done = decode(
+            self.prompts, self.plan, name, self.how["batch_size"], self.model, record, **settings
+        )
         return [done[sample] for sample in range(len(self.prompts))]
 
     def answers(self, done):
@@ -48,13 +60,19 @@ def odd(tokens):
 
 
 def rad(model, prompt, plan, delta, omega, heeded):
-    """TRACE Algorithm 1, heeding its exits in some blocks: (tokens, {block: (forward it stops after, masks it fills)})."""
+    """TRACE Algorithm 1, heeding its exits in some blocks.
+
+    (tokens, {block: (forward it stops after, masks it fills)}).
+    """
     text, fired = [*prompt] + [MASK] * plan.gen_length, {}
     for block, length in enumerate(plan.lengths):
         first, previous, run = len(prompt) + plan.begins[block], None, 0
         for used, count in enumerate(plan.counts(block).tolist(), start=1):
             found = twin.confidences(model.logits(text))
-            now = torch.tensor(model.reading(text, (0, "q"))).tolist()[len(prompt) :], [token != MASK for token in text[len(prompt) :]]
+            now = (
+                torch.tensor(model.reading(text, (0, "q"))).tolist()[len(prompt) :],
+                [token != MASK for token in text[len(prompt) :]],
+            )
             if previous is not None:
                 kl = oracles.step_statistics([previous[0], now[0]], [previous[1], now[1]])[1]["kl"]
                 run = run + 1 if kl is not None and kl < delta else 0
@@ -69,11 +87,15 @@ def rad(model, prompt, plan, delta, omega, heeded):
 
 
 def naive(model, prompts, plan, delta, omega):
-    """(sample, block, forward, masks filled, tokens flipped, answer flipped) of every early exit."""
+    """(sample, block, forward, masks filled, tokens flipped, answer flipped) of every exit."""
     rows, blocks = [], range(plan.blocks)
     for sample, prompt in enumerate(prompts):
         final, fired = rad(model, prompt, plan, delta, omega, blocks)
-        early = [block for block in blocks if block in fired and fired[block][0] < len(plan.counts(block))]
+        early = [
+            block
+            for block in blocks
+            if block in fired and fired[block][0] < len(plan.counts(block))
+        ]
         for n, block in enumerate(early):
             kept, _ = rad(model, prompt, plan, delta, omega, early[: n + 1])
             ignored, _ = rad(model, prompt, plan, delta, omega, early[:n])
@@ -86,11 +108,23 @@ def naive(model, prompts, plan, delta, omega):
 def test_every_exit_is_undone_as_its_twin_undoes_it():
     prompts, plan, model = prompts_of(6, seed=2), Plan(24, 8, 24), twin.Settling()
     rows = audited(TableBench(prompts, plan, model), "rad", STABLE, AUDIT, 1.0)
-    found = [(row["sample_id"], row["block"], row["block_step"], row["filled"], row["token_flips"], row["answer_flip"]) for row in rows]
+    found = [
+        (
+            row["sample_id"],
+            row["block"],
+            row["block_step"],
+            row["filled"],
+            row["token_flips"],
+            row["answer_flip"],
+        )
+        for row in rows
+    ]
     expected = naive(model, prompts, plan, **STABLE)
     assert found == expected
     # The comparison would prove nothing without exits after exits, flips and kept answers.
-    assert len({row[0] for row in expected}) < len(expected) and 0 < sum(row[4] > 0 for row in expected) < len(expected)
+    assert len({row[0] for row in expected}) < len(expected) and 0 < sum(
+        row[4] > 0 for row in expected
+    ) < len(expected)
     assert {row[5] for row in expected} == {True, False}
 
 
@@ -99,13 +133,27 @@ class Fickle(twin.Lookup):
 
     def logits(self, text):
         token = text.count(MASK) // 4
-        return [[9.0 - 0.1 * at if other == token else 0.0 for other in range(MASK)] + [-math.inf] for at in range(len(text))]
+        return [
+            [9.0 - 0.1 * at if other == token else 0.0 for other in range(MASK)] + [-math.inf]
+            for at in range(len(text))
+        ]
 
 
 def test_flips_counted_by_hand():
-    """rad that is always stable stops after forward 4 of 8, with 5 masks, all of which it makes 1; the last three would become 0."""
-    (row,) = audited(TableBench([[1]], Plan(8, 8, 8), Fickle()), "rad", {"delta": 1e9, "omega": 1}, AUDIT, 1.0)
-    assert (row["block_step"], row["scheduled"], row["filled"], row["token_flips"], row["answer_flip"]) == (4, 8, 5, 3, True)
+    """rad that is always stable stops after forward 4 of 8, with 5 masks, all of which it makes 1.
+
+    The last three would become 0.
+    """
+    (row,) = audited(
+        TableBench([[1]], Plan(8, 8, 8), Fickle()), "rad", {"delta": 1e9, "omega": 1}, AUDIT, 1.0
+    )
+    assert (
+        row["block_step"],
+        row["scheduled"],
+        row["filled"],
+        row["token_flips"],
+        row["answer_flip"],
+    ) == (4, 8, 5, 3, True)
 
 
 RULES = {
@@ -131,21 +179,37 @@ def test_undoing_the_first_exit_gives_full_decoding(case):
     schedule, recorder = Schedule(make_rule(name, plan, 1, **RULES[case])), StopRecorder(2)
     final = bench.run(name, RULES[case], recorder)
     stops = sorted(recorder.stops, key=lambda stop: (stop.sample, stop.block))
-    first = {stop.sample: one for stop, one in reversed(list(zip(stops, undone(bench, schedule, stops, final), strict=True)))}
-    never = twin.decode(prompts, plan, model=bench.model) if name != "rank_softmax" else scheduled(bench, schedule)
-    assert first and {sample: one.tokens.tolist() for sample, one in first.items()} == {n: never[n].tokens.tolist() for n in first}
+    first = {
+        stop.sample: one
+        for stop, one in reversed(
+            list(zip(stops, undone(bench, schedule, stops, final), strict=True))
+        )
+    }
+    never = (
+        twin.decode(prompts, plan, model=bench.model)
+        if name != "rank_softmax"
+        else scheduled(bench, schedule)
+    )
+    assert first and {sample: one.tokens.tolist() for sample, one in first.items()} == {
+        n: never[n].tokens.tolist() for n in first
+    }
     for stop in stops:
         assert not (stop.filled & stop.visible).any()
 
 
 def scheduled(bench, schedule):
     """Decoding by a rule's own schedule, without its exits."""
-    engine = twin.Engine(bench.model, bench.prompts, bench.plan, lambda slots: schedule, mask_id=MASK, pad_id=PAD)
+    engine = twin.Engine(
+        bench.model, bench.prompts, bench.plan, lambda slots: schedule, mask_id=MASK, pad_id=PAD
+    )
     return {one.sample: one for one in engine.run()}
 
 
 def test_certificates_at_the_stop_are_those_of_the_whole_trace():
-    """Window for window from the recorded trace, by the 50-digit twin; every rule certifies some stops and not others."""
+    """Window for window from the recorded trace, by the 50-digit twin.
+
+    Every rule certifies some stops and not others.
+    """
     prompts, plan, trace = prompts_of(14, seed=7), Plan(24, 8, 24), TraceRecorder()
     bench = TableBench(prompts, plan, Calm(), 8)
     bench.run("rad", STABLE, trace)
@@ -167,15 +231,24 @@ def traced_stop(trace, row):
     similarity, visible = np.zeros((len(steps), 24)), np.zeros((len(steps), 24), dtype=bool)
     for n, one in enumerate(readouts):
         similarity[n, one["position"]], visible[n, one["position"]] = one["similarity"], True
-    (t,) = [n for n, one in enumerate(steps) if (one["block"], one["block_step"]) == (row["block"], row["block_step"])]
+    (t,) = [
+        n
+        for n, one in enumerate(steps)
+        if (one["block"], one["block_step"]) == (row["block"], row["block_step"])
+    ]
     return t, similarity, visible
 
 
 class Calm(twin.Lookup):
-    """A lookup table whose similarities move little, with one position that stands out in some texts."""
+    """A lookup table whose similarities move little, with one position that stands out in some
+    texts.
+    """
 
     def similarity(self, text):
-        return [0.3 * (at == len(text) - 1 - text[0] - 8) + value / 4 for at, value in enumerate(super().similarity(text))]
+        return [
+            0.3 * (at == len(text) - 1 - text[0] - 8) + value / 4
+            for at, value in enumerate(super().similarity(text))
+        ]
 
 
 def test_a_rule_that_reads_no_alignment_has_no_certificates():

@@ -34,12 +34,18 @@ RECORDS = [f"records.{path.stem}" for path in sorted((PACKAGE / "records").glob(
 
 @pytest.mark.parametrize("modules", [ANALYSIS, RECORDS], ids=["stages", "records"])
 def test_analysis_loads_no_torch(modules):
-    names = [f"tracedlm.{name}" for name in modules if name != "report" or importlib.util.find_spec("tracedlm.report")]
+    names = [
+        f"tracedlm.{name}"
+        for name in modules
+        if name != "report" or importlib.util.find_spec("tracedlm.report")
+    ]
     program = (
         "import importlib, sys\n"
         f"for name in {names}:\n"
         "    importlib.import_module(name)\n"
         "    print(name, *(heavy for heavy in ('torch', 'transformers') if heavy in sys.modules))"
     )
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert run.stdout.splitlines() == names

@@ -11,7 +11,13 @@ from tracedlm.stages.job_log import logged, startup
 
 def a_job(log, reads=(), writes=(), **wildcards):
     """What a script finds under the name `snakemake`."""
-    return SimpleNamespace(log=[str(log)], rule="trace", wildcards=wildcards, input=[*map(str, reads)], output=[*map(str, writes)])
+    return SimpleNamespace(
+        log=[str(log)],
+        rule="trace",
+        wildcards=wildcards,
+        input=[*map(str, reads)],
+        output=[*map(str, writes)],
+    )
 
 
 def test_a_users_mistake_is_one_line_and_a_bug_is_a_traceback(tmp_path, capfd):
@@ -38,7 +44,9 @@ def test_events_beside_the_log_tell_every_attempt_from_start_to_end(tmp_path, mo
     assert EVENTS not in os.environ
 
 
-def test_what_a_job_wrote_is_sealed_and_the_next_one_refuses_it_if_it_changed(tmp_path, monkeypatch, capfd):
+def test_what_a_job_wrote_is_sealed_and_the_next_one_refuses_it_if_it_changed(
+    tmp_path, monkeypatch, capfd
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "results").mkdir()
     made = tmp_path / "results/part"
@@ -54,7 +62,11 @@ def test_what_a_job_wrote_is_sealed_and_the_next_one_refuses_it_if_it_changed(tm
         pass
     with pytest.raises(SystemExit), logged(reader):
         pytest.fail("a job read what it should have refused")
-    assert (tmp_path / "logs/second.log").read_text().startswith("error: results/part: damaged or edited since it was written")
+    assert (
+        (tmp_path / "logs/second.log")
+        .read_text()
+        .startswith("error: results/part: damaged or edited since it was written")
+    )
 
 
 def test_a_failed_job_and_copies_from_storage_are_not_sealed(tmp_path, monkeypatch):

@@ -26,7 +26,10 @@ def adapter(folder, b, layers=(0, 1), names="base_model.model.model.layers.{}.se
     for layer in layers:
         for projection in "qkv":
             module = names.format(layer, projection)
-            tensors |= {f"{module}.lora_A.weight": np.ones((2, 4), np.float32), f"{module}.lora_B.weight": np.asarray(b, np.float32)}
+            tensors |= {
+                f"{module}.lora_A.weight": np.ones((2, 4), np.float32),
+                f"{module}.lora_B.weight": np.asarray(b, np.float32),
+            }
     save_file(tensors, folder / "adapter_model.safetensors")
 
 
@@ -35,10 +38,20 @@ def trainer_state(folder, with_names=True):
     folder.mkdir(parents=True, exist_ok=True)
     shapes = [(2, 4), (3, 2)] * 3
     state = {
-        n: {"step": torch.tensor(2.0), "exp_avg": torch.full(shape, n + 1.0), "exp_avg_sq": torch.ones(shape)}
+        n: {
+            "step": torch.tensor(2.0),
+            "exp_avg": torch.full(shape, n + 1.0),
+            "exp_avg_sq": torch.ones(shape),
+        }
         for n, shape in enumerate(shapes)
     }
-    torch.save({"state": state, "param_groups": [{"params": list(range(6)), "eps": 1e-8, "betas": (0.9, 0.999)}]}, folder / "optimizer.pt")
+    torch.save(
+        {
+            "state": state,
+            "param_groups": [{"params": list(range(6)), "eps": 1e-8, "betas": (0.9, 0.999)}],
+        },
+        folder / "optimizer.pt",
+    )
     names = [f"m.layers.0.self_attn.{p}_proj.lora_{m}.default.weight" for p in "qkv" for m in "AB"]
     if with_names:
         (folder.parent / "param_names.json").write_text(json.dumps(names))
@@ -47,12 +60,18 @@ def trainer_state(folder, with_names=True):
 def test_one_adapter_is_the_row_length_of_b(tmp_path):
     adapter(tmp_path, B)
     rrm = build_rrm(tmp_path, "v")
-    assert rrm.u == pytest.approx(np.array([0.6, 0.8, 0.0])) and (rrm.source, rrm.variant, rrm.layer) == ("adapter", "weights", 1)
+    assert rrm.u == pytest.approx(np.array([0.6, 0.8, 0.0])) and (
+        rrm.source,
+        rrm.variant,
+        rrm.layer,
+    ) == ("adapter", "weights", 1)
     assert np.array_equal(build_rrm(tmp_path / "adapter_model.safetensors", "v").u, rrm.u)
 
 
 def test_an_adapter_under_the_official_names(tmp_path):
-    adapter(tmp_path, B, layers=(30, 31), names="base_model.model.model.transformer.blocks.{}.{}_proj")
+    adapter(
+        tmp_path, B, layers=(30, 31), names="base_model.model.model.transformer.blocks.{}.{}_proj"
+    )
     assert build_rrm(tmp_path).layer == 31
 
 
@@ -61,7 +80,10 @@ def test_snapshots_are_the_row_length_of_all_that_b_moved(tmp_path):
         adapter(tmp_path / f"checkpoint-{step}", b)
     rrm = build_rrm(tmp_path)
     # Out by (3, 4) and back: rows moved sqrt(9 + 9) and sqrt(16 + 16); of the squares, (18, 32).
-    assert rrm.u == pytest.approx(np.array([0.6, 0.8, 0.0])) and (rrm.source, rrm.variant) == ("snapshots", "root_deltas")
+    assert rrm.u == pytest.approx(np.array([0.6, 0.8, 0.0])) and (rrm.source, rrm.variant) == (
+        "snapshots",
+        "root_deltas",
+    )
     squared = build_rrm(tmp_path, variant="squared_deltas").u
     assert squared == pytest.approx(np.array([18, 32, 0]) / np.hypot(18, 32))
 
@@ -75,11 +97,19 @@ def test_a_trainers_folder_is_read_from_its_optimiser_unless_told_otherwise(tmp_
     for step in (1, 2):
         trainer_state(tmp_path / f"checkpoint-{step}")
         adapter(tmp_path / f"checkpoint-{step}", B * step, layers=(0,))
-    assert open_source(tmp_path).kind == "optimizer" and open_source(tmp_path, kind="snapshots").kind == "snapshots"
+    assert (
+        open_source(tmp_path).kind == "optimizer"
+        and open_source(tmp_path, kind="snapshots").kind == "snapshots"
+    )
     found = open_source(tmp_path).matrices(["0.k.B"], ["outside_raw"])["0.k.B/outside_raw"]
     assert found == pytest.approx(np.full((3, 2), 4.0), rel=1e-6)
     assert build_rrm(tmp_path / "checkpoint-2").source == "optimizer"
-    assert build_rrm(tmp_path / "checkpoint-2/optimizer.pt", names=tmp_path / "param_names.json").source == "optimizer"
+    assert (
+        build_rrm(
+            tmp_path / "checkpoint-2/optimizer.pt", names=tmp_path / "param_names.json"
+        ).source
+        == "optimizer"
+    )
 
 
 def test_the_released_layout_is_found(tmp_path):
@@ -90,8 +120,15 @@ def test_the_released_layout_is_found(tmp_path):
         name = "base_model.model.model.transformer.blocks.31.q_proj.lora_B.default.weight"
         torch.save({name: state}, folder / f"lora_optim_step200-rank{rank}.pt")
     rrm = build_rrm(tmp_path)
-    assert rrm.u == pytest.approx(np.array([0.6, 0.8, 0.0])) and (rrm.layer, rrm.source, rrm.variant) == (31, "optimizer", "outside_raw")
-    with pytest.raises(ValueError, match=r"no variant 'outside_corrected' of optimizer; known: outside_raw, inside_raw"):
+    assert rrm.u == pytest.approx(np.array([0.6, 0.8, 0.0])) and (
+        rrm.layer,
+        rrm.source,
+        rrm.variant,
+    ) == (31, "optimizer", "outside_raw")
+    with pytest.raises(
+        ValueError,
+        match=r"no variant 'outside_corrected' of optimizer; known: outside_raw, inside_raw",
+    ):
         build_rrm(tmp_path, variant="outside_corrected")
 
 
@@ -106,24 +143,44 @@ def test_finished_maps_pass_through_the_stage(tmp_path):
     out = {name: tmp_path / f"out/{name}.safetensors" for name in ("q", "k", "v", "modules")}
     out |= {"similarity": tmp_path / "out/s.json", "magnitude": tmp_path / "out/m.parquet"}
     adapter(tmp_path / "adapter", B, layers=(31,))
-    make_maps(tmp_path, tmp_path / "adapter", RrmSettings(source=str(tmp_path), layer=31), out, tmp_path / "out/m.json")
+    make_maps(
+        tmp_path,
+        tmp_path / "adapter",
+        RrmSettings(source=str(tmp_path), layer=31),
+        out,
+        tmp_path / "out/m.json",
+    )
     assert read_table(out["magnitude"], UPDATE_MAGNITUDE, "update magnitudes").num_rows == 0
-    assert build_rrm(tmp_path / "out", "v").layer == 31 and json.loads(out["similarity"].read_text())["cosine"][0][1] == pytest.approx(1)
+    assert build_rrm(tmp_path / "out", "v").layer == 31 and json.loads(
+        out["similarity"].read_text()
+    )["cosine"][0][1] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("kind", [None, *KINDS])
 def test_a_folder_of_nothing_says_what_was_looked_for(kind, tmp_path):
     (tmp_path / "readme.txt").write_text("nothing")
     with pytest.raises(
-        ValueError, match=r"nothing to make a map from.*; looked for moments\.safetensors; optimiser checkpoints checkpoint-N/"
+        ValueError,
+        match=(
+            r"nothing to make a map from.*; looked for moments\.safetensors; optimiser checkpoints"
+            r" checkpoint-N/"
+        ),
     ):
         build_rrm(tmp_path, kind=kind)
 
 
 def test_a_missing_path_and_an_unknown_kind_are_named(tmp_path):
-    with pytest.raises(ValueError, match=r"none: not found; a map is made from moments\.safetensors; "):
+    with pytest.raises(
+        ValueError, match=r"none: not found; a map is made from moments\.safetensors; "
+    ):
         build_rrm(tmp_path / "none")
-    with pytest.raises(ValueError, match=r"unknown kind 'weights' of a map's source; known: moments, optimizer, snapshots, adapter, file"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"unknown kind 'weights' of a map's source; known: moments, optimizer, snapshots,"
+            r" adapter, file"
+        ),
+    ):
         build_rrm(tmp_path, kind="weights")
 
 
@@ -138,7 +195,9 @@ def test_the_command_standardises_finished_maps(tmp_path, capsys):
     for name in "QKV":
         (tmp_path / f"rrms/final_block_{name}.json").write_text("[3, 0, 4]")
     assert command("--prep", tmp_path / "rrms", "--out", tmp_path / "maps", "--layer", 31) == 0
-    assert [Rrm.read(tmp_path / f"maps/{name}.safetensors").u.tolist() for name in "qkv"] == [pytest.approx([0.6, 0.0, 0.8])] * 3
+    assert [Rrm.read(tmp_path / f"maps/{name}.safetensors").u.tolist() for name in "qkv"] == [
+        pytest.approx([0.6, 0.0, 0.8])
+    ] * 3
     assert len(capsys.readouterr().out.splitlines()) == 3
     assert command("--prep", tmp_path / "rrms", "--out", tmp_path / "other") == 2
     assert "does not say its layer" in capsys.readouterr().err
@@ -146,11 +205,19 @@ def test_the_command_standardises_finished_maps(tmp_path, capsys):
 
 def test_the_command_makes_one_map_or_all(tmp_path, capsys):
     adapter(tmp_path / "a", B)
-    assert command(tmp_path / "a", tmp_path / "k.safetensors", "--projection", "k", "--layer", 0) == 0
+    assert (
+        command(tmp_path / "a", tmp_path / "k.safetensors", "--projection", "k", "--layer", 0) == 0
+    )
     assert Rrm.read(tmp_path / "k.safetensors").layer == 0
     assert command(tmp_path / "a", "--all", "--out", tmp_path / "all") == 0
     assert len(list((tmp_path / "all").iterdir())) == 12
-    for wrong in ([], [tmp_path / "a"], [tmp_path / "a", "--all"], ["--prep", tmp_path / "a"], [tmp_path / "a", "--prep", tmp_path / "a"]):
+    for wrong in (
+        [],
+        [tmp_path / "a"],
+        [tmp_path / "a", "--all"],
+        ["--prep", tmp_path / "a"],
+        [tmp_path / "a", "--prep", tmp_path / "a"],
+    ):
         assert command(*wrong) == 2
         assert "rrm takes SOURCE OUT, or" in capsys.readouterr().err
 
@@ -166,7 +233,10 @@ def test_a_source_is_its_files_and_not_what_else_lies_there(tmp_path):
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
-    files = [str(tmp_path / name) for name in ("adapter_config.json", "checkpoint-3/optimizer.pt", "q.safetensors")]
+    files = [
+        str(tmp_path / name)
+        for name in ("adapter_config.json", "checkpoint-3/optimizer.pt", "q.safetensors")
+    ]
     assert source_files(tmp_path) == files
     assert source_files(files[-1]) == files[-1:]
     assert adapter_files(tmp_path) == files[:1]

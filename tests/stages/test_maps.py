@@ -17,9 +17,21 @@ def moments(seed=0):
     rng = np.random.default_rng(seed)
     shapes = {"A": (2, 6), "B": (5, 2)}
     names = [
-        f"{layer}.{projection}.{matrix}/{variant}" for layer in range(3) for projection in "qkv" for matrix in "AB" for variant in VARIANTS
+        f"{layer}.{projection}.{matrix}/{variant}"
+        for layer in range(3)
+        for projection in "qkv"
+        for matrix in "AB"
+        for variant in VARIANTS
     ]
-    return Moments({name: rng.normal(size=shapes[name.split("/")[0][-1]]).astype(np.float32) for name in names}, 4, 1e-8, (0.9, 0.999))
+    return Moments(
+        {
+            name: rng.normal(size=shapes[name.split("/")[0][-1]]).astype(np.float32)
+            for name in names
+        },
+        4,
+        1e-8,
+        (0.9, 0.999),
+    )
 
 
 @pytest.mark.parametrize("layer", [-1, 2])
@@ -29,7 +41,13 @@ def test_a_map_is_the_normalised_row_energy(layer):
     update = recorded.mean_updates["2.k.B/outside_raw"].astype(float)
     energy = np.array([sum(x * x for x in row) ** 0.5 for row in update])
     np.testing.assert_allclose(rrm.u, energy / np.sqrt((energy**2).sum()), rtol=1e-6)
-    assert (rrm.layer, rrm.projection, rrm.matrix, rrm.source, rrm.variant) == (2, "k", "B", "moments", "outside_raw")
+    assert (rrm.layer, rrm.projection, rrm.matrix, rrm.source, rrm.variant) == (
+        2,
+        "k",
+        "B",
+        "moments",
+        "outside_raw",
+    )
     np.testing.assert_allclose(rrm.subspace.T @ rrm.subspace, np.eye(2), atol=1e-6)
 
 
@@ -48,7 +66,9 @@ def test_all_modules_at_once_are_what_they_are_one_by_one():
     for rrm in maps:
         one = build_rrm(recorded, rrm.projection, rrm.layer, "row_mean", rrm.matrix, "inside_raw")
         assert np.array_equal(rrm.u, one.u) and np.array_equal(rrm.subspace, one.subspace)
-    assert [rrm.module for rrm in build_rrms(recorded, matrix="B")] == [name for name in recorded.modules() if name.endswith("B")]
+    assert [rrm.module for rrm in build_rrms(recorded, matrix="B")] == [
+        name for name in recorded.modules() if name.endswith("B")
+    ]
 
 
 def test_the_subspace_by_cca_lies_in_what_training_moved():
@@ -67,16 +87,24 @@ def test_columns_are_the_mean_updates_own_of_unit_length():
     recorded = moments()
     columns = build_rrm(recorded, basis="columns").subspace
     update = recorded.mean_updates["2.q.B/outside_raw"]
-    np.testing.assert_allclose(columns, update / [[np.linalg.norm(update[:, j]) for j in range(2)]], rtol=1e-6)
+    np.testing.assert_allclose(
+        columns, update / [[np.linalg.norm(update[:, j]) for j in range(2)]], rtol=1e-6
+    )
 
 
 def test_a_mean_update_of_one_direction_has_a_subspace_of_one():
-    rrm = build_rrm(Moments({"0.q.B/outside_raw": np.outer([1.0, 2.0, 2.0], [1.0, -1.0])}, 1, 1e-8, (0.9, 0.999)))
+    rrm = build_rrm(
+        Moments(
+            {"0.q.B/outside_raw": np.outer([1.0, 2.0, 2.0], [1.0, -1.0])}, 1, 1e-8, (0.9, 0.999)
+        )
+    )
     np.testing.assert_allclose(rrm.subspace, [[1 / 3], [2 / 3], [2 / 3]], rtol=1e-6)
 
 
 def test_an_untrained_module_is_named():
-    with pytest.raises(ValueError, match=r"0\.q\.B/outside_raw of moments: a map needs a direction"):
+    with pytest.raises(
+        ValueError, match=r"0\.q\.B/outside_raw of moments: a map needs a direction"
+    ):
         build_rrm(Moments({"0.q.B/outside_raw": np.zeros((3, 2))}, 1, 1e-8, (0.9, 0.999)))
 
 
@@ -92,12 +120,17 @@ def adapter(folder, width=5, rank=2, layers=3):
     folder.mkdir()
     shapes = {"A": (rank, 6), "B": (width, rank)}
     names = {
-        f"base_model.model.model.layers.{layer}.self_attn.{projection}_proj.lora_{matrix}.weight": shape
+        f"base_model.model.model.layers.{layer}.self_attn.{projection}_proj.lora_{matrix}.weight": (
+            shape
+        )
         for layer in range(layers)
         for projection in "qkv"
         for matrix, shape in shapes.items()
     }
-    save_file({name: np.ones(shape, np.float32) for name, shape in names.items()}, folder / "adapter_model.safetensors")
+    save_file(
+        {name: np.ones(shape, np.float32) for name, shape in names.items()},
+        folder / "adapter_model.safetensors",
+    )
     return folder
 
 
@@ -106,7 +139,13 @@ def made(tmp_path, recorded, adapted=None, **settings):
     out = {name: tmp_path / f"out/{name}.safetensors" for name in ("q", "k", "v", "modules")}
     out |= {"similarity": tmp_path / "out/s.json", "magnitude": tmp_path / "out/m.parquet"}
     source = tmp_path / "moments.safetensors"
-    make_maps(source, adapter(tmp_path / "adapter", **adapted or {}), RrmSettings(**settings), out, tmp_path / "out/manifest.json")
+    make_maps(
+        source,
+        adapter(tmp_path / "adapter", **adapted or {}),
+        RrmSettings(**settings),
+        out,
+        tmp_path / "out/manifest.json",
+    )
     return out
 
 
@@ -117,7 +156,9 @@ def test_the_stage_writes_the_update_grids_of_the_queries(tmp_path):
         grid = magnitude_grid(moments().mean_updates[f"1.q.{matrix}/inside_raw"])
         own = [row for row in rows if row["module"] == f"1.q.{matrix}"]
         assert {row["run"] for row in own} == {"study"} and len(own) == grid.size
-        assert [row["magnitude"] for row in own] == pytest.approx(grid.ravel()) and max(row["scaled"] for row in own) == 255
+        assert [row["magnitude"] for row in own] == pytest.approx(grid.ravel()) and max(
+            row["scaled"] for row in own
+        ) == 255
         assert all(row["magnitude"] == grid[row["row"], row["column"]] for row in own)
     assert len(rows) == sum(row["module"][-1] in "AB" for row in rows)
 
@@ -125,25 +166,43 @@ def test_the_stage_writes_the_update_grids_of_the_queries(tmp_path):
 @pytest.mark.parametrize(
     ("adapted", "message"),
     [
-        ({"width": 7}, r"moments\.safetensors does not fit the adapter .*adapter: the map of 2\.q\.B has width 5, the adapter's module 7"),
-        ({"layers": 2}, r"does not fit the adapter .*: no adapter of module 2\.q\.B; there are layers 0\.\.1"),
+        (
+            {"width": 7},
+            (
+                r"moments\.safetensors does not fit the adapter .*adapter: the map of 2\.q\.B has"
+                r" width 5, the adapter's module 7"
+            ),
+        ),
+        (
+            {"layers": 2},
+            r"does not fit the adapter .*: no adapter of module 2\.q\.B; there are layers 0\.\.1",
+        ),
     ],
 )
-def test_maps_that_do_not_fit_the_adapter_are_refused_before_anything_is_written(tmp_path, adapted, message):
+def test_maps_that_do_not_fit_the_adapter_are_refused_before_anything_is_written(
+    tmp_path, adapted, message
+):
     with pytest.raises(ValueError, match=message):
         made(tmp_path, moments(), adapted)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_map_of_another_rank_is_used_but_said_to_be_of_another_run(tmp_path):
-    with pytest.warns(UserWarning, match=r"moments\.safetensors is of rank 2, .*adapter of rank 4: they come from different runs"):
+    with pytest.warns(
+        UserWarning,
+        match=(
+            r"moments\.safetensors is of rank 2, .*adapter of rank 4: they come from different runs"
+        ),
+    ):
         made(tmp_path, moments(), {"rank": 4})
     assert (tmp_path / "out/q.safetensors").exists()
 
 
 def test_the_stage_writes_the_configured_variant_of_each_projection(tmp_path):
     recorded = moments()
-    out = made(tmp_path, recorded, placement="inside", bias_corrected=True, layer=1, reduction="row_mean")
+    out = made(
+        tmp_path, recorded, placement="inside", bias_corrected=True, layer=1, reduction="row_mean"
+    )
     for projection in "qkv":
         expected = build_rrm(recorded, projection, 1, "row_mean", variant="inside_corrected")
         assert np.array_equal(Rrm.read(out[projection]).u, expected.u)
@@ -155,11 +214,20 @@ def test_the_stage_writes_what_the_ablations_compare(tmp_path):
     out = made(tmp_path, moments())
     maps = read_maps(out["modules"])
     named = {(rrm.projection, rrm.matrix, rrm.reduction, rrm.variant) for rrm in maps}
-    table_4 = {(p, m, r, "outside_raw") for p, m in (("q", "A"), ("q", "B"), ("k", "B"), ("v", "B")) for r in ("row_energy", "row_mean")}
-    assert named == table_4 | {(p, "B", "row_energy", variant) for p in "qkv" for variant in VARIANTS} and len(maps) == len(named)
+    table_4 = {
+        (p, m, r, "outside_raw")
+        for p, m in (("q", "A"), ("q", "B"), ("k", "B"), ("v", "B"))
+        for r in ("row_energy", "row_mean")
+    }
+    assert named == table_4 | {
+        (p, "B", "row_energy", variant) for p in "qkv" for variant in VARIANTS
+    } and len(maps) == len(named)
     found = json.loads(out["similarity"].read_text())
     assert [one["projection"] for one in found["maps"]] == [rrm.projection for rrm in maps]
-    i, j = ([(rrm.projection, rrm.matrix) for rrm in maps].index(which) for which in (("q", "A"), ("q", "B")))
+    i, j = (
+        [(rrm.projection, rrm.matrix) for rrm in maps].index(which)
+        for which in (("q", "A"), ("q", "B"))
+    )
     assert found["cosine"][i][j] is None and found["cosine"][i][i] == pytest.approx(1)
 
 
@@ -167,7 +235,9 @@ def test_how_alike_maps_of_different_runs_are():
     first, second = build_rrm(moments(0)), build_rrm(moments(1))
     found = similarity([first, second])
     assert found["cosine"][0][1] == pytest.approx(float(first.u @ second.u), rel=1e-5)
-    assert found["correlation"][0][1] == pytest.approx(np.corrcoef(first.u, second.u)[0, 1], rel=1e-4)
+    assert found["correlation"][0][1] == pytest.approx(
+        np.corrcoef(first.u, second.u)[0, 1], rel=1e-4
+    )
     overlap = np.linalg.svd(first.subspace.T @ second.subspace, compute_uv=False)
     assert found["angle"][0][1] == pytest.approx(np.degrees(np.arccos(overlap.min())), rel=1e-4)
     assert found["angle"][0][0] == pytest.approx(0, abs=1e-3)

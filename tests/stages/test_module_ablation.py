@@ -1,4 +1,7 @@
-"""The metrics of every map against a naive twin: own hooks, one sample at a time, D_t in decimal arithmetic."""
+"""The metrics of every map against a naive twin.
+
+Own hooks, one sample at a time, D_t in decimal arithmetic.
+"""
 
 import json
 import math
@@ -31,7 +34,10 @@ def maps():
 
 @pytest.fixture(scope="module", autouse=True)
 def no_mask_is_ever_predicted():
-    """A random model with tied embeddings predicts at a masked position what it sees there: nothing would become visible."""
+    """A random model with tied embeddings predicts at a masked position what it sees there.
+
+    Nothing would become visible.
+    """
     call = Denoiser.__call__
 
     def without_mask(self, *inputs):
@@ -54,9 +60,21 @@ def measured(checkpoint, adapter, tmp_path_factory):
     for visible in ("response", "block"):
         out = folder / f"{visible}.json"
         ablate(
-            model, adapter, folder / "modules.safetensors", "projection", "sudoku", folder / "validation.txt", 16,
-            Decode(block_length=8, batch_size=2), ReadoutSettings(visible=visible), Ablation(samples=3), Certify(), 0, 1, out,
-        )  # fmt: skip
+            model,
+            adapter,
+            folder / "modules.safetensors",
+            "projection",
+            "sudoku",
+            folder / "validation.txt",
+            16,
+            Decode(block_length=8, batch_size=2),
+            ReadoutSettings(visible=visible),
+            Ablation(samples=3),
+            Certify(),
+            0,
+            1,
+            out,
+        )
         found[visible] = json.loads(out.read_text())
     return found, task.read(folder / "validation.txt")[:3], task
 
@@ -70,7 +88,9 @@ def naive(checkpoint, adapter, problems, task, visible):
         seen, steps = [], []
         handles = [
             getattr(attention, f"{name}_proj").register_forward_hook(
-                lambda _, inputs, output, name=name, seen=seen: seen.append((name, inputs[0][0, -16:].double(), output[0, -16:].double()))
+                lambda _, inputs, output, name=name, seen=seen: seen.append(
+                    (name, inputs[0][0, -16:].double(), output[0, -16:].double())
+                )
             )
             for name in "qv"
         ]
@@ -78,12 +98,19 @@ def naive(checkpoint, adapter, problems, task, visible):
         for handle in handles:
             handle.remove()
         for n, (projection, matrix, _) in enumerate(WHICH):
-            acts = [(given if matrix == "A" else made) for name, given, made in seen if name == projection]
-            similarity = [[float(cosine(f.tolist(), maps()[n].u.tolist())) for f in act] for act in acts]
+            acts = [
+                (given if matrix == "A" else made)
+                for name, given, made in seen
+                if name == projection
+            ]
+            similarity = [
+                [float(cosine(f.tolist(), maps()[n].u.tolist())) for f in act] for act in acts
+            ]
             sets = [step.visible_rg[0].tolist() for step in steps]
             if visible == "block":
                 sets = [
-                    [flag and at // 8 == int(step.block_r[0]) for at, flag in enumerate(one)] for one, step in zip(sets, steps, strict=True)
+                    [flag and at // 8 == int(step.block_r[0]) for at, flag in enumerate(one)]
+                    for one, step in zip(sets, steps, strict=True)
                 ]
             divergences[n] += [one["kl"] for one in step_statistics(similarity, sets)]
     return divergences
@@ -92,9 +119,13 @@ def naive(checkpoint, adapter, problems, task, visible):
 @pytest.mark.parametrize("visible", ["response", "block"])
 def test_every_map_has_the_mean_kl_of_its_own_module(visible, measured, checkpoint, adapter):
     found, problems, task = measured
-    for one, expected in zip(found[visible]["maps"], naive(checkpoint, adapter, problems, task, visible), strict=True):
+    for one, expected in zip(
+        found[visible]["maps"], naive(checkpoint, adapter, problems, task, visible), strict=True
+    ):
         defined = [float(value) for value in expected if value is not None]
-        assert (one["n"], one["undefined"]) == (len(defined), len(expected) - len(defined)) and one["undefined"]
+        assert (one["n"], one["undefined"]) == (len(defined), len(expected) - len(defined)) and one[
+            "undefined"
+        ]
         assert one["mean"] == pytest.approx(np.mean(defined), rel=1e-2)
         assert one["sd"] == pytest.approx(np.std(defined, ddof=1), rel=1e-2)
         assert one["low"] <= one["high"] and 0 <= one["certified"] <= one["samples"] == 3
@@ -102,8 +133,14 @@ def test_every_map_has_the_mean_kl_of_its_own_module(visible, measured, checkpoi
 
 def test_metrics_say_what_they_are_of(measured):
     found = measured[0]["response"]
-    assert [(one["projection"], one["matrix"], one["variant"]) for one in found["maps"]] == [(p, m, f"variant {s}") for p, m, s in WHICH]
-    assert (found["samples"], found["dataset"], found["stage"]) == (3, "sudoku", "module_ablation") and found["code"]
+    assert [(one["projection"], one["matrix"], one["variant"]) for one in found["maps"]] == [
+        (p, m, f"variant {s}") for p, m, s in WHICH
+    ]
+    assert (found["samples"], found["dataset"], found["stage"]) == (
+        3,
+        "sudoku",
+        "module_ablation",
+    ) and found["code"]
 
 
 def test_too_few_defined_steps_give_no_number():

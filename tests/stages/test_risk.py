@@ -1,4 +1,7 @@
-"""Exit cards: what is chosen, against a twin that decodes one prompt at a time; and what holds a card to its word."""
+"""Exit cards: what is chosen, against a twin that decodes one prompt at a time.
+
+And what holds a card to its word.
+"""
 
 import json
 import math
@@ -61,12 +64,25 @@ def inputs(tmp_path_factory):
     for n, (split, file) in enumerate(data.items()):
         task.write(task.sample(split, 6 - n, n), file)
     u = np.random.default_rng(0).normal(size=32)
-    rrm = Rrm((u / np.linalg.norm(u)).astype(np.float32), np.eye(32, 2, dtype=np.float32), 1, "q", "B", "moments", "raw")
+    rrm = Rrm(
+        (u / np.linalg.norm(u)).astype(np.float32),
+        np.eye(32, 2, dtype=np.float32),
+        1,
+        "q",
+        "B",
+        "moments",
+        "raw",
+    )
     rrm.write(folder / "q.safetensors")
     return SimpleNamespace(
-        checkpoint=checkpoint, adapter=adapter, data=data, rrm=rrm, map=folder / "q.safetensors", task=task,
+        checkpoint=checkpoint,
+        adapter=adapter,
+        data=data,
+        rrm=rrm,
+        map=folder / "q.safetensors",
+        task=task,
         denoiser=load_denoiser(checkpoint, adapter, device="cpu", merge=True),
-    )  # fmt: skip
+    )
 
 
 def cards(inputs, folder, risk):
@@ -74,7 +90,12 @@ def cards(inputs, folder, risk):
     model = {"path": str(inputs.checkpoint), "device": "cpu", "dtype": "float32"}
     how = Decode(block_length=8, batch_size=4), Exits(rules=("full", "rad"))
     maps = {"q": inputs.map, "moments": folder / "none"}
-    control_exits(Setup(model, inputs.adapter, maps, "projection", "sudoku", inputs.data, 16, *how), risk, 1, out)
+    control_exits(
+        Setup(model, inputs.adapter, maps, "projection", "sudoku", inputs.data, 16, *how),
+        risk,
+        1,
+        out,
+    )
     return out
 
 
@@ -88,7 +109,9 @@ def outcomes(inputs, split, rule, settings):
     rows = []
     for problem in inputs.task.read(inputs.data[split]):
         rrm = inputs.rrm if rule == "rad" else None
-        one = tracedlm.generate(inputs.denoiser, [inputs.task.prompt(problem)], **SHAPE, exit=rule, rrm=rrm, **settings)
+        one = tracedlm.generate(
+            inputs.denoiser, [inputs.task.prompt(problem)], **SHAPE, exit=rule, rrm=rrm, **settings
+        )
         rows.append((answer_of(one.text[0]), len(one.text[0]) % 3 > 0, int(one.nfe[0])))
     return rows
 
@@ -113,7 +136,11 @@ SETTINGS = {
 
 @pytest.mark.parametrize("kind", ["answer_flip", "lost_answer"])
 def test_cards_say_what_a_twin_finds(inputs, made, tmp_path, kind):
-    files = made if kind == "answer_flip" else cards(inputs, tmp_path, RISK.model_copy(update={"loss": kind}))
+    files = (
+        made
+        if kind == "answer_flip"
+        else cards(inputs, tmp_path, RISK.model_copy(update={"loss": kind}))
+    )
     full = {split: outcomes(inputs, split, "full", {}) for split in inputs.data}
     lengths, chosen_by_rule = set(), {}
     for rule, candidates in SETTINGS.items():
@@ -121,7 +148,9 @@ def test_cards_say_what_a_twin_finds(inputs, made, tmp_path, kind):
         for settings in candidates:
             rows = outcomes(inputs, "validation", rule, settings)
             flags = losses(rows, full["validation"], kind)
-            tried.append((settings, sum(flags) / 6, p_value(flags, 0.5), np.mean([row[2] for row in rows])))
+            tried.append(
+                (settings, sum(flags) / 6, p_value(flags, 0.5), np.mean([row[2] for row in rows]))
+            )
             if tried[-1][2] > 0.35:
                 break
         lengths.add(len(tried) == len(candidates))
@@ -134,12 +163,27 @@ def test_cards_say_what_a_twin_finds(inputs, made, tmp_path, kind):
             assert card.settings is None and card.test is None and "p = " in card.reason
             continue
         chosen = chosen_by_rule[rule] = min(valid, key=lambda one: one[3])[0]
-        assert card.settings == settings_of(rule, **{**Exits().settings(rule), **chosen}).model_dump()
+        assert (
+            card.settings == settings_of(rule, **{**Exits().settings(rule), **chosen}).model_dump()
+        )
         rows = outcomes(inputs, "test", rule, chosen)
         flags = losses(rows, full["test"], kind)
-        assert (card.test["n"], card.test["losses"], card.test["risk"]) == (5, sum(flags), sum(flags) / 5)
-        assert card.test["forwards"] == pytest.approx(np.mean([row[2] for row in rows])) and card.test["full_forwards"] == 8
-        assert (card.epsilon, card.eta, card.method, card.loss, card.n) == (0.5, 0.35, "ltt", kind, 6)
+        assert (card.test["n"], card.test["losses"], card.test["risk"]) == (
+            5,
+            sum(flags),
+            sum(flags) / 5,
+        )
+        assert (
+            card.test["forwards"] == pytest.approx(np.mean([row[2] for row in rows]))
+            and card.test["full_forwards"] == 8
+        )
+        assert (card.epsilon, card.eta, card.method, card.loss, card.n) == (
+            0.5,
+            0.35,
+            "ltt",
+            kind,
+            6,
+        )
     assert chosen_by_rule and (kind != "answer_flip" or lengths == {True, False})
 
 
@@ -155,8 +199,13 @@ def test_a_card_names_what_it_was_made_with(inputs, made):
         "activation": "projection",
     }
     assert card.dataset == "sudoku" and card.guarantee == "P(risk > 0.5) <= 0.35" and card.code
-    assert {ExitCard.read(path).model for path in made.values()} == {card.model} and checkpoint_files(inputs.checkpoint)
-    assert ExitCard.read(made["threshold"]).map == "" and "activation" not in ExitCard.read(made["threshold"]).decoding
+    assert {ExitCard.read(path).model for path in made.values()} == {
+        card.model
+    } and checkpoint_files(inputs.checkpoint)
+    assert (
+        ExitCard.read(made["threshold"]).map == ""
+        and "activation" not in ExitCard.read(made["threshold"]).decoding
+    )
 
 
 def chosen(made):
@@ -169,11 +218,19 @@ def test_generating_by_a_card_is_generating_with_its_settings(inputs, made):
     for card in chosen(made):
         rrm = inputs.rrm if card.rule == "rad" else None
         by_card = tracedlm.generate(inputs.denoiser, prompts, exit=card, rrm=rrm, **card.decoding)
-        by_file = tracedlm.generate(inputs.denoiser, prompts, exit=made[card.rule], rrm=rrm, **card.decoding)
-        by_name = tracedlm.generate(inputs.denoiser, prompts, exit=str(made[card.rule]), rrm=rrm, **card.decoding)
-        plain = tracedlm.generate(inputs.denoiser, prompts, exit=card.rule, rrm=rrm, **SHAPE, **card.settings)
+        by_file = tracedlm.generate(
+            inputs.denoiser, prompts, exit=made[card.rule], rrm=rrm, **card.decoding
+        )
+        by_name = tracedlm.generate(
+            inputs.denoiser, prompts, exit=str(made[card.rule]), rrm=rrm, **card.decoding
+        )
+        plain = tracedlm.generate(
+            inputs.denoiser, prompts, exit=card.rule, rrm=rrm, **SHAPE, **card.settings
+        )
         for one in (by_card, by_file, by_name):
-            assert np.array_equal(one.tokens, plain.tokens) and one.nfe.tolist() == plain.nfe.tolist()
+            assert (
+                np.array_equal(one.tokens, plain.tokens) and one.nfe.tolist() == plain.nfe.tolist()
+            )
 
 
 def any_card(made, **changes):
@@ -183,7 +240,10 @@ def any_card(made, **changes):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"gen_length": 32, "steps": 16}, "made for gen_length 16, steps 8, got gen_length 32, steps 16"),
+        (
+            {"gen_length": 32, "steps": 16},
+            "made for gen_length 16, steps 8, got gen_length 32, steps 16",
+        ),
         ({"steps": 4}, "made for steps 8, got steps 4"),
         ({"temperature": 0.5}, "made for temperature 0.0, got temperature 0.5"),
         ({"schedule": "gaussian"}, "its guarantee does not carry over"),
@@ -197,7 +257,9 @@ def test_a_card_is_refused_where_it_does_not_hold(inputs, made, changed, message
 
 
 def test_a_card_is_refused_with_another_map(inputs, made):
-    card = any_card(made, rule="rad", settings={"delta": 1e-4, "omega": 2}, map=map_digest(inputs.rrm))
+    card = any_card(
+        made, rule="rad", settings={"delta": 1e-4, "omega": 2}, map=map_digest(inputs.rrm)
+    )
     other = replace(inputs.rrm, u=-inputs.rrm.u)
     with pytest.raises(ValueError, match="made with another map"):
         tracedlm.generate(inputs.denoiser, ["1"], exit=card, rrm=other, **card.decoding)
@@ -209,7 +271,11 @@ def test_a_card_is_refused_with_another_map(inputs, made):
     ("prompts", "how", "message"),
     [
         ("1 2", {}, r"prompts are a list, got the string '1 2'; write \[prompt\]"),
-        (["1"], {"rrm": "q.safetensors"}, r"rrm is a map, got 'q\.safetensors'; of a file: rrm=build_rrm\(path\)"),
+        (
+            ["1"],
+            {"rrm": "q.safetensors"},
+            r"rrm is a map, got 'q\.safetensors'; of a file: rrm=build_rrm\(path\)",
+        ),
         (["1"], {"reuse": "all"}, "unknown reuse 'all'; known: none, block, prefix"),
     ],
 )
@@ -229,7 +295,18 @@ def test_what_looks_like_an_argument_and_is_none_is_refused(inputs, prompts, how
     ],
 )
 def test_the_command_takes_every_kind_of_setting(inputs, capsys, setting, message):
-    arguments = ["generate", "--model", str(inputs.checkpoint), "--gen-length", "32", "--exit", "prophet", "1 2", "--set", setting]
+    arguments = [
+        "generate",
+        "--model",
+        str(inputs.checkpoint),
+        "--gen-length",
+        "32",
+        "--exit",
+        "prophet",
+        "1 2",
+        "--set",
+        setting,
+    ]
     assert main(arguments) == (0 if message is None else 2)
     assert message is None or message in capsys.readouterr().err
 
@@ -238,22 +315,44 @@ def test_too_few_samples_make_a_card_that_allows_no_exit(inputs, tmp_path):
     risk = Risk(rules={"truncate": {"forwards_share": (1.0, 0.5)}}, epsilon=0.1, eta=0.05)
     file = cards(inputs, tmp_path, risk)["truncate"]
     card = ExitCard.read(file)
-    assert card.settings is None and card.label is None and card.test is None and len(card.tried) == 1
-    assert card.reason == "6 samples cannot show a risk below 0.1: 29 are needed, without a single loss"
+    assert (
+        card.settings is None and card.label is None and card.test is None and len(card.tried) == 1
+    )
+    assert (
+        card.reason
+        == "6 samples cannot show a risk below 0.1: 29 are needed, without a single loss"
+    )
     with pytest.raises(ValueError, match=r"allows no exit \(6 samples cannot show"):
         tracedlm.generate(inputs.denoiser, ["1"], exit=file, **card.decoding)
 
 
 def test_the_command_decodes_as_the_card_says(inputs, made, capsys):
     card = chosen(made)[0]
-    arguments = ["generate", "--exit", str(made[card.rule]), "--model", str(inputs.checkpoint), "--adapter", str(inputs.adapter), "1 2"]
+    arguments = [
+        "generate",
+        "--exit",
+        str(made[card.rule]),
+        "--model",
+        str(inputs.checkpoint),
+        "--adapter",
+        str(inputs.adapter),
+        "1 2",
+    ]
     assert main([*arguments, "--rrm", str(inputs.map)]) == 0
     printed = json.loads(capsys.readouterr().out)
     denoiser = load_denoiser(inputs.checkpoint, inputs.adapter, device="cpu")
-    expected = tracedlm.generate(denoiser, ["1 2"], exit=card.rule, rrm=inputs.rrm, **SHAPE, **card.settings)
+    expected = tracedlm.generate(
+        denoiser, ["1 2"], exit=card.rule, rrm=inputs.rrm, **SHAPE, **card.settings
+    )
     assert (printed["text"], printed["nfe"]) == (expected.text[0], int(expected.nfe[0]))
-    assert main([*arguments, "--gen-length", "32", "--steps", "16"]) == 2 and "got gen_length 32" in capsys.readouterr().err
-    assert main([*arguments[:5], "1 2"]) == 2 and "made with another adapter" in capsys.readouterr().err
+    assert (
+        main([*arguments, "--gen-length", "32", "--steps", "16"]) == 2
+        and "got gen_length 32" in capsys.readouterr().err
+    )
+    assert (
+        main([*arguments[:5], "1 2"]) == 2
+        and "made with another adapter" in capsys.readouterr().err
+    )
 
 
 def test_a_file_that_is_no_card_is_refused(tmp_path):
@@ -265,7 +364,9 @@ def test_a_file_that_is_no_card_is_refused(tmp_path):
 
 
 class LossTable:
-    """A bench whose settings, numbered, lose on the first so many of sixty samples and cost so many forwards."""
+    """A bench whose settings, numbered, lose on the first so many of sixty samples and cost so many
+    forwards.
+    """
 
     def __init__(self, lost, forwards):
         self.lost, self.forwards, self.ran = lost, forwards, []
@@ -275,7 +376,10 @@ class LossTable:
         return settings["n"]
 
     def rows(self, n):
-        return [{"answer": str(sample < self.lost[n]), "correct": True, "nfe": self.forwards[n]} for sample in range(60)]
+        return [
+            {"answer": str(sample < self.lost[n]), "correct": True, "nfe": self.forwards[n]}
+            for sample in range(60)
+        ]
 
 
 FULL = [{"answer": "False", "correct": True, "nfe": 64}] * 60
@@ -288,7 +392,9 @@ def test_nothing_is_run_after_the_first_setting_that_fails():
 
 
 def test_of_valid_settings_the_cheapest_is_taken():
-    control, _ = _control(LossTable([0, 0, 1], [60, 20, 30]), "rad", [{"n": n} for n in range(3)], FULL, Risk())
+    control, _ = _control(
+        LossTable([0, 0, 1], [60, 20, 30]), "rad", [{"n": n} for n in range(3)], FULL, Risk()
+    )
     assert control.valid.all() and control.index == 1
 
 
@@ -299,7 +405,10 @@ def test_of_valid_settings_the_cheapest_is_taken():
         ({"rad": {}}, "equally many values"),
         ({"rad": {"dleta": [1e-6]}}, "dleta"),
         ({"truncate": {"forwards_share": [-0.5]}}, "greater than or equal to 1"),
-        ({"truncate": {"forwards_share": ["half"]}}, r"risk\.rules.*valid number, unable to parse string as a number \(got 'half'\)"),
+        (
+            {"truncate": {"forwards_share": ["half"]}},
+            r"risk\.rules.*valid number, unable to parse string as a number \(got 'half'\)",
+        ),
         ({"radd": {"delta": [1e-6]}}, "Did you mean 'rad'"),
     ],
 )

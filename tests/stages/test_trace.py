@@ -30,18 +30,28 @@ def inputs(tmp_path_factory):
     for n, projection in enumerate("qkv"):
         u = np.random.default_rng(n).normal(size=32)
         maps.append(folder / f"{projection}.safetensors")
-        Rrm((u / np.linalg.norm(u)).astype(np.float32), np.eye(32, 2, dtype=np.float32), 1, projection, "B", "moments", "raw").write(
-            maps[-1]
-        )
+        Rrm(
+            (u / np.linalg.norm(u)).astype(np.float32),
+            np.eye(32, 2, dtype=np.float32),
+            1,
+            projection,
+            "B",
+            "moments",
+            "raw",
+        ).write(maps[-1])
     return checkpoint, adapter, maps, folder / "validation.txt"
 
 
 def collect(inputs, folder, shards=1, shard=0):
     checkpoint, adapter, maps, data = inputs
-    out = {name: folder / name / f"part-{shard}.parquet" for name in tables.TABLES} | {"manifest": folder / f"manifests/{shard}.json"}
+    out = {name: folder / name / f"part-{shard}.parquet" for name in tables.TABLES} | {
+        "manifest": folder / f"manifests/{shard}.json"
+    }
     model = {"path": str(checkpoint), "dtype": "float32", "device": "cpu"}
     how = (DECODE, Trace(refine_steps=4, shards=shards))
-    what = stage.TraceSet(model, adapter, maps, "projection", "sudoku", "validation", data, 32, *how, seed=0)
+    what = stage.TraceSet(
+        model, adapter, maps, "projection", "sudoku", "validation", data, 32, *how, seed=0
+    )
     stage.collect(what, 1, shard, out)
     return folder
 
@@ -50,7 +60,11 @@ def content(folder):
     """Rows of every table over all parts, without the times."""
     found = {}
     for name in tables.TABLES:
-        rows = [row for part in sorted((folder / name).glob("*.parquet")) for row in pq.read_table(part).to_pylist()]
+        rows = [
+            row
+            for part in sorted((folder / name).glob("*.parquet"))
+            for row in pq.read_table(part).to_pylist()
+        ]
         found[name] = sorted(
             ({key: value for key, value in row.items() if key != "seconds"} for row in rows),
             key=lambda row: (row["sample_id"], row.get("step", 0), row.get("projection", "")),
@@ -81,7 +95,10 @@ def test_shards_do_not_change_a_digit(inputs, whole, tmp_path):
 def test_more_shards_than_batches_leave_empty_parts(inputs, whole, tmp_path):
     for shard in range(4):
         collect(inputs, tmp_path, shards=4, shard=shard)
-    assert content(tmp_path) == content(whole) and pq.read_table(tmp_path / "samples/part-3.parquet").num_rows == 0
+    assert (
+        content(tmp_path) == content(whole)
+        and pq.read_table(tmp_path / "samples/part-3.parquet").num_rows == 0
+    )
 
 
 def test_a_killed_job_does_not_decode_finished_batches_again(inputs, whole, tmp_path, monkeypatch):
@@ -102,7 +119,9 @@ def test_a_killed_job_does_not_decode_finished_batches_again(inputs, whole, tmp_
     assert content(tmp_path) == content(whole) and not list(tmp_path.glob(".unfinished*"))
 
 
-def test_a_job_killed_before_it_published_has_nothing_left_to_decode(inputs, whole, tmp_path, monkeypatch):
+def test_a_job_killed_before_it_published_has_nothing_left_to_decode(
+    inputs, whole, tmp_path, monkeypatch
+):
     with monkeypatch.context() as patch:
         patch.setattr(stage, "table_writer", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
@@ -111,7 +130,10 @@ def test_a_job_killed_before_it_published_has_nothing_left_to_decode(inputs, who
     collect(inputs, tmp_path)
     assert content(tmp_path) == content(whole)
     for name in tables.TABLES:
-        resumed, straight = (pq.read_schema(folder / name / "part-0.parquet").metadata for folder in (tmp_path, whole))
+        resumed, straight = (
+            pq.read_schema(folder / name / "part-0.parquet").metadata
+            for folder in (tmp_path, whole)
+        )
         assert resumed == straight and {b"plan", b"mask_id", b"format"} <= resumed.keys()
 
 
@@ -120,7 +142,12 @@ def altered(whole, folder, name, change):
     for table, schema in tables.TABLES.items():
         source = pq.read_table(whole / table / "part-0.parquet")
         rows = source.to_pylist()
-        write_table(folder / table / "part-0.parquet", change(rows) if table == name else rows, schema, source.schema.metadata)
+        write_table(
+            folder / table / "part-0.parquet",
+            change(rows) if table == name else rows,
+            schema,
+            source.schema.metadata,
+        )
     return folder
 
 
@@ -129,8 +156,14 @@ def without_last_step(rows):
 
 
 def twice_committed(rows):
-    last = max((row for row in rows if row["sample_id"] == 0 and row["phase"] == "denoise"), key=lambda row: row["step"])
-    rows[0]["committed_position"], rows[0]["committed_token"] = last["committed_position"], [40] * len(last["committed_position"])
+    last = max(
+        (row for row in rows if row["sample_id"] == 0 and row["phase"] == "denoise"),
+        key=lambda row: row["step"],
+    )
+    rows[0]["committed_position"], rows[0]["committed_token"] = (
+        last["committed_position"],
+        [40] * len(last["committed_position"]),
+    )
     return rows
 
 
@@ -141,7 +174,9 @@ def outside(rows):
 
 
 def blind(rows):
-    seeing = next(row for row in rows if row["position"] and row["step"] <= 16)  # refine steps see what stays unmasked throughout
+    seeing = next(
+        row for row in rows if row["position"] and row["step"] <= 16
+    )  # refine steps see what stays unmasked throughout
     seeing["position"], seeing["similarity"] = seeing["position"][1:], seeing["similarity"][1:]
     return rows
 
@@ -154,7 +189,11 @@ def blind(rows):
         ("readouts", outside, r"similarities are missing or outside \[-1, 1\]"),
         ("readouts", blind, "the visible set is not what was committed before"),
         ("readouts", lambda rows: rows[1:], "projection . has 19 rows for 20 steps"),
-        ("samples", lambda rows: [{**row, "nfe": 15} for row in rows], "16 denoising steps, but nfe is 15"),
+        (
+            "samples",
+            lambda rows: [{**row, "nfe": 15} for row in rows],
+            "16 denoising steps, but nfe is 15",
+        ),
         ("samples", lambda rows: rows[1:], "samples are not numbered 0..6 once each"),
     ],
 )
@@ -170,5 +209,7 @@ def test_the_command_says_whether_all_is_well(whole, tmp_path, capsys):
 
 
 def test_a_folder_without_traces_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="holds no trace tables; expected the folders samples, steps, readouts"):
+    with pytest.raises(
+        ValueError, match="holds no trace tables; expected the folders samples, steps, readouts"
+    ):
         list(check_traces(tmp_path))

@@ -8,7 +8,10 @@ from tracedlm.tasks.arithmetic import DEEPEST, LONGEST, ArithmeticRefused, evalu
 
 
 def joined(left, operator, right, bracket):
-    """(text, value, integers, strength of the outermost operator) of two operands; None where it divides by zero."""
+    """(text, value, integers, strength of the outermost operator) of two operands.
+
+    None where it divides by zero.
+    """
     if left is None or right is None or (operator == "/" and right[1] == 0):
         return None
     strength = 1 if operator in "+-" else 2
@@ -23,10 +26,14 @@ def joined(left, operator, right, bracket):
     return f"{a} {operator}{b}", value[operator](), left[2] + right[2], strength
 
 
-leaves = st.integers(0, 10**12 - 1).map(lambda n: (str(n), Fraction(n), [n], 3)) | st.integers(0, 9).map(
-    lambda n: (f"-{n}", Fraction(-n), [n], 1)
+leaves = st.integers(0, 10**12 - 1).map(lambda n: (str(n), Fraction(n), [n], 3)) | st.integers(
+    0, 9
+).map(lambda n: (f"-{n}", Fraction(-n), [n], 1))
+trees = st.recursive(
+    leaves,
+    lambda inner: st.builds(joined, inner, st.sampled_from("+-*/"), inner, st.booleans()),
+    max_leaves=8,
 )
-trees = st.recursive(leaves, lambda inner: st.builds(joined, inner, st.sampled_from("+-*/"), inner, st.booleans()), max_leaves=8)
 
 
 @given(trees)
@@ -49,11 +56,32 @@ def test_any_text_is_evaluated_as_python_would_or_refused(text):
 def _split(text):
     import re
 
-    return [token.lstrip("0") or "0" if token.isdigit() else token for token in re.findall(r"\d+|\S", text)]
+    return [
+        token.lstrip("0") or "0" if token.isdigit() else token
+        for token in re.findall(r"\d+|\S", text)
+    ]
 
 
 @pytest.mark.parametrize(
-    "text", ["2**3", "1/0", "1/(2-2)", "1 2", "()", "(1", "1)", "+", "1.5", "1e3", "x", "", "١", "1_000", "1\0", "1//2"]
+    "text",
+    [
+        "2**3",
+        "1/0",
+        "1/(2-2)",
+        "1 2",
+        "()",
+        "(1",
+        "1)",
+        "+",
+        "1.5",
+        "1e3",
+        "x",
+        "",
+        "١",
+        "1_000",
+        "1\0",
+        "1//2",
+    ],
 )
 def test_everything_else_is_refused(text):
     with pytest.raises(ArithmeticRefused):

@@ -1,4 +1,7 @@
-"""The published file formats: what is written is read back, and a bad row is named with its file, its row and its field."""
+"""The published file formats.
+
+What is written is read back, and a bad row is named with its file, its row and its field.
+"""
 
 import csv
 import json
@@ -19,7 +22,10 @@ GPQA = {
 }
 PROBLEMS = {
     "gpqa": GPQA,
-    "gsm8k": {"question": "Ann has 3 pens\u2028and buys 2. How many?", "answer": "3+2=<<3+2=5>>5\n#### 5"},
+    "gsm8k": {
+        "question": "Ann has 3 pens\u2028and buys 2. How many?",
+        "answer": "3+2=<<3+2=5>>5\n#### 5",
+    },
     "math500": {"problem": "What is $1+1$?", "answer": "2", "subject": "Prealgebra", "level": "1"},
     "s1k": {"question": "Why?", "thinking_trajectories": "Hm.", "attempt": "Because."},
     **{name: task.sample("validation", 1, seed=0)[0] for name, task in GENERATED.items()},
@@ -57,11 +63,19 @@ BAD = [
     ("countdown", {"output": "-8"}, "field 'output': the target -8 is negative"),
     ("sudoku", {"Puzzle": "310220000210032"}, "field 'Puzzle': '310220000210032' is not 16 digits"),
     ("sudoku", {"Puzzle": "٣102200002100320"}, "field 'Puzzle'"),
-    ("sudoku", {"Solution": "3142243142131342"}, "field 'Solution': '3142243142131342' does not solve"),
+    (
+        "sudoku",
+        {"Solution": "3142243142131342"},
+        "field 'Solution': '3142243142131342' does not solve",
+    ),
     ("gsm8k", {"answer": "5"}, "field 'answer': '5' does not end in '#### <number>'"),
     ("gsm8k", {"answer": "#### five"}, "field 'answer': '#### five'"),
     ("gsm8k", {"question": " "}, "field 'question' is empty"),
-    ("wordmath", {"answer": "<<2.5+3=5.5>> #### 5"}, r"field 'answer': '2\.5\+3=5\.5' is not a calculation"),
+    (
+        "wordmath",
+        {"answer": "<<2.5+3=5.5>> #### 5"},
+        r"field 'answer': '2\.5\+3=5\.5' is not a calculation",
+    ),
     ("math500", {"answer": ""}, "field 'answer' is empty"),
     ("math500", {"answer": ...}, "field 'answer' is missing"),
     ("algebra", {"answer": "1000"}, "field 'solution' boxes '.*', field 'answer' is '1000'"),
@@ -76,7 +90,10 @@ def test_a_bad_row_is_named_with_file_row_and_field(name, change, message, tmp_p
     task, problem = get_task(name), PROBLEMS[name]
     wrong = {field: value for field, value in {**problem, **change}.items() if value is not ...}
     if task.form == "csv":
-        task.write([{"Order": "0123", **problem}, wrong] if "Order" in wrong else [problem, wrong], tmp_path / "bad.csv")
+        task.write(
+            [{"Order": "0123", **problem}, wrong] if "Order" in wrong else [problem, wrong],
+            tmp_path / "bad.csv",
+        )
     else:
         (tmp_path / "bad.jsonl").write_text(json.dumps(problem) + "\n" + json.dumps(wrong) + "\n")
     row = 3 if task.form == "csv" else 2
@@ -87,7 +104,12 @@ def test_a_bad_row_is_named_with_file_row_and_field(name, change, message, tmp_p
 def test_a_bad_row_of_a_parquet_file_is_named_too(tmp_path):
     rows = [PROBLEMS["gsm8k"], {**PROBLEMS["gsm8k"], "answer": None}]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "bad.parquet")
-    with pytest.raises(ValueError, match=r"bad\.parquet, row 2: field 'answer' is missing; expected the fields question, answer"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"bad\.parquet, row 2: field 'answer' is missing; expected the fields question, answer"
+        ),
+    ):
         get_task("gsm8k").read(tmp_path / "bad.parquet")
 
 
@@ -99,7 +121,10 @@ def test_columns_that_only_later_rows_have_are_written(tmp_path):
 
 def test_what_kind_of_problem_it_is_is_kept():
     gpqa = get_task("gpqa").parse({**GPQA, "High-level domain": "Chemistry"})
-    assert [gpqa[facet] for facet in get_task("gpqa").facets] == ["Chemistry", "Inorganic Chemistry"]
+    assert [gpqa[facet] for facet in get_task("gpqa").facets] == [
+        "Chemistry",
+        "Inorganic Chemistry",
+    ]
     math = get_task("math500").parse({**PROBLEMS["math500"], "level": 1})
     assert [math[facet] for facet in get_task("math500").facets] == ["Prealgebra", "1"]
 
@@ -128,19 +153,37 @@ def test_a_file_of_another_form_is_one_clear_error(name, content, message, tmp_p
 
 
 def test_traces_of_s1k_are_joined_and_its_answer_may_be_the_solution():
-    problem = get_task("s1k").parse({"question": "Why?", "thinking_trajectories": ["First.", "Then."], "solution": "So."})
-    assert problem == {"question": "Why?", "thinking_trajectories": "First.\nThen.", "attempt": "So."}
-    assert get_task("s1k").solve(problem, 128) == "<reasoning>\nFirst.\nThen.\n</reasoning>\n<answer>\nSo.\n</answer>"
+    problem = get_task("s1k").parse(
+        {"question": "Why?", "thinking_trajectories": ["First.", "Then."], "solution": "So."}
+    )
+    assert problem == {
+        "question": "Why?",
+        "thinking_trajectories": "First.\nThen.",
+        "attempt": "So.",
+    }
+    assert (
+        get_task("s1k").solve(problem, 128)
+        == "<reasoning>\nFirst.\nThen.\n</reasoning>\n<answer>\nSo.\n</answer>"
+    )
     with pytest.raises(ValueError, match="s1k is for fine-tuning"):
         get_task("s1k").score(problem, "So.")
 
 
 def test_maths_own_files_box_the_answer_in_the_solution():
-    problem = get_task("math500").parse({"problem": "Halve $1$.", "solution": r"It is $\boxed{\frac{1}{2}}$.", "level": "Level 1"})
+    problem = get_task("math500").parse(
+        {"problem": "Halve $1$.", "solution": r"It is $\boxed{\frac{1}{2}}$.", "level": "Level 1"}
+    )
     assert problem["answer"] == r"\frac{1}{2}"
     assert get_task("math500").score(problem, get_task("math500").solve(problem, 128)).correct
-    for box, answer in ((r"$\fbox{7}$", "7"), (r"$\boxed 7$.", "7"), (r"$\boxed{6}$ so $\boxed{7}$", "7")):
-        assert get_task("math500").parse({"problem": "p", "solution": f"It is {box}"})["answer"] == answer
+    for box, answer in (
+        (r"$\fbox{7}$", "7"),
+        (r"$\boxed 7$.", "7"),
+        (r"$\boxed{6}$ so $\boxed{7}$", "7"),
+    ):
+        assert (
+            get_task("math500").parse({"problem": "p", "solution": f"It is {box}"})["answer"]
+            == answer
+        )
     with pytest.raises(ValueError, match="field 'answer' is missing"):
         get_task("math500").parse({"problem": "p", "solution": "It is 7."})
     with pytest.raises(ValueError, match="no field 'solution'"):

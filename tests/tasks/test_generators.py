@@ -1,4 +1,7 @@
-"""wordmath and algebra against naive solvers that read the question alone; their calculations, their sizes and their keys."""
+"""wordmath and algebra against naive solvers that read the question alone.
+
+Their calculations, their sizes and their keys.
+"""
 
 import random
 import re
@@ -46,11 +49,17 @@ def value(text, **unknowns):
     """A LaTeX expression with its unknowns replaced, in exact fractions."""
     text = re.sub(r"\\frac\{(\d+)\}\{(\d+)\}", r"Fraction(\1,\2)", text)
     text = re.sub(r"(?<=[\d)])(?=[nxy(])", "*", text.replace("^", "**"))
-    return eval(text, {"Fraction": Fraction, **{name: Fraction(number) for name, number in unknowns.items()}})
+    return eval(
+        text,
+        {"Fraction": Fraction, **{name: Fraction(number) for name, number in unknowns.items()}},
+    )
 
 
 def solved(problem):
-    """The answers that a problem allows, found by trying; for an expansion, the values of both sides at a few points."""
+    """The answers that a problem allows, found by trying.
+
+    For an expansion, the values of both sides at a few points.
+    """
     formulas = re.findall(r"\$([^$]+)\$", problem)
     if problem.startswith(("Solve", "What is the larger root")):
         left, right = formulas[0].split("=")
@@ -63,7 +72,9 @@ def solved(problem):
     if problem.endswith("what is $x$?"):
         (one, a), (two, b) = (formula.split("=") for formula in formulas[:2])
         pairs = [(x, y) for x in range(50) for y in range(100)]
-        (found,) = {x for x, y in pairs if value(one, x=x, y=y) == int(a) and value(two, x=x, y=y) == int(b)}
+        (found,) = {
+            x for x, y in pairs if value(one, x=x, y=y) == int(a) and value(two, x=x, y=y) == int(b)
+        }
         return found
     if problem.startswith("If"):
         name, at = formulas[0].split("=")
@@ -94,13 +105,17 @@ def test_the_answer_of_algebra_solves_the_problem(difficulty, seed):
         assert all(value(product, **{name: n}) == value(answer, **{name: n}) for n in range(3))
     else:
         assert solved(problem["problem"]) == value(answer), problem
-    assert "frac" not in answer or Fraction(value(answer)).denominator == int(re.findall(r"\d+", answer)[1])  # in lowest terms
+    assert "frac" not in answer or Fraction(value(answer)).denominator == int(
+        re.findall(r"\d+", answer)[1]
+    )  # in lowest terms
 
 
 @pytest.mark.parametrize(("name", "difficulty"), LEVELS)
 @settings(max_examples=25)
 @given(seed=seeds)
-def test_every_line_of_reasoning_is_a_true_equation_and_longer_canvases_hold_more(name, difficulty, seed):
+def test_every_line_of_reasoning_is_a_true_equation_and_longer_canvases_hold_more(
+    name, difficulty, seed
+):
     task = get_task(name, difficulty)
     problem = task.draw(random.Random(seed))
     texts = [task.solve(problem, length) for length in (128, 256, 512)]
@@ -109,7 +124,10 @@ def test_every_line_of_reasoning_is_a_true_equation_and_longer_canvases_hold_mor
         for line in lines:
             left, right = line.split("=")
             assert evaluate(left) == evaluate(right), line
-        assert text.endswith(f"</reasoning>\n<answer>\n\\boxed{{{problem['answer'].rpartition('#### ')[2]}}}\n</answer>")
+        assert text.endswith(
+            "</reasoning>\n<answer>\n"
+            f"\\boxed{{{problem['answer'].rpartition('#### ')[2]}}}\n</answer>"
+        )
         assert len(text) < length  # a token is at least a character
     assert len(texts[0]) < len(texts[1]) <= len(texts[2])
 
@@ -134,7 +152,9 @@ def test_difficulty_is_part_of_no_name_and_off_the_scale_it_is_refused():
 def test_renaming_people_and_things_leaves_the_key_of_a_story(seed, shuffle, thing):
     task = get_task("wordmath")
     problem = task.draw(random.Random(seed))
-    renamed = re.sub("|".join(NAMES), lambda name: shuffle[NAMES.index(name[0])], problem["question"])
+    renamed = re.sub(
+        "|".join(NAMES), lambda name: shuffle[NAMES.index(name[0])], problem["question"]
+    )
     renamed = re.sub("|".join(THINGS), thing, renamed)
     assert task.key({"question": renamed}) == task.key(problem)
     changed = re.sub(r"\d+", lambda number: str(int(number[0]) + 1), problem["question"], count=1)

@@ -111,7 +111,9 @@ def test_equal_as_mathematics(answer, gold, equal):
 
 def test_a_question_that_ends_the_judge_is_undecided_and_the_next_is_answered():
     judge = Judge()
-    assert judge.equal("9^{9^{9^{9}}}", "1") is False and judge.process is None  # `tractable` refuses it, the judge runs into its limit
+    assert (
+        judge.equal("9^{9^{9^{9}}}", "1") is False and judge.process is None
+    )  # `tractable` refuses it, the judge runs into its limit
     assert judge.equal("2/4", "1/2") is True
     judge.process.kill()
     judge.process.wait()
@@ -132,8 +134,27 @@ def test_several_threads_may_ask():
     assert answers == [True] * 4
 
 
-PLAIN = ["2^{200}", r"x^{\frac{1}{2}}", "(x+1)^{9}", r"\{1\pm\sqrt{5},-2\}", r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}", r"11,\! 111"]
-LONG = ["2^{201}", "2^{2^2}", "(x+1)^{10}", "(((2^9)^9)^9)^9", "2**3", "5!", "1" * 21, "x" * 161, r"\int x", "{{{{{1}}}}}", "((((("]
+PLAIN = [
+    "2^{200}",
+    r"x^{\frac{1}{2}}",
+    "(x+1)^{9}",
+    r"\{1\pm\sqrt{5},-2\}",
+    r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}",
+    r"11,\! 111",
+]
+LONG = [
+    "2^{201}",
+    "2^{2^2}",
+    "(x+1)^{10}",
+    "(((2^9)^9)^9)^9",
+    "2**3",
+    "5!",
+    "1" * 21,
+    "x" * 161,
+    r"\int x",
+    "{{{{{1}}}}}",
+    "(((((",
+]
 BROKEN = ["", "{", "}{", "٣", "\0", "'x'", "\N{NO-BREAK SPACE}"]
 
 
@@ -152,4 +173,6 @@ def test_every_gold_of_math500_is_tractable_and_right_under_both_scorers(shared)
     for problem in MATH.read(shared / "data/math500.jsonl"):
         assert tractable(problem["answer"])
         for scorer in ("d1", "strict"):
-            assert MATH.score(problem, rf"<answer>\boxed{{{problem['answer']}}}</answer>", scorer).correct
+            assert MATH.score(
+                problem, rf"<answer>\boxed{{{problem['answer']}}}</answer>", scorer
+            ).correct

@@ -1,4 +1,7 @@
-"""Strict marks look through typography, and only through typography: what a number is a number of counts."""
+"""Strict marks look through typography, and only through typography.
+
+What a number is a number of counts.
+"""
 
 import pytest
 
@@ -19,7 +22,9 @@ def gsm8k(text, gold):
 
 
 def countdown(text):
-    return COUNTDOWN.score({"input": "6,9,20", "output": "34"}, text, "strict").correct  # 20 + 9 + 6 - 1 is not it
+    return COUNTDOWN.score(
+        {"input": "6,9,20", "output": "34"}, text, "strict"
+    ).correct  # 20 + 9 + 6 - 1 is not it
 
 
 @pytest.mark.parametrize(
@@ -73,7 +78,9 @@ def test_the_answer_is_the_last_box_that_is_closed_or_what_follows_the_tag(text,
     assert final_answer(text) == answer
 
 
-@pytest.mark.parametrize("text", [r"\boxed{" * 20_000, "<answer>" * 20_000, r"\boxed {" + "{" * 50_000])
+@pytest.mark.parametrize(
+    "text", [r"\boxed{" * 20_000, "<answer>" * 20_000, r"\boxed {" + "{" * 50_000]
+)
 def test_hostile_boxes_are_read_in_linear_time(text):
     assert final_answer(text[:100_000]) is None or len(text) > 0
 
@@ -141,9 +148,19 @@ def test_another_base_size_unit_or_name_is_another_answer(answer, gold):
 
 @pytest.mark.parametrize(
     "text",
-    [r"\boxed {1250}", r"\fbox{1250}", "\\boxed{1\u202f250}", r"\boxed{€1250}", r"\boxed{1,250°}", r"\boxed{**1250**}", "<answer>1250",
-     r"\boxed{1250} \boxed{", r"\boxed{\text{1250 eggs}}", r"\boxed{\displaystyle 1250.0}"],
-)  # fmt: skip
+    [
+        r"\boxed {1250}",
+        r"\fbox{1250}",
+        "\\boxed{1\u202f250}",
+        r"\boxed{€1250}",
+        r"\boxed{1,250°}",
+        r"\boxed{**1250**}",
+        "<answer>1250",
+        r"\boxed{1250} \boxed{",
+        r"\boxed{\text{1250 eggs}}",
+        r"\boxed{\displaystyle 1250.0}",
+    ],
+)
 def test_gsm8k_reads_a_number_in_any_dress(text):
     assert gsm8k(text, "1250")
     assert not gsm8k(text, "125")
@@ -151,16 +168,32 @@ def test_gsm8k_reads_a_number_in_any_dress(text):
 
 @pytest.mark.parametrize(
     "text",
-    [r"\boxed{(20 − 9) × 6}", r"\boxed{6\left(20-9\right)}", r"\boxed{66 = 6 \cdot [20-9]}", r"<answer>$6*(20-9)$</answer>",
-     r"\boxed{(20-9)6}", r"\boxed{+6*(20-9)}", "<answer>`(20-9)*6` equals 66</answer>", r"\boxed{\text{6 x (20 - 9)}}"],
-)  # fmt: skip
+    [
+        r"\boxed{(20 − 9) × 6}",
+        r"\boxed{6\left(20-9\right)}",
+        r"\boxed{66 = 6 \cdot [20-9]}",
+        r"<answer>$6*(20-9)$</answer>",
+        r"\boxed{(20-9)6}",
+        r"\boxed{+6*(20-9)}",
+        "<answer>`(20-9)*6` equals 66</answer>",
+        r"\boxed{\text{6 x (20 - 9)}}",
+    ],
+)
 def test_countdown_reads_a_sum_in_any_dress(text):
     assert COUNTDOWN.score({"input": "6,9,20", "output": "66"}, text, "strict").correct
     assert not countdown(text)
 
 
 @pytest.mark.parametrize(
-    "text", [r"\boxed{66}", r"\boxed{6*11}", r"\boxed{6*(20-9)*1}", r"\boxed{60+6}", r"\boxed{\frac{6}{9}}", r"\boxed{x}"]
+    "text",
+    [
+        r"\boxed{66}",
+        r"\boxed{6*11}",
+        r"\boxed{6*(20-9)*1}",
+        r"\boxed{60+6}",
+        r"\boxed{\frac{6}{9}}",
+        r"\boxed{x}",
+    ],
 )
 def test_countdown_wants_these_numbers_and_each_once(text):
     assert not COUNTDOWN.score({"input": "6,9,20", "output": "66"}, text, "strict").correct

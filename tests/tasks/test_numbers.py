@@ -1,4 +1,7 @@
-"""Answers that are numbers (gsm8k, wordmath): the published reading of method.md section 8, line by line, and the strict one."""
+"""Answers that are numbers (gsm8k, wordmath).
+
+The published reading of method.md section 8, line by line, and the strict one.
+"""
 
 import re
 
@@ -32,7 +35,11 @@ def right(text, gold="18", scorer="d1"):
         (r"\boxed{1,000}", "1", True),
         (r"\boxed{\frac{1}{2}}", "1", True),  # up to the first closing brace
         ("\\boxed{1\n8} \\boxed{18}", "18", True),  # on one line
-        (r"\boxed{x}<answer>first 7, then 18</answer>", "18", True),  # else the last number in <answer>
+        (
+            r"\boxed{x}<answer>first 7, then 18</answer>",
+            "18",
+            True,
+        ),  # else the last number in <answer>
         ("<answer>18</answer><answer>7</answer>", "18", True),  # the first block
         ("<answer>18", "18", False),  # which must be closed
         ("it is 18", "18", False),
@@ -59,7 +66,9 @@ def published(text):
             except ValueError:
                 continue
     block = re.search("<answer>(.*?)</answer>", text, re.DOTALL)
-    for candidate in (block[1].strip(), *re.findall(r"-?\d+\.?\d*", block[1])[-1:]) if block else ():
+    for candidate in (
+        (block[1].strip(), *re.findall(r"-?\d+\.?\d*", block[1])[-1:]) if block else ()
+    ):
         try:
             return float(candidate)
         except ValueError:
@@ -67,7 +76,25 @@ def published(text):
     return None
 
 
-PIECES = [r"\boxed{", "}", "{", "<answer>", "</answer>", "18", "-5", ",", ".", "...", " ", "\n", "x", "$", "1e3", "_0", "nan"]
+PIECES = [
+    r"\boxed{",
+    "}",
+    "{",
+    "<answer>",
+    "</answer>",
+    "18",
+    "-5",
+    ",",
+    ".",
+    "...",
+    " ",
+    "\n",
+    "x",
+    "$",
+    "1e3",
+    "_0",
+    "nan",
+]
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=10).map("".join))
@@ -95,7 +122,11 @@ def test_d1_is_the_published_reading_of_any_text(text):
         (r"\boxed{-10}", "-10", True),
         ("\\boxed{\N{MINUS SIGN}10}", "-10", True),
         (r"\boxed{18.00}", "18", True),
-        ("<answer>It takes 18 days.</answer>", "18", True),  # without a box, the one number of the block
+        (
+            "<answer>It takes 18 days.</answer>",
+            "18",
+            True,
+        ),  # without a box, the one number of the block
         ("<answer>6 and 18</answer>", "18", False),
         ("it is 18", "18", False),
         (r"\boxed{17 or 18}", "18", False),
@@ -115,6 +146,22 @@ def test_a_whole_number_is_read_with_and_without_separators(number, form):
     assert read_number(rf"\${form.format(number)}\text{{ cents}}") == number
 
 
-@pytest.mark.parametrize("text", ["", "none", "1 2", "1,00", "1.2.3", "2^3", "2*3", "1/2", r"\frac{1}{2}", "٣", "3!", r"\sqrt{4}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "none",
+        "1 2",
+        "1,00",
+        "1.2.3",
+        "2^3",
+        "2*3",
+        "1/2",
+        r"\frac{1}{2}",
+        "٣",
+        "3!",
+        r"\sqrt{4}",
+    ],
+)
 def test_what_is_not_one_number_is_none(text):
     assert read_number(text) is None

@@ -1,4 +1,7 @@
-"""What the model is asked: reasoning and answer in blocks, the answer in a box, the question once."""
+"""What the model is asked.
+
+Reasoning and answer in blocks, the answer in a box, the question once.
+"""
 
 import pytest
 
@@ -6,7 +9,12 @@ from tracedlm.tasks import GENERATED, TASKS, get_task
 from tracedlm.tasks.task import fill
 
 QUESTION = {"gpqa": "Question", "gsm8k": "question", "math500": "problem", "s1k": "question"}
-OPTIONS = {"Correct Answer": "a", "Incorrect Answer 1": "b", "Incorrect Answer 2": "c", "Incorrect Answer 3": "d"}
+OPTIONS = {
+    "Correct Answer": "a",
+    "Incorrect Answer 1": "b",
+    "Incorrect Answer 2": "c",
+    "Incorrect Answer 3": "d",
+}
 
 
 @pytest.mark.parametrize("name", QUESTION)
@@ -23,7 +31,10 @@ def test_a_prompt_asks_for_blocks_and_a_box_and_holds_the_question_once(name):
 def test_the_small_model_is_asked_in_one_line(name):
     task = GENERATED[name]
     problem = task.sample("test", 1, seed=0)[0]
-    assert task.prompt(problem) == f"Think in <reasoning></reasoning>, then answer in <answer></answer>.\n{task.question(problem)}"
+    assert (
+        task.prompt(problem) == "Think in <reasoning></reasoning>, then answer in"
+        f" <answer></answer>.\n{task.question(problem)}"
+    )
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -1,4 +1,7 @@
-"""Countdown and Sudoku: the published scorer as method.md section 8 describes it, and the strict one."""
+"""Countdown and Sudoku.
+
+The published scorer as method.md section 8 describes it, and the strict one.
+"""
 
 import pytest
 from hypothesis import given
@@ -27,7 +30,10 @@ def sudoku(text, scorer="d1"):
         (rf"\boxed{{1+1}} no, \boxed{{{RIGHT}}}", True),  # the last box
         (rf"\boxed{{{RIGHT}}} no, \boxed{{1+1}}", False),
         (rf"\boxed{{{RIGHT}}}<answer>1+1</answer>", True),  # a box goes before <answer>
-        (rf"\boxed{{{RIGHT} <answer>{RIGHT}</answer>", True),  # a box that is never closed does not count
+        (
+            rf"\boxed{{{RIGHT} <answer>{RIGHT}</answer>",
+            True,
+        ),  # a box that is never closed does not count
         (f"<answer> {RIGHT} </answer>", True),
         (RIGHT, True),  # else the whole text
         (rf"\boxed{{{RIGHT} = 23}}", True),  # of expr = number, expr
@@ -38,7 +44,10 @@ def sudoku(text, scorer="d1"):
         (r"\boxed{93-100-30}", False),  # not the target
         (rf"so {RIGHT} = 23 but {RIGHT}", True),  # of the text around expr = number, nothing
         (rf"\boxed{{1 + 1 = 3, {RIGHT} = 23}}", False),  # the first expr = number
-        (rf"$\boxed {RIGHT}$, \boxed{{1}}", True),  # a box and a space go before all others, up to the dollar sign
+        (
+            rf"$\boxed {RIGHT}$, \boxed{{1}}",
+            True,
+        ),  # a box and a space go before all others, up to the dollar sign
         (rf"\boxed{{}}<answer>{RIGHT}</answer>", False),  # an empty box is an answer
         (r"\boxed{93//1-100+30}", False),  # a number that is not given
         (r"\boxed{+93-(100-30.)}", True),  # Python's arithmetic
@@ -51,7 +60,10 @@ def test_countdown_d1(text, right):
 
 @given(st.text(alphabet="379+-*/(). ", max_size=14))
 def test_countdown_d1_computes_as_python_does(expression):
-    """The published scorer evaluates what it finds; here its value is read from the syntax tree, powers apart."""
+    """The published scorer evaluates what it finds.
+
+    Here its value is read from the syntax tree, powers apart.
+    """
     try:
         value = eval(expression.strip()) if "**" not in expression else None
     except (SyntaxError, TypeError, ZeroDivisionError):
@@ -87,7 +99,8 @@ def test_countdown_strict_wants_the_answer_where_it_belongs():
         f"<answer> </answer> {GRID}",
         f"it is {GRID} </answer>",  # sixteen digits right before </answer>
         f"the grid is {GRID}, I think",  # any free-standing sixteen digits
-        f"<answer>{GRID[:4]}\n{GRID[4:8]}\n{GRID[8:12]}\n{GRID[12:]}</answer>",  # white space is removed
+        # white space is removed
+        f"<answer>{GRID[:4]}\n{GRID[4:8]}\n{GRID[8:12]}\n{GRID[12:]}</answer>",
         f"<answer>{GRID}1234</answer>",  # cut to sixteen characters
         f"<answer>none</answer>\n```\n{GRID}\n```",  # a fence anywhere after <answer> goes first
         f"<answer>```python\n1```{GRID}```</answer>",  # a fence with anything but digits is none

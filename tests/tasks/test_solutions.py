@@ -1,4 +1,6 @@
-"""Every worked solution that a model is trained on is right, by both scorers, and short enough for its canvas."""
+"""Every worked solution that a model is trained on is right, by both scorers, and short enough for
+its canvas.
+"""
 
 import random
 import re
@@ -28,12 +30,17 @@ def test_a_generated_solution_is_correct_under_both_scorers(name, length, seed):
 def test_countdowns_marks_compare_each_result_with_the_target(seed):
     problem = GENERATED["countdown"].draw(random.Random(seed))
     first, second, marks = GENERATED["countdown"].solve(problem, 128).splitlines()[1:4]
-    target, results = int(problem["output"]), [int(value) for row in (first, second) for value in re.findall(r"= *(-?\d+)", row)[1:]]
+    target, results = (
+        int(problem["output"]),
+        [int(value) for row in (first, second) for value in re.findall(r"= *(-?\d+)", row)[1:]],
+    )
     meaning = {"=": lambda value: value == target, "-": lambda value: value == -target}
     meaning |= {"<": lambda value: value < target, ">": lambda value: value > target}
     assert len(marks) == len(results) == 4
     assert all(meaning[mark](value) for mark, value in zip(marks, results, strict=True))
-    assert all((mark == "=") == (value == target) for mark, value in zip(marks, results, strict=True))
+    assert all(
+        (mark == "=") == (value == target) for mark, value in zip(marks, results, strict=True)
+    )
 
 
 @pytest.mark.parametrize("name", GENERATED)
@@ -44,18 +51,28 @@ def test_the_solution_of_another_problem_is_wrong(name):
 
 
 def test_an_unknown_task_names_the_nearest():
-    with pytest.raises(ValueError, match=r"unknown dataset 'sudku'; known: algebra, countdown, .*wordmath. Did you mean 'sudoku'"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"unknown dataset 'sudku'; known: algebra, countdown, .*wordmath. Did you mean 'sudoku'"
+        ),
+    ):
         get_task("sudku")
 
 
 def test_the_names_that_configs_know_are_those_of_the_tasks():
     assert set(names.TASK_NAMES) == set(TASKS) and set(names.GENERATED) == set(GENERATED)
     assert set(names.TRAINING_ONLY) == {name for name, task in TASKS.items() if not task.scored}
-    assert set(names.GRADED) == {name for name, task in GENERATED.items() if hasattr(task, "difficulty")}
+    assert set(names.GRADED) == {
+        name for name, task in GENERATED.items() if hasattr(task, "difficulty")
+    }
 
 
 def test_what_a_task_cannot_do_is_said():
-    with pytest.raises(ValueError, match="gsm8k: its problems come from files; those that can be drawn: algebra, countdown"):
+    with pytest.raises(
+        ValueError,
+        match="gsm8k: its problems come from files; those that can be drawn: algebra, countdown",
+    ):
         generated_task("gsm8k")
     with pytest.raises(ValueError, match="countdown has no difficulty; wordmath and algebra have"):
         get_task("countdown", difficulty=2)

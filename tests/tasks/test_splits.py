@@ -27,17 +27,29 @@ def test_an_unknown_split_is_refused():
 @pytest.mark.parametrize("name", GENERATED)
 def test_samples_of_the_splits_are_disjoint(name):
     task = get_task(name)
-    keys = {split: {task.key(problem) for problem in task.sample(split, 60, seed=3)} for split in SPLITS}
+    keys = {
+        split: {task.key(problem) for problem in task.sample(split, 60, seed=3)} for split in SPLITS
+    }
     assert all(len(found) == 60 for found in keys.values())
-    assert not keys["train"] & keys["validation"] and not keys["train"] & keys["test"] and not keys["validation"] & keys["test"]
+    assert (
+        not keys["train"] & keys["validation"]
+        and not keys["train"] & keys["test"]
+        and not keys["validation"] & keys["test"]
+    )
 
 
 @pytest.mark.parametrize("name", GENERATED)
 def test_a_split_is_a_function_of_the_problem_alone(name):
     task = get_task(name)
     for split in SPLITS:
-        assert all(task.split_of(dict(problem)) == split for problem in task.sample(split, 20, seed=5))
-    assert task.sample("train", 20, seed=5) == task.sample("train", 20, seed=5) != task.sample("train", 20, seed=6)
+        assert all(
+            task.split_of(dict(problem)) == split for problem in task.sample(split, 20, seed=5)
+        )
+    assert (
+        task.sample("train", 20, seed=5)
+        == task.sample("train", 20, seed=5)
+        != task.sample("train", 20, seed=6)
+    )
 
 
 def test_countdown_problems_are_the_same_in_any_order_of_the_numbers():
@@ -63,13 +75,18 @@ def test_all_of_the_papers_test_problems_are_held_out(name, shared):
     assert {key_digest(task.key(problem)) for problem in problems} == held_out(name)
     assert {task.split_of(problem) for problem in problems} == {None}
     if name in ("gsm8k", "math500"):  # questions in words: s1K is kept free of them too
-        assert all(get_task("s1k").split_of({"question": task.question(problem)}) is None for problem in problems)
+        assert all(
+            get_task("s1k").split_of({"question": task.question(problem)}) is None
+            for problem in problems
+        )
 
 
 def fifth(splits):
     """Whether validation is 20 % of what may be learnt from, within three standard errors."""
     learnt = [split for split in splits if split != "test"]
-    return learnt.count("validation") / len(learnt) == pytest.approx(0.2, abs=3 * (0.16 / len(learnt)) ** 0.5)
+    return learnt.count("validation") / len(learnt) == pytest.approx(
+        0.2, abs=3 * (0.16 / len(learnt)) ** 0.5
+    )
 
 
 @pytest.mark.parametrize("name", GENERATED)
@@ -79,7 +96,10 @@ def test_a_fifth_of_what_is_drawn_and_not_test_is_validation(name):
     assert fifth([task.split_of(task.draw(rng)) for _ in range(1500)])
 
 
-@pytest.mark.parametrize(("name", "field"), {"gpqa": "Question", "gsm8k": "question", "math500": "problem", "s1k": "question"}.items())
+@pytest.mark.parametrize(
+    ("name", "field"),
+    {"gpqa": "Question", "gsm8k": "question", "math500": "problem", "s1k": "question"}.items(),
+)
 def test_a_fifth_of_any_training_file_is_validation_and_none_of_it_test(name, field):
     splits = [get_task(name).split_of({field: f"What is {n} + 1?"}) for n in range(3000)]
     assert set(splits) == {"train", "validation"} and fifth(splits)
@@ -118,7 +138,10 @@ def test_no_generated_split_contains_a_paper_puzzle(shared):
 
 @pytest.mark.shared
 def test_a_quarter_of_the_papers_sudokus_have_several_solutions(shared):
-    puzzles = [problem["Puzzle"] for problem in get_task("sudoku").read(shared / "data/4x4_test_sudoku.csv")]
+    puzzles = [
+        problem["Puzzle"]
+        for problem in get_task("sudoku").read(shared / "data/4x4_test_sudoku.csv")
+    ]
     assert (sum(len(solutions(puzzle)) > 1 for puzzle in puzzles), len(puzzles)) == (124, 500)
 
 

@@ -1,4 +1,7 @@
-"""Prompt templates: three further wordings a task, ours, each with its place; a mistake is one clear message."""
+"""Prompt templates: three further wordings a task, ours, each with its place.
+
+A mistake is one clear message.
+"""
 
 import pytest
 
@@ -19,7 +22,11 @@ def test_every_scored_task_ships_three_wordings_that_differ(name):
     for text in texts:
         assert "<answer>" in text and "</answer>" in text and "<reasoning>" in text
         assert fill(text, r"What is {question}?").count(r"What is {question}?") == 1
-        assert name in ("countdown", "sudoku") or r"\boxed{" in text or text.startswith("{question}\nThink in")
+        assert (
+            name in ("countdown", "sudoku")
+            or r"\boxed{" in text
+            or text.startswith("{question}\nThink in")
+        )
     assert read_template(files["question_first"]).startswith("{question}")
     assert sorted(path.stem for path in resource("prompts", name).iterdir()) == sorted(NAMES)
 
@@ -34,8 +41,14 @@ def test_a_template_of_ones_own_is_named_by_its_file(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"How many?", r"mine\.txt: a prompt template names \{question\} once, this one 0 times: 'How many\?'"),
-        (b"{question} {question}", r"mine\.txt: a prompt template names \{question\} once, this one 2 times"),
+        (
+            b"How many?",
+            r"mine\.txt: a prompt template names \{question\} once, this one 0 times: 'How many\?'",
+        ),
+        (
+            b"{question} {question}",
+            r"mine\.txt: a prompt template names \{question\} once, this one 2 times",
+        ),
         (b"\xff{question}", r"mine\.txt: .*utf-8"),
     ],
 )
@@ -48,6 +61,10 @@ def test_a_file_without_the_place_of_the_question_is_named(content, message, tmp
 @pytest.mark.parametrize("name", ["breif", "none.txt"])
 def test_an_unknown_template_lists_what_there_is(name):
     with pytest.raises(
-        ValueError, match=rf"'{name}' is no prompt template of gsm8k; known: default, brief, question_first, rules, or the path"
+        ValueError,
+        match=(
+            rf"'{name}' is no prompt template of gsm8k; known: default, brief, question_first,"
+            r" rules, or the path"
+        ),
     ):
         template_files("gsm8k", (name,))

@@ -1,4 +1,7 @@
-"""The online monitor (torch) and the offline analysis (NumPy) call the same functions: same numbers."""
+"""The online monitor (torch) and the offline analysis (NumPy) call the same functions.
+
+Same numbers.
+"""
 
 import dataclasses
 import os
@@ -8,7 +11,17 @@ import sys
 import numpy as np
 import pytest
 
-from tracedlm.theory import certificate, contraction, divergence, moments, movement, pseudo_gradient, rad, stability, subspaces
+from tracedlm.theory import (
+    certificate,
+    contraction,
+    divergence,
+    moments,
+    movement,
+    pseudo_gradient,
+    rad,
+    stability,
+    subspaces,
+)
 
 RNG = np.random.default_rng(0)
 SIMILARITY = RNG.uniform(-1, 1, (3, 6, 5))
@@ -27,14 +40,22 @@ CASES = {
     "kl along another axis": lambda a: divergence.kl(a(P), a(Q), axis=0),
     "kl_from_log": lambda a: divergence.kl_from_log(a(np.log(P)), a(np.log(Q))),
     "total_variation": lambda a: divergence.total_variation(a(P), a(Q)),
-    "total_variation of float32": lambda a: divergence.total_variation(a(P.astype(np.float32)), a(Q.astype(np.float32))),
+    "total_variation of float32": lambda a: divergence.total_variation(
+        a(P.astype(np.float32)), a(Q.astype(np.float32))
+    ),
     "top_two_margin": lambda a: divergence.top_two_margin(a(SPARSE)),
-    "top_two_margin on a support": lambda a: divergence.top_two_margin(a(P), axis=-1, support=a(VISIBLE[0])),
+    "top_two_margin on a support": lambda a: divergence.top_two_margin(
+        a(P), axis=-1, support=a(VISIBLE[0])
+    ),
     "cosine_similarity": lambda a: rad.cosine_similarity(a(SIMILARITY), a(SIMILARITY[0, 0])),
-    "subspace_similarity": lambda a: rad.subspace_similarity(a(SIMILARITY), a(SIMILARITY[0, :2].T), cosine=False),
+    "subspace_similarity": lambda a: rad.subspace_similarity(
+        a(SIMILARITY), a(SIMILARITY[0, :2].T), cosine=False
+    ),
     "subspace cosine": lambda a: rad.subspace_similarity(a(SIMILARITY), a(SIMILARITY[0, :2].T)),
     "alignment": lambda a: rad.alignment(a(SIMILARITY), a(VISIBLE), 0.1),
-    "alignment of float32": lambda a: rad.alignment(a(SIMILARITY.astype(np.float32)), a(VISIBLE), 0.1),
+    "alignment of float32": lambda a: rad.alignment(
+        a(SIMILARITY.astype(np.float32)), a(VISIBLE), 0.1
+    ),
     "log_alignment": lambda a: rad.log_alignment(a(SIMILARITY), a(VISIBLE)),
     "restrict": lambda a: rad.restrict(a(P), a(VISIBLE[0])),
     "sharpen": lambda a: rad.sharpen(a(SPARSE), 1.5),
@@ -44,24 +65,39 @@ CASES = {
     "aggregate mean": lambda a: rad.aggregate(a(SIMILARITY), "mean"),
     "aggregate max": lambda a: rad.aggregate(a(SIMILARITY), "max"),
     "step_statistics": lambda a: stability.step_statistics(a(SIMILARITY), a(VISIBLE), 0.5),
-    "step_statistics smoothed": lambda a: stability.step_statistics(a(SIMILARITY), a(VISIBLE), smoothing=1e-12),
-    "concentration": lambda a: stability.concentration(a(np.log(P)), a(np.ones((6, 5), dtype=bool))),
+    "step_statistics smoothed": lambda a: stability.step_statistics(
+        a(SIMILARITY), a(VISIBLE), smoothing=1e-12
+    ),
+    "concentration": lambda a: stability.concentration(
+        a(np.log(P)), a(np.ones((6, 5), dtype=bool))
+    ),
     "change_ratios": lambda a: stability.change_ratios(a(SPARSE)),
     "lscr": lambda a: stability.lscr(a(SPARSE)),
     "late_window": lambda a: stability.late_window(a(VISIBLE), 2, a(np.arange(6) > 2))[1],
     "certificates": lambda a: certificate.certificates(a(SIMILARITY), a(VISIBLE), 0.1, 2, 2.0),
-    "grid": lambda a: certificate.grid(a(SIMILARITY), a(VISIBLE), [2.0, 0.5], [1e-3, 0.1], [1, 2], a(VISIBLE[..., 0])),
+    "grid": lambda a: certificate.grid(
+        a(SIMILARITY), a(VISIBLE), [2.0, 0.5], [1e-3, 0.1], [1, 2], a(VISIBLE[..., 0])
+    ),
     "grid of all steps": lambda a: certificate.grid(a(SIMILARITY), a(VISIBLE), [1.0], [0.1], [2]),
-    "movements": lambda a: [vars(moved) for moved in next(movement.movements(a(SIMILARITY), a(VISIBLE), [2, 3], [0.5])).values()][1],
+    "movements": lambda a: [
+        vars(moved)
+        for moved in next(movement.movements(a(SIMILARITY), a(VISIBLE), [2, 3], [0.5])).values()
+    ][1],
     "contraction_rate": lambda a: contraction.contraction_rate(a(SPARSE)),
     "contraction_rate of one step": lambda a: contraction.contraction_rate(a(SPARSE[:, :1])),
     "dobrushin": lambda a: contraction.dobrushin(a(P[:5])),
     "dobrushin_estimate": lambda a: contraction.dobrushin_estimate(a(np.stack([P, Q]))),
-    "first_certified": lambda a: certificate.first_certified(a(VISIBLE[..., 0]), a(VISIBLE[..., 1])),
+    "first_certified": lambda a: certificate.first_certified(
+        a(VISIBLE[..., 0]), a(VISIBLE[..., 1])
+    ),
     "update inside": lambda a: moments.update(a(LOW_RANK), a(LOW_RANK**2), placement="inside"),
-    "update corrected": lambda a: moments.update(a(LOW_RANK), a(LOW_RANK**2), step=3, betas=(0.9, 0.999)),
+    "update corrected": lambda a: moments.update(
+        a(LOW_RANK), a(LOW_RANK**2), step=3, betas=(0.9, 0.999)
+    ),
     "updates": lambda a: dict(moments.updates(a(LOW_RANK), a(LOW_RANK**2), 1e-3, 3, (0.9, 0.999))),
-    "weight_gradient": lambda a: pseudo_gradient.weight_gradient(a(SIMILARITY), a(SIMILARITY[..., :2])),
+    "weight_gradient": lambda a: pseudo_gradient.weight_gradient(
+        a(SIMILARITY), a(SIMILARITY[..., :2])
+    ),
     "root_mean_square": lambda a: pseudo_gradient.root_mean_square(a(SIMILARITY)),
     "row_energy": lambda a: moments.row_energy(a(LOW_RANK)),
     "row_mean": lambda a: moments.row_mean(a(LOW_RANK)),
@@ -91,7 +127,10 @@ def test_torch_and_numpy_agree(name):
 
 @pytest.mark.parametrize("name", CASES)
 def test_new_arrays_are_made_where_the_old_ones_are(name):
-    """As on a graphics card: the default device is not that of the arrays, and what mixes the two is an error."""
+    """As on a graphics card.
+
+    The default device is not that of the arrays, and what mixes the two is an error.
+    """
     torch = pytest.importorskip("torch")
     with torch.device("meta"):
         found = leaves(CASES[name](lambda array: torch.tensor(array, device="cpu")))
@@ -109,16 +148,44 @@ def test_a_running_mean_of_tensors_stays_in_float32_and_on_its_device():
 
 def test_autocast_does_not_round_the_similarity():
     torch = pytest.importorskip("torch")
-    f, u = torch.tensor(SIMILARITY, dtype=torch.float32), torch.tensor(SIMILARITY[0, 0], dtype=torch.float32)
+    f, u = (
+        torch.tensor(SIMILARITY, dtype=torch.float32),
+        torch.tensor(SIMILARITY[0, 0], dtype=torch.float32),
+    )
     basis = u[:, None] / u.norm()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        np.testing.assert_allclose(rad.cosine_similarity(f, u).numpy(), rad.cosine_similarity(SIMILARITY, SIMILARITY[0, 0]), atol=1e-6)
-        assert (rad.subspace_similarity(f, basis) - rad.cosine_similarity(f, u).abs()).abs().max() < 1e-6
+        np.testing.assert_allclose(
+            rad.cosine_similarity(f, u).numpy(),
+            rad.cosine_similarity(SIMILARITY, SIMILARITY[0, 0]),
+            atol=1e-6,
+        )
+        assert (
+            rad.subspace_similarity(f, basis) - rad.cosine_similarity(f, u).abs()
+        ).abs().max() < 1e-6
 
 
 def test_the_equations_do_not_import_torch():
-    modules = ["calibration", "certificate", "divergence", "map_comparison", "moments", "rad", "resampling", "schedule", "stability"]
+    modules = [
+        "calibration",
+        "certificate",
+        "divergence",
+        "map_comparison",
+        "moments",
+        "rad",
+        "resampling",
+        "schedule",
+        "stability",
+    ]
     modules += ["contraction", "movement", "observables", "pseudo_gradient", "subspaces"]
     modules += ["curvature", "dimension", "prediction", "probing"]
-    code = "import sys;" + ";".join(f"import tracedlm.theory.{m}" for m in modules) + ";sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False, env={"PYTHONPATH": os.pathsep.join(sys.path)}).returncode == 0
+    code = (
+        "import sys;"
+        + ";".join(f"import tracedlm.theory.{m}" for m in modules)
+        + ";sys.exit('torch' in sys.modules)"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], check=False, env={"PYTHONPATH": os.pathsep.join(sys.path)}
+        ).returncode
+        == 0
+    )

@@ -3,7 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracedlm.theory.calibration import beta_quantile, expected_calibration_error, pac_calibration, paper_quantile, select_pair
+from tracedlm.theory.calibration import (
+    beta_quantile,
+    expected_calibration_error,
+    pac_calibration,
+    paper_quantile,
+    select_pair,
+)
 from tracedlm.theory.contraction import required_forward_margin
 
 
@@ -52,14 +58,20 @@ def test_quantile_errors():
 WORLDS = {
     "easy": lambda rng, n: (rng.uniform(0.3, 0.9, n), rng.uniform(0.0, 0.3, n)),
     "hard": lambda rng, n: (rng.exponential(0.01, n), rng.beta(8, 2, n)),
-    "adversarial": lambda rng, n: (np.where(rng.random(n) < 0.3, 1e-9, 0.5), np.where(rng.random(n) < 0.5, 0.0, rng.beta(9, 1, n))),
+    "adversarial": lambda rng, n: (
+        np.where(rng.random(n) < 0.3, 1e-9, 0.5),
+        np.where(rng.random(n) < 0.5, 0.0, rng.beta(9, 1, n)),
+    ),
 }
 """Margins at the stop and contraction rates of n exchangeable samples."""
 
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_a_calibrated_promise_is_kept_and_the_printed_one_is_not(world):
-    """Over 2,000 splits, with drifts as large as the theorem allows: the argmax flips where half the margin is less than the drift."""
+    """Over 2,000 splits, with drifts as large as the theorem allows.
+
+    The argmax flips where half the margin is less than the drift.
+    """
     rng, splits, n, beta, omega = np.random.default_rng(0), 2000, 39, 0.1, 3
     broken = printed = promised = 0
     for _ in range(splits):
@@ -67,11 +79,15 @@ def test_a_calibrated_promise_is_kept_and_the_printed_one_is_not(world):
         pac = pac_calibration(margins[:n], alphas[:n], 1e-6, omega, beta)
         scale = omega + 1 / (1 - pac.alpha)
         for quantile in (pac.quantile, pac.paper_quantile):
-            delta = 2 * (quantile / 2 / scale) ** 2 * (1 - 1e-9)  # the boldest setting that the corollary allows
+            delta = (
+                2 * (quantile / 2 / scale) ** 2 * (1 - 1e-9)
+            )  # the boldest setting that the corollary allows
             assert required_forward_margin(delta, omega, pac.alpha) < quantile
             drift = (omega + 1 / (1 - alphas[n])) * np.sqrt(delta / 2)
             flips = margins[n] / 2 <= drift
-            broken, printed = (broken + flips, printed) if quantile == pac.quantile else (broken, printed + flips)
+            broken, printed = (
+                (broken + flips, printed) if quantile == pac.quantile else (broken, printed + flips)
+            )
         promised += pac.failure
     allowed = promised / splits
     error = 3 * np.sqrt(allowed * (1 - allowed) / splits)
@@ -80,14 +96,19 @@ def test_a_calibrated_promise_is_kept_and_the_printed_one_is_not(world):
 
 
 def test_a_pair_chosen_on_the_same_samples_costs_what_it_was_chosen_among():
-    """Of nine pairs with margins alike, the one whose quantile came out largest: with `pairs` the promise is kept, without it is not."""
+    """Of nine pairs with margins alike, the one whose quantile came out largest.
+
+    With `pairs` the promise is kept, without it is not.
+    """
     rng, splits, n, beta, pairs = np.random.default_rng(0), 1000, 89, 0.1, 9
     missed = {1: 0, pairs: 0}
     for _ in range(splits):
         margins, new = rng.exponential(0.01, (pairs, n)), rng.exponential(0.01)
         chosen = margins[np.argmax(np.sort(margins, axis=1)[:, int(beta * (n + 1)) - 1])]
         for known in missed:
-            missed[known] += new < pac_calibration(chosen, np.zeros(n), 1e-6, 3, beta, known).quantile
+            missed[known] += (
+                new < pac_calibration(chosen, np.zeros(n), 1e-6, 3, beta, known).quantile
+            )
     error = 3 * np.sqrt(beta * (1 - beta) / splits)
     assert missed[pairs] / splits <= beta + error < missed[1] / splits
 
@@ -104,24 +125,48 @@ def test_the_promise_says_why_it_is_not_made():
         "no sample stops": (np.full(4, nan), alphas, 1e-6, 0.5),
         "no contraction: alpha_hat = 2.5 is not below 1": (margins, alphas + 2, 1e-6, 0.5),
         "no contraction: alpha_hat = 1 is not below 1": (margins, alphas + 0.5, 1e-6, 0.5),
-        "no contraction: alpha_hat = inf is not below 1": (margins, np.array([0.1, np.inf]), 1e-6, 0.5),
+        "no contraction: alpha_hat = inf is not below 1": (
+            margins,
+            np.array([0.1, np.inf]),
+            1e-6,
+            0.5,
+        ),
         "no sample has a contraction rate": (margins, np.full(4, nan), 1e-6, 0.5),
-        "no sample has a contraction rate; no sample stops": (np.full(4, nan), np.full(4, nan), 1e-6, 0.5),
+        "no sample has a contraction rate; no sample stops": (
+            np.full(4, nan),
+            np.full(4, nan),
+            1e-6,
+            0.5,
+        ),
         "the margin asked for, 0.224, is not below the quantile 0.2": (margins, alphas, 1e-3, 0.5),
     }
     for reason, (m, a, delta, beta) in cases.items():
         pac = pac_calibration(m, a, delta, 3, beta)
         assert not pac.holds and pac.reason == reason
         # No number where there is no right to one.
-        assert pac.alpha < 1 or (np.isnan(pac.required) and np.isnan(pac.largest_delta) and not pac.paper_holds)
+        assert pac.alpha < 1 or (
+            np.isnan(pac.required) and np.isnan(pac.largest_delta) and not pac.paper_holds
+        )
     for pairs in (2, 9):
         pac = pac_calibration(margins, alphas, 1e-6, 3, 0.3, pairs)
-        assert pac.reason == f"3 stops are too few for beta = 0.3 and a pair chosen on them among {pairs}" and pac.failure == 0.3 + 1 / 4
+        assert (
+            pac.reason
+            == f"3 stops are too few for beta = 0.3 and a pair chosen on them among {pairs}"
+            and pac.failure == 0.3 + 1 / 4
+        )
 
 
-@pytest.mark.parametrize(("margin", "ours", "printed"), [(0.1875, True, True), (0.125, False, True), (0.0625, False, False)])
-def test_a_margin_of_exactly_what_is_asked_for_keeps_only_the_printed_promise(margin, ours, printed):
-    """Asked for: 2 (2 + 1 / (1 - 1/2)) / 64 = 1/8. There drift and half the margin are equal: a tie, which TRACE Eq. 20 lets pass."""
+@pytest.mark.parametrize(
+    ("margin", "ours", "printed"),
+    [(0.1875, True, True), (0.125, False, True), (0.0625, False, False)],
+)
+def test_a_margin_of_exactly_what_is_asked_for_keeps_only_the_printed_promise(
+    margin, ours, printed
+):
+    """Asked for: 2 (2 + 1 / (1 - 1/2)) / 64 = 1/8.
+
+    There drift and half the margin are equal: a tie, which TRACE Eq. 20 lets pass.
+    """
     pac = pac_calibration(np.full(3, margin), np.array([0.5]), 2 / 64**2, 2, 0.5)
     assert (pac.required, pac.quantile, pac.paper_quantile) == (0.125, margin, margin)
     assert (pac.holds, pac.paper_holds, pac.reason == "") == (ours, printed, ours)
@@ -147,12 +192,21 @@ def test_selection_errors():
         select_pair(np.full((1, 1), np.nan), [1], [1])
 
 
-@given(st.lists(st.tuples(st.integers(0, 64), st.booleans()), max_size=20), st.sampled_from([1, 4, 8]))
+@given(
+    st.lists(st.tuples(st.integers(0, 64), st.booleans()), max_size=20), st.sampled_from([1, 4, 8])
+)
 def test_the_calibration_error_is_the_gap_of_each_bin_by_its_share(predictions, bins):
-    confidence, correct = np.array([c / 64 for c, _ in predictions]), np.array([right for _, right in predictions], dtype=bool)
+    confidence, correct = (
+        np.array([c / 64 for c, _ in predictions]),
+        np.array([right for _, right in predictions], dtype=bool),
+    )
     found, expected = expected_calibration_error(confidence, correct, bins), 0.0
     for k in range(bins):
-        inside = [(c, r) for c, r in zip(confidence, correct, strict=True) if k <= c * bins < k + 1 or (c == 1 and k == bins - 1)]
+        inside = [
+            (c, r)
+            for c, r in zip(confidence, correct, strict=True)
+            if k <= c * bins < k + 1 or (c == 1 and k == bins - 1)
+        ]
         if inside:
             gap = sum(c for c, _ in inside) / len(inside) - sum(r for _, r in inside) / len(inside)
             expected += abs(gap) * len(inside) / len(predictions)
@@ -160,6 +214,11 @@ def test_the_calibration_error_is_the_gap_of_each_bin_by_its_share(predictions, 
 
 
 def test_bins_are_ten_tenths_and_certainty_belongs_to_the_last():
-    """Too little and too much confidence cancel within a bin: .80 with .89, and .95 with 1, but not .89 with .95."""
-    found = expected_calibration_error(np.array([0.8, 0.89, 0.95, 1.0]), np.array([True, False, True, False]))
+    """Too little and too much confidence cancel within a bin.
+
+    .80 with .89, and .95 with 1, but not .89 with .95.
+    """
+    found = expected_calibration_error(
+        np.array([0.8, 0.89, 0.95, 1.0]), np.array([True, False, True, False])
+    )
     assert found == pytest.approx((abs(-0.2 + 0.89) + abs(-0.05 + 1.0)) / 4)

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 import oracles
 from trace_generators import GENERATORS, gaussian
 from tracedlm.theory import certificate
-from tracedlm.theory.certificate import BOUNDS, certificates, feasible, first_certified, grid, required_margin
+from tracedlm.theory.certificate import (
+    BOUNDS,
+    certificates,
+    feasible,
+    first_certified,
+    grid,
+    required_margin,
+)
 from tracedlm.theory.movement import movements
 from tracedlm.theory.rad import alignment, sharpen
 
@@ -19,12 +26,19 @@ LADDER = ("pinsker", "measured", "tv", "observed")
 
 @st.composite
 def traces(draw):
-    """Similarities on a binary grid, so that ties are exact; movements from none to violent; any visibility."""
+    """Similarities on a binary grid, so that ties are exact; movements from none to violent.
+
+    Any visibility.
+    """
     steps, positions = draw(st.integers(1, 6)), draw(st.integers(1, 4))
     base = draw(st.lists(st.integers(-1024, 1024), min_size=positions, max_size=positions))
     scale = draw(st.sampled_from([0, 2**-20, 2**-10, 2**-5, 1]))
-    moves = draw(st.lists(st.integers(-1024, 1024), min_size=steps * positions, max_size=steps * positions))
-    hidden = draw(st.lists(st.integers(0, 5), min_size=steps * positions, max_size=steps * positions))
+    moves = draw(
+        st.lists(st.integers(-1024, 1024), min_size=steps * positions, max_size=steps * positions)
+    )
+    hidden = draw(
+        st.lists(st.integers(0, 5), min_size=steps * positions, max_size=steps * positions)
+    )
     similarity = np.array(base) / 1024 + scale * np.array(moves).reshape(steps, positions) / 1024
     return similarity, np.array(hidden).reshape(steps, positions) > 0
 
@@ -42,14 +56,19 @@ def test_all_five_rules_against_50_digits(trace, delta, omega, tau):
     similarity, visible = trace
     flags = certificates(similarity, visible, delta, omega, tau)
     for t in range(len(similarity)):
-        for name, slack in oracles.certificate_slack(similarity, visible, t, delta, omega, tau).items():
+        for name, slack in oracles.certificate_slack(
+            similarity, visible, t, delta, omega, tau
+        ).items():
             if slack is None or abs(slack) > 1e-13:  # on the border itself rounding decides
                 assert getattr(flags, name)[t] == (slack is not None and slack > 0), (name, t)
 
 
 @pytest.mark.parametrize("tau", [1.0, 0.2])
 def test_how_far_the_rad_moved_is_its_definition(tau):
-    """The numbers behind the verdicts: also where the argmax moved, and where C is smaller than that of a shorter window."""
+    """The numbers behind the verdicts.
+
+    Also where the argmax moved, and where C is smaller than that of a shorter window.
+    """
     rng = np.random.default_rng(0)
     similarity, visible = rng.uniform(-1, 1, (5, 6, 5)), rng.random((5, 6, 5)) > 0.15
     (moved,) = movements(similarity, visible, (1, 2, 3), (tau,))
@@ -75,7 +94,10 @@ def test_each_bound_implies_the_next_sample_by_sample(trace, delta, omega, tau):
 
 
 def test_the_ladder_is_strict():
-    """Each bound certifies more than the one before: the nesting test is not about four equal things."""
+    """Each bound certifies more than the one before.
+
+    The nesting test is not about four equal things.
+    """
     rng = np.random.default_rng(0)
     similarity = rng.uniform(-1, 1, (400, 1, 3)) + 0.5 * rng.uniform(-1, 1, (400, 4, 3))
     flags = certificates(similarity, np.ones(similarity.shape, dtype=bool), 1e-2, 2)
@@ -95,7 +117,10 @@ def test_certified_means_the_argmax_did_not_flip(trace, delta, omega, tau):
 
 
 def test_error_1_growing_support():
-    """method.md section 5, error 1: the paper's rule certifies a step whose argmax the window's start could not see."""
+    """method.md section 5, error 1.
+
+    The paper's rule certifies a step whose argmax the window's start could not see.
+    """
     visible = np.array([[1, 1, 0], [1, 1, 1], [1, 1, 1]], dtype=bool)
     similarity = np.log([[0.5, 0.5, 1.0], [0.1, 0.1, 0.8], [0.1, 0.1, 0.8]])
     flags = certificates(similarity, visible, delta=1e-6, omega=2)
@@ -129,22 +154,33 @@ def test_a_tie_certifies_nothing():
 
 
 def test_both_ends_of_the_thresholds():
-    """A winner of everything that never moves is certified at a threshold of 0, and not where the radius is half of its margin of 1."""
+    """A winner of everything that never moves is certified at a threshold of 0, and not where the
+    radius is half of its margin of 1.
+    """
     still = np.tile([1000.0, 0.0], (3, 1)), np.ones((3, 2), dtype=bool)
     nothing, too_much = certificates(*still, 0.0, 1), certificates(*still, 0.5, 1)
     assert all(getattr(nothing, name).tolist() == [False, True, True] for name in BOUNDS)
-    assert all(getattr(nothing, name).dtype == bool for name in BOUNDS)  # of whole numbers, ~ would be another
+    assert all(
+        getattr(nothing, name).dtype == bool for name in BOUNDS
+    )  # of whole numbers, ~ would be another
     assert not (too_much.paper | too_much.pinsker).any() and too_much.measured.any()
 
 
 def test_no_history_no_tokens_no_certificate():
     similarity, visible = np.tile(np.log([1.0, 30.0, 2.0]), (4, 1)), np.ones((4, 3), dtype=bool)
     for name in BOUNDS:
-        assert getattr(certificates(similarity, visible, 1e-2, 3), name).tolist() == [False, False, False, True]
+        assert getattr(certificates(similarity, visible, 1e-2, 3), name).tolist() == [
+            False,
+            False,
+            False,
+            True,
+        ]
         assert not getattr(certificates(similarity, visible, 1e-2, 4), name).any()
         assert not getattr(certificates(similarity, visible, 1e-2, 9), name).any()
     visible[1:, :2] = False
-    assert not any(getattr(certificates(similarity, visible, 1e-2, 1), name).any() for name in BOUNDS)
+    assert not any(
+        getattr(certificates(similarity, visible, 1e-2, 1), name).any() for name in BOUNDS
+    )
 
 
 def test_an_undefined_similarity_is_not_certified():
@@ -158,13 +194,19 @@ def test_an_undefined_similarity_is_not_certified():
 @given(traces(), st.booleans())
 def test_the_grid_is_the_loop(trace, windowed):
     similarity, visible = trace
-    window = np.arange(len(similarity)) % 2 == 0 if windowed else np.ones(len(similarity), dtype=bool)
-    assert_grid_is_the_loop(similarity, visible, [1.0, 0.3], [1e-6, 1e-2, 0.5], [1, 3], window if windowed else None)
+    window = (
+        np.arange(len(similarity)) % 2 == 0 if windowed else np.ones(len(similarity), dtype=bool)
+    )
+    assert_grid_is_the_loop(
+        similarity, visible, [1.0, 0.3], [1e-6, 1e-2, 0.5], [1, 3], window if windowed else None
+    )
 
 
 def assert_grid_is_the_loop(similarity, visible, taus, deltas, omegas, window):
     result = grid(similarity, visible, taus, deltas, omegas, window)
-    for (i, tau), (j, delta), (k, omega) in itertools.product(*map(enumerate, (taus, deltas, omegas))):
+    for (i, tau), (j, delta), (k, omega) in itertools.product(
+        *map(enumerate, (taus, deltas, omegas))
+    ):
         flags = certificates(similarity, visible, delta, omega, tau)
         for name in BOUNDS:
             held = getattr(flags, name) if window is None else getattr(flags, name) & window
@@ -172,17 +214,24 @@ def assert_grid_is_the_loop(similarity, visible, taus, deltas, omegas, window):
 
 
 def test_each_sample_is_certified_within_its_own_window_only():
-    """A winner that changes at every step but the fourth: only there can a sample be certified, whatever the others' windows are."""
+    """A winner that changes at every step but the fourth.
+
+    Only there can a sample be certified, whatever the others' windows are.
+    """
     similarity = 10 * np.eye(4)[[0, 1, 2, 2, 3, 0]]
     window = np.array([[True] * 6, np.arange(6) == 3, np.arange(6) != 3, [False] * 6])
-    result = grid(np.stack([similarity] * 4), np.ones((4, 6, 4), dtype=bool), [1.0], [1e-3], [1], window)
+    result = grid(
+        np.stack([similarity] * 4), np.ones((4, 6, 4), dtype=bool), [1.0], [1e-3], [1], window
+    )
     assert all(found[0, 0, 0].tolist() == [True, True, False, False] for found in result.values())
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("make", GENERATORS, ids=lambda make: make.__name__)
 def test_hard_traces(make, monkeypatch):
-    """Every rule against 50 digits, the ladder, the grid in chunks of any size, and what the certificate says."""
+    """Every rule against 50 digits, the ladder, the grid in chunks of any size, and what the
+    certificate says.
+    """
     batch = [make(seed) for seed in range(3)]
     similarity, visible = (np.stack(arrays) for arrays in zip(*batch, strict=True))
     for omega, delta in ((1, 1e-6), (3, 1e-4)):
@@ -190,9 +239,14 @@ def test_hard_traces(make, monkeypatch):
         for tighter, looser in itertools.pairwise(LADDER):
             assert not (getattr(flags, tighter) & ~getattr(flags, looser)).any(), (tighter, looser)
         for t in range(12):
-            for name, slack in oracles.certificate_slack(similarity[0], visible[0], t, delta, omega).items():
+            for name, slack in oracles.certificate_slack(
+                similarity[0], visible[0], t, delta, omega
+            ).items():
                 if slack is None or abs(slack) > 1e-13:
-                    assert getattr(flags, name)[0, t] == (slack is not None and slack > 0), (name, t)
+                    assert getattr(flags, name)[0, t] == (slack is not None and slack > 0), (
+                        name,
+                        t,
+                    )
     late = np.zeros((3, 12), dtype=bool)
     late[:, 6:] = True
     for cells in (1, 100, 2**17):
@@ -201,9 +255,14 @@ def test_hard_traces(make, monkeypatch):
 
 
 def test_hard_traces_are_not_all_refused():
-    """Each rule has something to certify among the generators that can be certified, and nothing in the others."""
+    """Each rule has something to certify among the generators that can be certified, and nothing in
+    the others.
+    """
     held = {
-        make.__name__: {name: bool(getattr(certificates(*make(0), 1e-5, 2, 0.5), name).any()) for name in BOUNDS} for make in GENERATORS
+        make.__name__: {
+            name: bool(getattr(certificates(*make(0), 1e-5, 2, 0.5), name).any()) for name in BOUNDS
+        }
+        for make in GENERATORS
     }
     assert all(held["frozen"].values()) and all(held["gaussian"].values())
     assert not any(held["one_token"].values())
@@ -216,12 +275,18 @@ def test_sharpened_probabilities_are_certified_as_the_temperature_they_equal(gam
     """Where only P is stored: its logarithm is a similarity, and its power a temperature."""
     similarity, visible = gaussian(0, noise=1e-2)
     sharp = np.log(sharpen(alignment(similarity, visible), gamma))
-    ours, theirs = (grid(s, visible, [tau], [1e-4, 1e-3], [1, 2]) for s, tau in ((similarity, 1 / gamma), (sharp, 1.0)))
+    ours, theirs = (
+        grid(s, visible, [tau], [1e-4, 1e-3], [1, 2])
+        for s, tau in ((similarity, 1 / gamma), (sharp, 1.0))
+    )
     assert all((ours[name] == theirs[name]).all() for name in BOUNDS) and ours["tv"].any()
 
 
 def test_100_000_positions_in_bounded_memory():
-    """One long sample is taken a few steps at a time; its certificates are those of a loop over steps in plain NumPy."""
+    """One long sample is taken a few steps at a time.
+
+    Its certificates are those of a loop over steps in plain NumPy.
+    """
     similarity, visible = gaussian(0, steps=24, positions=100_000, noise=1e-5)
     similarity[:, 7] = 14.0  # a clear winner, with nine tenths of the probability
     tracemalloc.start()
@@ -244,7 +309,9 @@ def test_100_000_positions_in_bounded_memory():
 def test_the_grid_has_one_entry_per_sample():
     rng = np.random.default_rng(2)
     similarity = rng.uniform(-1, 1, (3, 7, 6, 4))
-    result = grid(similarity, np.ones(similarity.shape, dtype=bool), [1.0, 0.5], [1e-2, 1.0], [1, 2, 3])
+    result = grid(
+        similarity, np.ones(similarity.shape, dtype=bool), [1.0, 0.5], [1e-2, 1.0], [1, 2, 3]
+    )
     assert all(result[name].shape == (2, 2, 3, 3, 7) for name in BOUNDS)
     assert (result["pinsker"][:, 0] <= result["measured"][:, 0]).all()
     nobody = grid(similarity[:0], np.ones((0, 7, 6, 4), dtype=bool), [1.0], [1e-2], [1])
@@ -274,7 +341,12 @@ def test_an_infeasible_setting_certifies_nothing(trace, pair):
 
 @pytest.mark.parametrize(
     ("tau", "delta", "omega", "message"),
-    [(1.0, 1e-6, 0, "at least one step"), (1.0, -1.0, 1, ">= 0"), (1.0, math.nan, 1, ">= 0"), (0.0, 1e-6, 1, "temperature")],
+    [
+        (1.0, 1e-6, 0, "at least one step"),
+        (1.0, -1.0, 1, ">= 0"),
+        (1.0, math.nan, 1, ">= 0"),
+        (0.0, 1e-6, 1, "temperature"),
+    ],
 )
 def test_certificate_errors(tau, delta, omega, message):
     arguments = (np.zeros((3, 2)), np.ones((3, 2), dtype=bool))

@@ -30,7 +30,10 @@ def test_the_tail_is_the_geometric_sum(alpha, steps, tv_last):
 
 
 def test_error_2_edit_theorem_4():
-    """A two-state chain that contracts by exactly 1/2 a step violates EDIT Eq. 19; the sharp sum is attained."""
+    """A two-state chain that contracts by exactly 1/2 a step violates EDIT Eq. 19.
+
+    The sharp sum is attained.
+    """
     alpha, kernel = 0.5, np.array([[0.75, 0.25], [0.25, 0.75]])
     chain = [np.array([1.0, 0.0])]
     for _ in range(12):
@@ -78,7 +81,9 @@ def test_dobrushin_is_the_supremum_of_equation_10(seed):
     ratios = np.abs((p - q) @ kernel).sum(axis=1) / np.abs(p - q).sum(axis=1)
     assert ratios.max() <= alpha + 1e-12 <= 1 + 2e-12
     rows = [(i, j) for i in range(5) for j in range(i)]
-    assert max(np.abs(kernel[i] - kernel[j]).sum() / 2 for i, j in rows) == pytest.approx(alpha)  # attained by point masses
+    assert max(np.abs(kernel[i] - kernel[j]).sum() / 2 for i, j in rows) == pytest.approx(
+        alpha
+    )  # attained by point masses
 
 
 @given(st.integers(0, 2**32))
@@ -95,7 +100,11 @@ def test_estimates_from_a_path_never_exceed_the_operators_coefficient(seed):
 def test_the_contraction_rate_is_the_least_that_bounds_every_step(tvs):
     tv = np.array(tvs)
     rate = float(contraction_rate(tv))
-    pairs = [(before, after) for before, after in itertools.pairwise(tvs) if not math.isnan(before + after)]
+    pairs = [
+        (before, after)
+        for before, after in itertools.pairwise(tvs)
+        if not math.isnan(before + after)
+    ]
     if math.isnan(rate):
         assert not pairs
         return
@@ -109,14 +118,19 @@ def slow_estimate(p):
     """TRACE Eq. 10 over all pairs of steps."""
     found = [math.nan]
     for r, s in itertools.combinations(range(len(p) - 1), 2):
-        before, after = (sum(abs(a - b) for a, b in zip(p[i], p[j], strict=True)) / 2 for i, j in ((r, s), (r + 1, s + 1)))
+        before, after = (
+            sum(abs(a - b) for a, b in zip(p[i], p[j], strict=True)) / 2
+            for i, j in ((r, s), (r + 1, s + 1))
+        )
         found.append(after / before if before else math.inf if after else 0.0)
     return max(found[1:], default=math.nan)
 
 
 @pytest.mark.parametrize("steps", range(1, 7))
 def test_the_estimate_is_the_largest_ratio_of_all_pairs_of_steps(steps):
-    """Steps that no operator links, so that the largest ratio may lie between any two, the first and the last but one among them."""
+    """Steps that no operator links, so that the largest ratio may lie between any two, the first
+    and the last but one among them.
+    """
     p = np.random.default_rng(steps).dirichlet(np.ones(3), (40, steps))
     np.testing.assert_allclose(dobrushin_estimate(p), [slow_estimate(one) for one in p], rtol=1e-12)
 
@@ -136,7 +150,9 @@ def test_of_one_step_there_is_no_rate():
 
 @given(st.integers(0, 2**32), st.integers(1, 5))
 def test_what_holds_forward_does_not_flip(seed, stop):
-    """The claim itself: on a path whose steps contract by alpha, a stop that is certified keeps its argmax."""
+    """The claim itself: on a path whose steps contract by alpha, a stop that is certified keeps its
+    argmax.
+    """
     kernel, rng = kernels(seed)
     p = path(kernel, rng.dirichlet(np.full(5, 0.2)), 40)
     tv = np.abs(np.diff(p, axis=0)).sum(axis=1) / 2
@@ -157,8 +173,13 @@ def test_the_forward_margin_adds_the_future_to_the_window():
 
 @pytest.mark.parametrize(("alpha", "margin"), [(0.5, 0.25), (0.75, 0.375), (0.5, 1.0)])
 def test_the_forward_certificate_is_sharp(alpha, margin):
-    """Two outcomes whose steps all shrink by alpha, towards each other: what is refused does flip, or ends in a tie."""
-    drift = margin / 2 * (1 - alpha) / alpha  # the last movement that brings the two together, after infinitely many more
+    """Two outcomes whose steps all shrink by alpha, towards each other.
+
+    What is refused does flip, or ends in a tie.
+    """
+    drift = (
+        margin / 2 * (1 - alpha) / alpha
+    )  # the last movement that brings the two together, after infinitely many more
     for tv_last in (0.99 * drift, drift, 1.01 * drift):
         first = (1 + margin) / 2 - sum(tv_last * alpha**s for s in range(1, 200))
         assert holds_forward(margin, tv_last, alpha) == (first > 0.5 + 1e-12)

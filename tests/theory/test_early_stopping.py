@@ -46,8 +46,12 @@ def test_noise_is_seldom_said_to_fall_though_it_always_lies_above_its_own_lowest
     for _ in range(trials):
         curves = rng.normal(size=(3, 8))
         falls += mean_interval(turn_differences(curves)[0].tolist())[1] > 0
-        naive += mean_interval((curves[:, 0] - curves[:, curves.mean(axis=0).argmin()]).tolist())[1] > 0
-    assert falls / trials < 0.055 and naive / trials > 0.08  # 0.025 is meant; runs that choose for each other are not quite independent
+        naive += (
+            mean_interval((curves[:, 0] - curves[:, curves.mean(axis=0).argmin()]).tolist())[1] > 0
+        )
+    assert (
+        falls / trials < 0.055 and naive / trials > 0.08
+    )  # 0.025 is meant; runs that choose for each other are not quite independent
 
 
 def test_a_turn_that_all_runs_share_is_found():
@@ -58,7 +62,9 @@ def test_a_turn_that_all_runs_share_is_found():
 
 def test_the_interval_of_two_runs_is_that_of_a_cauchy_variable():
     mean, low, high = mean_interval([1.0, 3.0])  # Student's t with one degree of freedom
-    assert (mean, low, high) == pytest.approx((2, 2 - math.tan(0.475 * math.pi), 2 + math.tan(0.475 * math.pi)))
+    assert (mean, low, high) == pytest.approx(
+        (2, 2 - math.tan(0.475 * math.pi), 2 + math.tan(0.475 * math.pi))
+    )
 
 
 @pytest.mark.filterwarnings("error")

@@ -1,4 +1,7 @@
-"""Floors and ceilings of a grammar: against Bayes' rule written out, against sentences drawn, and against each other."""
+"""Floors and ceilings of a grammar.
+
+Against Bayes' rule written out, against sentences drawn, and against each other.
+"""
 
 import itertools
 import math
@@ -32,7 +35,11 @@ def test_causal_surprisal_is_bayes_rule():
     found = theory.causal_surprisal(TINY.symbols, TINY.probability)
     for row, surprisal in zip(TINY.symbols, found, strict=True):
         for place in range(len(row)):
-            chances = conditional(TINY, place, lambda other, row=row, place=place: (other[:place] == row[:place]).all())
+            chances = conditional(
+                TINY,
+                place,
+                lambda other, row=row, place=place: (other[:place] == row[:place]).all(),
+            )
             assert surprisal[place] == pytest.approx(-math.log(chances[row[place]]), abs=1e-12)
 
 
@@ -49,20 +56,28 @@ def test_masked_surprisal_is_bayes_rule(visible):
             chances = conditional(
                 TINY,
                 place,
-                lambda other, row=row, known=known: (other[known] == row[known]).all() and ((other == END) == (row == END)).all(),
+                lambda other, row=row, known=known: (
+                    (other[known] == row[known]).all() and ((other == END) == (row == END)).all()
+                ),
             )
             assert surprisal[place] == pytest.approx(-math.log(chances[row[place]]), abs=1e-12)
 
 
 def test_the_causal_floor_adds_up_to_the_entropy_of_a_sentence():
-    entropy = -(TINY.probability * np.log(TINY.probability)).sum()  # all sentence types differ in their classes
+    entropy = -(
+        TINY.probability * np.log(TINY.probability)
+    ).sum()  # all sentence types differ in their classes
     assert len(np.unique(TINY.symbols, axis=0)) == len(TINY.symbols)
-    assert (TINY.probability @ theory.causal_surprisal(TINY.symbols, TINY.probability)).sum() == pytest.approx(entropy)
+    assert (
+        TINY.probability @ theory.causal_surprisal(TINY.symbols, TINY.probability)
+    ).sum() == pytest.approx(entropy)
 
 
 @pytest.mark.parametrize("grammar", [TINY, frame_grammar()], ids=["tiny", "frames"])
 def test_masked_diffusions_loss_has_the_same_floor(grammar):
-    """Integrated over mask ratios, what masks leave open is the entropy of a sentence of known length."""
+    """Integrated over mask ratios, what masks leave open is the entropy of a sentence of known
+    length.
+    """
     nodes, weights = np.polynomial.legendre.leggauss(8)  # exact for polynomials up to degree 15
     ratios = (nodes + 1) / 2
     expected = theory.expected_masked_surprisal(grammar.symbols, grammar.probability, ratios)
@@ -80,20 +95,29 @@ def test_expected_masked_surprisal_is_the_mean_over_all_masks():
         chance = np.prod([1 - ratio if one else ratio for one in visible])
         mean += chance * theory.masked_surprisal(TINY.symbols, TINY.probability, np.array(visible))
     (found,) = theory.expected_masked_surprisal(TINY.symbols, TINY.probability, np.array([ratio]))
-    assert found * ratio == pytest.approx(mean, abs=1e-12)  # there the place itself is masked for certain
+    assert found * ratio == pytest.approx(
+        mean, abs=1e-12
+    )  # there the place itself is masked for certain
 
 
 def test_hiding_more_leaves_more_open():
     ratios = np.linspace(0, 1, 6)
-    floors = theory.expected_masked_surprisal(TINY.symbols, TINY.probability, ratios).sum(2) @ TINY.probability
+    floors = (
+        theory.expected_masked_surprisal(TINY.symbols, TINY.probability, ratios).sum(2)
+        @ TINY.probability
+    )
     assert (np.diff(floors) > -1e-12).all() and floors[-1] > floors[0]
 
 
 @pytest.mark.parametrize("causal", [True, False])
 def test_the_role_ceiling_is_what_the_best_rule_reaches_on_drawn_sentences(causal):
-    """Monte Carlo: a table of the likeliest role of each context, learnt from draws, scores the ceiling on other draws."""
+    """Monte Carlo: a table of the likeliest role of each context, learnt from draws, scores the
+    ceiling on other draws.
+    """
     grammar, rng = frame_grammar(), np.random.default_rng(0)
-    train, test = (rng.choice(len(grammar.probability), size=20_000, p=grammar.probability) for _ in range(2))
+    train, test = (
+        rng.choice(len(grammar.probability), size=20_000, p=grammar.probability) for _ in range(2)
+    )
     counts = {}
 
     def contexts(kind):
@@ -106,17 +130,25 @@ def test_the_role_ceiling_is_what_the_best_rule_reaches_on_drawn_sentences(causa
             counts.setdefault(context, {}).setdefault(role, 0)
             counts[context][role] += 1
     right = [
-        max(counts[context], key=counts[context].get) == role for kind in test for context, role in contexts(kind) if context in counts
+        max(counts[context], key=counts[context].get) == role
+        for kind in test
+        for context, role in contexts(kind)
+        if context in counts
     ]
     ceiling = theory.role_ceiling(grammar.symbols, grammar.role, grammar.probability, causal)
     scored = ~np.isnan(ceiling)
     weight = np.broadcast_to(grammar.probability[:, None], ceiling.shape)[scored]
-    assert np.mean(right) == pytest.approx((ceiling[scored] * weight).sum() / weight.sum(), abs=0.005)
+    assert np.mean(right) == pytest.approx(
+        (ceiling[scored] * weight).sum() / weight.sum(), abs=0.005
+    )
 
 
 @pytest.mark.parametrize("causal", [True, False])
 def test_the_f1_ceiling_is_the_best_of_all_ways_to_say_a_role(causal):
-    """Its naive twin goes through all sets of contexts in which a role may be said: half of the sentence types make few enough."""
+    """Its naive twin goes through all sets of contexts in which a role may be said.
+
+    Half of the sentence types make few enough.
+    """
     tiny = [of_types[::2] for of_types in (TINY.symbols, TINY.role, TINY.probability)]
     chance = {}
     for symbols, roles, mass in zip(*tiny, strict=True):
@@ -135,12 +167,17 @@ def test_the_f1_ceiling_is_the_best_of_all_ways_to_say_a_role(causal):
 def test_ceilings_are_of_the_sentences_that_occur():
     only = np.where(np.arange(len(TINY.probability)) == 0, 1.0, 0.0)
     ceiling = theory.role_ceiling(TINY.symbols, TINY.role, only, causal=True)
-    assert np.nanmin(ceiling) == 1.0 and np.isnan(ceiling[1:]).all()  # of one sentence type all roles are known
+    assert (
+        np.nanmin(ceiling) == 1.0 and np.isnan(ceiling[1:]).all()
+    )  # of one sentence type all roles are known
 
 
 def test_roles_are_open_to_the_left_and_settled_by_the_whole():
     grammar = frame_grammar()
-    prefix, whole = (theory.role_ceiling(grammar.symbols, grammar.role, grammar.probability, causal) for causal in (True, False))
+    prefix, whole = (
+        theory.role_ceiling(grammar.symbols, grammar.role, grammar.probability, causal)
+        for causal in (True, False)
+    )
     assert np.nanmin(whole) == 1.0
     assert np.nanmin(prefix[:, 0]) < 0.7 and np.nanmax(prefix) == 1.0
 
@@ -154,7 +191,10 @@ def test_the_fit_finds_the_exponent(exponent):
 
 def test_the_fit_of_two_types_is_the_logarithm_of_their_ratio_and_of_fewer_undefined():
     assert theory.fitted_exponent(np.array([3, 1])) == pytest.approx(math.log2(3), abs=1e-4)
-    assert all(math.isnan(theory.fitted_exponent(np.array(counts))) for counts in ([], [7], [0, 0], [9, 0, 0], [0, 0, 9]))
+    assert all(
+        math.isnan(theory.fitted_exponent(np.array(counts)))
+        for counts in ([], [7], [0, 0], [9, 0, 0], [0, 0, 9])
+    )
 
 
 def test_uniform_counts_are_not_zipfian():

@@ -18,7 +18,10 @@ def test_the_papers_projection_gives_the_papers_grid(shape):
 def test_a_grid_holds_every_parameter_once_and_is_as_square_as_its_size_allows(parameters, depth):
     rows, columns, deep = grid_shape(parameters, depth)
     assert rows * columns * deep == parameters and rows <= columns and depth % deep == 0
-    assert not any(parameters // deep % side == 0 for side in range(rows + 1, int((parameters // deep) ** 0.5) + 1))
+    assert not any(
+        parameters // deep % side == 0
+        for side in range(rows + 1, int((parameters // deep) ** 0.5) + 1)
+    )
 
 
 def twin(update, depth):
@@ -37,7 +40,9 @@ def twin(update, depth):
 def test_each_cell_is_the_mean_of_its_own_parameters(shape, depth):
     update = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     np.testing.assert_allclose(magnitude_grid(update, depth), twin(update, depth), rtol=1e-12)
-    assert magnitude_grid(update, depth).mean() == pytest.approx(np.abs(update.astype(float)).mean(), rel=1e-12)
+    assert magnitude_grid(update, depth).mean() == pytest.approx(
+        np.abs(update.astype(float)).mean(), rel=1e-12
+    )
 
 
 def test_one_large_parameter_is_one_peak_where_it_lies():
@@ -51,5 +56,7 @@ def test_one_large_parameter_is_one_peak_where_it_lies():
 def test_the_papers_scale_ends_at_255_and_an_untrained_matrix_has_none():
     grid = magnitude_grid(np.random.default_rng(1).normal(size=(16, 8)))
     scaled = eight_bits(grid)
-    assert scaled.max() == 255 and np.corrcoef(scaled.ravel(), grid.ravel())[0, 1] == pytest.approx(1)
+    assert scaled.max() == 255 and np.corrcoef(scaled.ravel(), grid.ravel())[0, 1] == pytest.approx(
+        1
+    )
     assert eight_bits(np.zeros((2, 2))).tolist() == [[0, 0], [0, 0]]

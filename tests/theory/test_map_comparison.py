@@ -37,8 +37,13 @@ def test_rounding_takes_no_statistic_out_of_its_range():
 
 @pytest.mark.parametrize("rank", [1, 2, 8])
 def test_unrelated_maps_are_alike_by_chance(rank):
-    """Two independent Gaussian updates: their energies have the cosine of the formula, and no correlation."""
+    """Two independent Gaussian updates.
+
+    Their energies have the cosine of the formula, and no correlation.
+    """
     rng = np.random.default_rng(rank)
-    maps = np.stack([moments.unit(moments.row_energy(rng.normal(size=(20_000, rank)))) for _ in range(2)])
+    maps = np.stack(
+        [moments.unit(moments.row_energy(rng.normal(size=(20_000, rank)))) for _ in range(2)]
+    )
     assert compare.cosines(maps)[0, 1] == pytest.approx(compare.chance_cosine(rank), abs=0.005)
     assert abs(compare.correlations(maps)[0, 1]) < 0.03

@@ -13,14 +13,20 @@ def test_ratios_fill_the_interval_from_eps_to_one():
 def test_a_position_is_masked_with_its_samples_probability_and_the_prompt_never():
     uniform = np.tile(np.arange(1000) / 1000, (2, 1))
     maskable = np.ones((2, 1000), dtype=bool)
-    assert masked_positions(np.array([0.25, 0.5]), uniform, maskable).mean(axis=1).tolist() == [0.25, 0.5]
+    assert masked_positions(np.array([0.25, 0.5]), uniform, maskable).mean(axis=1).tolist() == [
+        0.25,
+        0.5,
+    ]
     maskable[:, :100] = False
     assert not masked_positions(np.array([0.25, 1.0]), uniform, maskable)[:, :100].any()
 
 
 def test_every_response_token_is_before_in_or_after_the_active_block():
     active, future = block_context(np.array([0, 1]), np.arange(-3, 6), 2)
-    assert active.tolist() == [[False] * 3 + [True] * 2 + [False] * 4, [False] * 5 + [True] * 2 + [False] * 2]
+    assert active.tolist() == [
+        [False] * 3 + [True] * 2 + [False] * 4,
+        [False] * 5 + [True] * 2 + [False] * 2,
+    ]
     assert future.tolist() == [[False] * 5 + [True] * 4, [False] * 7 + [True] * 2]
 
 

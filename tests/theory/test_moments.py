@@ -16,12 +16,19 @@ def adam(gradients, beta1, beta2):
 
 def test_a_steady_gradient_gives_an_update_of_one_once_corrected():
     m, v = adam([0.02] * 5, 0.9, 0.999)
-    assert moments.update(np.array(m), np.array(v), step=5, betas=(0.9, 0.999)) == pytest.approx(1, rel=1e-5)
-    assert moments.update(np.array(m), np.array(v)) == pytest.approx((1 - 0.9**5) / np.sqrt(1 - 0.999**5), rel=1e-4)
+    assert moments.update(np.array(m), np.array(v), step=5, betas=(0.9, 0.999)) == pytest.approx(
+        1, rel=1e-5
+    )
+    assert moments.update(np.array(m), np.array(v)) == pytest.approx(
+        (1 - 0.9**5) / np.sqrt(1 - 0.999**5), rel=1e-4
+    )
 
 
 def test_where_eps_stands_matters():
-    """method.md section 1: with |g| ~ 1e-6 the papers' placement and AdamW's differ by two orders of magnitude."""
+    """method.md section 1.
+
+    With |g| ~ 1e-6 the papers' placement and AdamW's differ by two orders of magnitude.
+    """
     rng = np.random.default_rng(0)
     gradients = 1e-6 * rng.normal(size=(2000, 2000))
     m, v = adam(gradients, 0.9, 0.999)
@@ -42,14 +49,18 @@ def test_update_errors():
 
 @given(st.integers(0, 1000), st.integers(1, 5000), st.sampled_from([1e-8, 1e-3, 10.0]))
 def test_the_four_variants_at_once_are_those_of_the_equation(seed, step, eps):
-    """Gradients from far below eps to far above it, where the two placements and the correction all matter."""
+    """Gradients from far below eps to far above it, where the two placements and the correction all
+    matter.
+    """
     rng = np.random.default_rng(seed)
     size = 10.0 ** rng.uniform(-12, 2, (4, 3))
     m, v, betas = size * rng.normal(size=(4, 3)), size**2, (0.9, 0.999)
     for variant, found in moments.updates(m, v, eps, step, betas):
         placement, correction = variant.split("_")
         corrected = {"step": step, "betas": betas} if correction == "corrected" else {}
-        np.testing.assert_allclose(found, moments.update(m, v, eps, placement, **corrected), rtol=1e-10)
+        np.testing.assert_allclose(
+            found, moments.update(m, v, eps, placement, **corrected), rtol=1e-10
+        )
 
 
 @given(st.integers(0, 1000))
@@ -114,7 +125,12 @@ def test_the_mean_of_nothing_is_an_error():
 
 @pytest.mark.parametrize(
     ("modules", "bytes_per_entry", "size", "percent", "digits"),
-    [(1, 2, 8_192, 0.000095, 6), (16, 2, 131_072, 0.00153, 5), (96, 4, 1_572_864, 0.018, 3), (128, 4, 2_097_152, 0.024, 3)],
+    [
+        (1, 2, 8_192, 0.000095, 6),
+        (16, 2, 131_072, 0.00153, 5),
+        (96, 4, 1_572_864, 0.018, 3),
+        (128, 4, 2_097_152, 0.024, 3),
+    ],
 )
 def test_the_worked_examples_of_trace_appendix_e(modules, bytes_per_entry, size, percent, digits):
     assert moments.storage_bytes(modules, 4096, bytes_per_entry) == size
@@ -122,7 +138,10 @@ def test_the_worked_examples_of_trace_appendix_e(modules, bytes_per_entry, size,
 
 
 def test_squared_deltas_accumulate_along_the_path_and_not_between_its_ends():
-    """Out and back is movement: 3^2 + 3^2 and not 0; the first snapshot is where the path starts."""
+    """Out and back is movement: 3^2 + 3^2 and not 0.
+
+    The first snapshot is where the path starts.
+    """
     deltas = moments.SquaredDeltas()
     for weights in ([[1.0, 5.0]], [[4.0, 5.0]], [[1.0, 7.0]]):
         deltas.add(np.array(weights, np.float32))

@@ -8,7 +8,12 @@ from hypothesis import strategies as st
 from trace_generators import gaussian
 from tracedlm.theory.contraction import forward_tail
 from tracedlm.theory.divergence import entropy, total_variation
-from tracedlm.theory.observables import concentration_lipschitz, entropy_lipschitz, forward_change, window_change
+from tracedlm.theory.observables import (
+    concentration_lipschitz,
+    entropy_lipschitz,
+    forward_change,
+    window_change,
+)
 from tracedlm.theory.rad import alignment
 from tracedlm.theory.stability import step_statistics
 
@@ -36,12 +41,18 @@ def test_entropy_is_not_lipschitz_on_the_simplex():
 
 
 def test_nothing_moves_what_sees_only_equal_similarities():
-    """Both RADs are uniform then, whatever the steps: a spread of 0 is a constant of 0, not an error."""
+    """Both RADs are uniform then, whatever the steps.
+
+    A spread of 0 is a constant of 0, not an error.
+    """
     assert entropy_lipschitz(0.0) == 0 and concentration_lipschitz(0.0, 2) == 0
 
 
 def test_the_constant_is_nearly_attained():
-    """Two tokens of very different weight: moving a little between them changes entropy at the full slope."""
+    """Two tokens of very different weight.
+
+    Moving a little between them changes entropy at the full slope.
+    """
     similarity = np.array([[1.0, -1.0], [1.0, -1.0 + 1e-6]])
     p, q = alignment(similarity, np.ones((2, 2), dtype=bool), 0.1)
     slope = abs(float(entropy(p) - entropy(q))) / float(total_variation(p, q))
@@ -56,12 +67,17 @@ def test_no_stable_window_moves_an_observable_beyond_equation_17(seed, omega):
     for t in range(omega, 8):
         delta = float(stats.kl[t - omega + 1 : t + 1].max())
         spread = float(max(np.ptp(similarity[t]), np.ptp(similarity[t - omega])))
-        assert abs(h[t] - h[t - omega]) <= window_change(entropy_lipschitz(spread), delta, omega) + 1e-13
+        assert (
+            abs(h[t] - h[t - omega])
+            <= window_change(entropy_lipschitz(spread), delta, omega) + 1e-13
+        )
 
 
 def test_the_forward_bound_is_sharper_than_the_printed_one():
     tv_last, alpha, lipschitz = 1e-3, 0.6, 2.0
-    printed = lipschitz / (1 - alpha) * math.sqrt(2 * tv_last**2 / 2)  # the least delta that Pinsker allows
+    printed = (
+        lipschitz / (1 - alpha) * math.sqrt(2 * tv_last**2 / 2)
+    )  # the least delta that Pinsker allows
     ours = forward_change(lipschitz, alpha, tv_last)
     assert ours == pytest.approx(lipschitz * forward_tail(alpha, math.inf, tv_last))
     assert ours < printed

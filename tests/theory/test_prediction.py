@@ -12,7 +12,9 @@ def test_tokens_of_one_sentence_count_as_one_draw():
     values = rng.normal(size=50)
     alone, error = clustered_mean(values, np.arange(50))
     assert error == pytest.approx(values.std(ddof=1) / np.sqrt(50))
-    assert clustered_mean(np.repeat(values, 4), np.repeat(np.arange(50), 4)) == pytest.approx((alone, error))
+    assert clustered_mean(np.repeat(values, 4), np.repeat(np.arange(50), 4)) == pytest.approx(
+        (alone, error)
+    )
 
 
 def test_the_error_is_that_of_repeated_corpora():
@@ -39,7 +41,11 @@ def test_bands_hold_the_same_mass_of_tokens_in_the_order_of_frequency():
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=12), st.integers(1, 4))
 def test_bands_do_not_depend_on_the_unit_and_two_are_as_equal_as_a_cut_can_make_them(counts, bands):
     band = equal_mass_bands(np.array(counts), bands)
-    assert band.min() >= 0 and band.max() < bands and band.tolist() == equal_mass_bands(3 * np.array(counts), bands).tolist()
+    assert (
+        band.min() >= 0
+        and band.max() < bands
+        and band.tolist() == equal_mass_bands(3 * np.array(counts), bands).tolist()
+    )
     ordered, half = sorted(counts, reverse=True), sum(counts) / 2
     apart = [abs(sum(ordered[:cut]) - half) for cut in range(len(counts) + 1)]
     first = sum(np.array(counts)[equal_mass_bands(np.array(counts), 2) == 0])

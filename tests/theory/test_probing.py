@@ -1,4 +1,6 @@
-"""Splits that share nothing, controls that carry nothing, tables that are counted by hand, and when a label is learnt."""
+"""Splits that share nothing, controls that carry nothing, tables that are counted by hand, and when
+a label is learnt.
+"""
 
 from collections import Counter
 
@@ -49,7 +51,9 @@ def test_a_table_says_the_commonest_label(pairs, asked):
         return min(counts, key=lambda label: (-counts[label], label))
 
     keys, labels = map(np.array, zip(*pairs, strict=True))
-    expected = [commonest([label for key, label in pairs if key == one] or labels.tolist()) for one in asked]
+    expected = [
+        commonest([label for key, label in pairs if key == one] or labels.tolist()) for one in asked
+    ]
     assert lookup_predictions(keys, labels, np.array(asked, dtype=int)).tolist() == expected
 
 
@@ -81,8 +85,16 @@ def test_a_label_is_learnt_when_it_stays_learnt():
     assert first_learnt(steps, [0.1, 0.9, None, 0.9, 0.9], [0.0] * 5, 0.5).step == 4
     unsure = first_learnt(steps, [0.1, 0.45, 0.55, 0.55, 0.55], [0.1] * 5, 0.5)
     assert (unsure.step, unsure.low, unsure.high) == (2, 0, None)
-    assert first_learnt(steps, [0.1, 0.5, 0.5, 0.5, 0.5], [None] * 5, 0.5) == (1, 0, 1, "")  # at the threshold is learnt
-    sure, unsure = (first_learnt(steps, [0.6] * 5, [error] * 5, 0.5).high for error in (0.1 / 1.961, 0.1 / 1.959))
+    assert first_learnt(steps, [0.1, 0.5, 0.5, 0.5, 0.5], [None] * 5, 0.5) == (
+        1,
+        0,
+        1,
+        "",
+    )  # at the threshold is learnt
+    sure, unsure = (
+        first_learnt(steps, [0.6] * 5, [error] * 5, 0.5).high
+        for error in (0.1 / 1.961, 0.1 / 1.959)
+    )
     assert sure == 0 and unsure is None  # at 95 %, two-sided
     assert first_learnt([], [], [], 0.5).reason == "no checkpoint"
     with pytest.raises(ValueError, match="5 steps, 1 values"):
@@ -96,5 +108,8 @@ VALUES = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 0.3)), min_size=1, max
 def test_the_interval_holds_the_step(rows):
     steps = list(range(0, 10 * len(rows), 10))
     found = first_learnt(steps, [value for value, _ in rows], [error for _, error in rows], 0.5)
-    low, step, high = (-1 if found.low is None else found.low, *(10**6 if x is None else x for x in (found.step, found.high)))
+    low, step, high = (
+        -1 if found.low is None else found.low,
+        *(10**6 if x is None else x for x in (found.step, found.high)),
+    )
     assert low < step <= high

@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracles
-from tracedlm.theory.resampling import bootstrap_interval, clopper_pearson, mcnemar, paired_bootstrap, sign_flip, spearman
+from tracedlm.theory.resampling import (
+    bootstrap_interval,
+    clopper_pearson,
+    mcnemar,
+    paired_bootstrap,
+    sign_flip,
+    spearman,
+)
 
 
 def rng(seed=0):
@@ -63,8 +70,12 @@ def test_a_bootstrap_draws_a_thousand_times_and_computes_in_float64():
     values = rng(1).random(50).astype(np.float32)
     exact, thousand = values.astype(float), {"resamples": 1000}
     for stored in (values, values > 0.5):
-        assert bootstrap_interval(stored, rng=rng(3)) == bootstrap_interval(stored.astype(float), rng=rng(3), **thousand)
-        assert paired_bootstrap(stored, exact, rng=rng(3)) == paired_bootstrap(stored.astype(float), exact, rng=rng(3), **thousand)
+        assert bootstrap_interval(stored, rng=rng(3)) == bootstrap_interval(
+            stored.astype(float), rng=rng(3), **thousand
+        )
+        assert paired_bootstrap(stored, exact, rng=rng(3)) == paired_bootstrap(
+            stored.astype(float), exact, rng=rng(3), **thousand
+        )
 
 
 def test_bootstrap_covers_the_mean():
@@ -93,12 +104,19 @@ def test_pairs_are_resampled_together():
 
 
 def test_a_difference_of_means_is_as_sure_as_the_mean_difference():
-    """Drawn as pairs, both are one and the same number in every resample; of medians they are not."""
+    """Drawn as pairs, both are one and the same number in every resample.
+
+    Of medians they are not.
+    """
     a, b = rng(2).normal(size=(2, 30))
-    assert paired_bootstrap(a, b, rng=rng(3)) == pytest.approx(bootstrap_interval(a - b, rng=rng(3)))
+    assert paired_bootstrap(a, b, rng=rng(3)) == pytest.approx(
+        bootstrap_interval(a - b, rng=rng(3))
+    )
     rows = rng(3).integers(30, size=(200, 30))
     medians = [np.median([a[i] for i in row]) - np.median([b[i] for i in row]) for row in rows]
-    assert paired_bootstrap(a, b, "median", 200, 0.9, rng=rng(3)) == pytest.approx(tuple(np.percentile(medians, [5, 95])))
+    assert paired_bootstrap(a, b, "median", 200, 0.9, rng=rng(3)) == pytest.approx(
+        tuple(np.percentile(medians, [5, 95]))
+    )
 
 
 @settings(max_examples=50)
@@ -135,7 +153,10 @@ def test_spearman_drops_and_counts_undefined_pairs():
     assert few.reason == "only 2 defined pairs"
     assert np.isnan(few.rho)
     assert (few.n, few.dropped, few.degenerate) == (2, 1, 0)
-    assert [spearman(x[:n], y[:n], rng()).reason for n in (0, 1)] == ["only 0 defined pairs", "only 1 defined pairs"]
+    assert [spearman(x[:n], y[:n], rng()).reason for n in (0, 1)] == [
+        "only 0 defined pairs",
+        "only 1 defined pairs",
+    ]
 
 
 @pytest.mark.filterwarnings("error")
@@ -163,14 +184,20 @@ def test_mcnemar_counts_only_disagreements():
 
 @given(st.lists(st.integers(-3, 3), max_size=8))
 def test_sign_flips_are_all_enumerated(differences):
-    sums = [sum(s * d for s, d in zip(signs, differences, strict=True)) for signs in itertools.product((-1, 1), repeat=len(differences))]
+    sums = [
+        sum(s * d for s, d in zip(signs, differences, strict=True))
+        for signs in itertools.product((-1, 1), repeat=len(differences))
+    ]
     expected = sum(abs(one) >= abs(sum(differences)) for one in sums) / len(sums)
     assert sign_flip(np.array(differences, dtype=int)) == pytest.approx(expected)
 
 
 @given(st.integers(0, 40), st.integers(0, 40))
 def test_sign_flip_of_single_answers_is_mcnemar(only_a, only_b):
-    a, b = np.array([True] * only_a + [False] * only_b + [True]), np.array([False] * only_a + [True] * only_b + [True])
+    a, b = (
+        np.array([True] * only_a + [False] * only_b + [True]),
+        np.array([False] * only_a + [True] * only_b + [True]),
+    )
     assert sign_flip(a.astype(int) - b.astype(int)) == pytest.approx(mcnemar(a, b))
 
 

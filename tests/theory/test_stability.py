@@ -12,7 +12,10 @@ FIELDS = ("kl", "tv", "margin", "concentration")
 
 
 def random_trace(seed, steps=6, positions=5, movement=1.0, hidden=0.3):
-    """A trace whose similarities move by about `movement` per step; visibility is arbitrary, not only growing."""
+    """A trace whose similarities move by about `movement` per step.
+
+    Visibility is arbitrary, not only growing.
+    """
     rng = np.random.default_rng(seed)
     similarity = rng.uniform(-1, 1, positions) + movement * rng.uniform(-1, 1, (steps, positions))
     return similarity, rng.random((steps, positions)) >= hidden
@@ -26,8 +29,17 @@ def test_every_statistic_against_50_digits(seed, movement, tau):
     for t, exact in enumerate(oracles.step_statistics(similarity, visible, tau)):
         for name in FIELDS:
             expected = np.nan if exact[name] is None else float(exact[name])
-            np.testing.assert_allclose(getattr(stats, name)[t], expected, rtol=1e-8, atol=1e-15 if name != "kl" else 1e-22, err_msg=name)
-        assert (stats.support[t], stats.visible_count[t]) == (exact["support"], exact["visible_count"])
+            np.testing.assert_allclose(
+                getattr(stats, name)[t],
+                expected,
+                rtol=1e-8,
+                atol=1e-15 if name != "kl" else 1e-22,
+                err_msg=name,
+            )
+        assert (stats.support[t], stats.visible_count[t]) == (
+            exact["support"],
+            exact["visible_count"],
+        )
 
 
 @pytest.mark.parametrize("scale", [3e-4, 3e-5, 1e-5])
@@ -46,8 +58,13 @@ def test_late_step_kl_needs_float64(scale):
 
 
 def test_a_cold_rad_is_defined_where_its_probabilities_underflow():
-    """exp(-2000) is 0 in float64, but no token of a RAD is impossible: the KL is (1 - (-1)) / tau nats and not infinite."""
-    stats = step_statistics(np.array([[1.0, -1.0], [-1.0, 1.0]]), np.ones((2, 2), dtype=bool), tau=1e-3)
+    """exp(-2000) is 0 in float64, but no token of a RAD is impossible.
+
+    The KL is (1 - (-1)) / tau nats and not infinite.
+    """
+    stats = step_statistics(
+        np.array([[1.0, -1.0], [-1.0, 1.0]]), np.ones((2, 2), dtype=bool), tau=1e-3
+    )
     numbers = [stats.kl[1], stats.tv[1], stats.margin[1], *stats.concentration]
     assert numbers == pytest.approx([2000, 1, 1, 1, 1], rel=1e-14)
 
@@ -70,16 +87,22 @@ def test_the_statistics_live_on_their_supports():
     assert stats.support.tolist() == [0, 2, 1, 1]
     assert stats.visible_count.tolist() == [2, 3, 1, 3]
     second, last = entropy(np.array([1 / 8, 3 / 8, 1 / 2])), entropy(np.array([0.5, 0.25, 0.25]))
-    np.testing.assert_allclose(stats.concentration, [0, 1 - second / np.log(3), np.nan, 1 - last / np.log(3)], atol=1e-15)
+    np.testing.assert_allclose(
+        stats.concentration, [0, 1 - second / np.log(3), np.nan, 1 - last / np.log(3)], atol=1e-15
+    )
 
 
 def test_leading_axes_are_batches():
-    similarity, visible = map(np.stack, zip(*(random_trace(seed) for seed in range(4)), strict=True))
+    similarity, visible = map(
+        np.stack, zip(*(random_trace(seed) for seed in range(4)), strict=True)
+    )
     batch = step_statistics(similarity.reshape(2, 2, 6, 5), visible.reshape(2, 2, 6, 5))
     for i in range(4):
         single = step_statistics(similarity[i], visible[i])
         for name in ("support", "visible_count"):
-            np.testing.assert_array_equal(getattr(batch, name)[i // 2, i % 2], getattr(single, name))
+            np.testing.assert_array_equal(
+                getattr(batch, name)[i // 2, i % 2], getattr(single, name)
+            )
         for name in FIELDS:
             found, expected = getattr(batch, name)[i // 2, i % 2], getattr(single, name)
             np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-15, err_msg=name)
@@ -87,7 +110,10 @@ def test_leading_axes_are_batches():
 
 def test_smoothing_reproduces_the_paper_and_moves_nothing_that_is_well_above_it():
     similarity, visible = random_trace(3, movement=0.5, hidden=0.0)
-    plain, smooth = step_statistics(similarity, visible), step_statistics(similarity, visible, smoothing=1e-12)
+    plain, smooth = (
+        step_statistics(similarity, visible),
+        step_statistics(similarity, visible, smoothing=1e-12),
+    )
     np.testing.assert_allclose(smooth.kl, plain.kl, rtol=1e-9)
     strong = step_statistics(similarity, visible, smoothing=0.1).kl[1]
     p, q = (oracles.smoothed(oracles.softmax(similarity[t], range(5)), 0.1) for t in (1, 0))
@@ -99,16 +125,22 @@ def test_smoothing_adds_to_every_entry_of_the_matched_support_only():
     visible = np.array([[1, 1, 1, 0, 1], [0, 1, 1, 1, 1]], dtype=bool)
     similarity, _ = random_trace(4, steps=2)
     p, q = (oracles.smoothed(oracles.softmax(similarity[t], (1, 2, 4)), 0.1) for t in (1, 0))
-    assert step_statistics(similarity, visible, smoothing=0.1).kl[1] == pytest.approx(float(oracles.kl(p, q)), rel=1e-12)
+    assert step_statistics(similarity, visible, smoothing=0.1).kl[1] == pytest.approx(
+        float(oracles.kl(p, q)), rel=1e-12
+    )
 
 
 def test_the_statistics_are_made_where_the_similarities_are():
-    """With another default device, a tensor made without asking for theirs could not be joined to them."""
+    """With another default device, a tensor made without asking for theirs could not be joined to
+    them.
+    """
     torch = pytest.importorskip("torch")
     similarity, visible = (torch.tensor(side) for side in random_trace(0))
     with torch.device("meta"):
         stats = step_statistics(similarity, visible)
-    assert {getattr(stats, name).device.type for name in (*FIELDS, "support", "visible_count")} == {"cpu"}
+    assert {getattr(stats, name).device.type for name in (*FIELDS, "support", "visible_count")} == {
+        "cpu"
+    }
 
 
 def test_one_step_has_no_divergence():
@@ -122,11 +154,15 @@ def test_concentration_of_a_nearly_uniform_rad():
     similarity = 1e-6 * np.random.default_rng(0).normal(size=(1, 64))
     exact = oracles.step_statistics(similarity, np.ones((1, 64)))[0]["concentration"]
     found = step_statistics(similarity, np.ones((1, 64), dtype=bool)).concentration[0]
-    assert found == pytest.approx(float(exact), rel=1e-8, abs=0)  # it is 1e-13: the usual margin of 1e-12 would let 0 pass
+    assert found == pytest.approx(
+        float(exact), rel=1e-8, abs=0
+    )  # it is 1e-13: the usual margin of 1e-12 would let 0 pass
 
 
 def test_change_ratios_have_no_number_where_nothing_moved():
-    np.testing.assert_array_equal(change_ratios(np.array([0.0, 0.5, 0.25, 0.0, 0.0])), [np.nan, 0.5, 0.0, np.nan])
+    np.testing.assert_array_equal(
+        change_ratios(np.array([0.0, 0.5, 0.25, 0.0, 0.0])), [np.nan, 0.5, 0.0, np.nan]
+    )
     assert np.isnan(lscr(np.zeros(24)))
     assert np.isnan(lscr(np.array([np.nan, 0.5])))
     assert np.isnan(lscr(np.array([0.5])))
@@ -168,4 +204,6 @@ def test_late_window_errors():
 def test_margin_matches_the_rad_on_a_constant_support():
     similarity, visible = random_trace(5, hidden=0.0)
     p = np.sort(alignment(similarity, visible), axis=-1)
-    np.testing.assert_allclose(step_statistics(similarity, visible).margin[1:], (p[:, -1] - p[:, -2])[1:], rtol=1e-12)
+    np.testing.assert_allclose(
+        step_statistics(similarity, visible).margin[1:], (p[:, -1] - p[:, -2])[1:], rtol=1e-12
+    )

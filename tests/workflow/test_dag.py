@@ -1,4 +1,6 @@
-"""The workflow as a user sees it: what a run makes, what an edit makes again, and what a crash costs.
+"""The workflow as a user sees it.
+
+What a run makes, what an edit makes again, and what a crash costs.
 
 All tests share one run of the smoke study (conftest.py).
 """
@@ -17,7 +19,16 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from smoke_study import RESULTS, ROOT, SNAKEMAKE, command, configure, environment, prepare, snakemake
+from smoke_study import (
+    RESULTS,
+    ROOT,
+    SNAKEMAKE,
+    command,
+    configure,
+    environment,
+    prepare,
+    snakemake,
+)
 
 
 def planned(where, config=None):
@@ -27,7 +38,11 @@ def planned(where, config=None):
         configure(where, config)
     text = snakemake(where, "--dry-run").stdout
     (where / "smoke.yaml").write_text(before)
-    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE) if rule != "total"}
+    return {
+        rule: int(count)
+        for rule, count in re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE)
+        if rule != "total"
+    }
 
 
 def edited(where, section, **values):
@@ -37,10 +52,24 @@ def edited(where, section, **values):
 
 
 def test_a_bare_run_makes_the_whole_study(tmp_path):
-    run = subprocess.run([*SNAKEMAKE, "--dry-run", "--directory", str(prepare(tmp_path))], capture_output=True, text=True, cwd=ROOT)
+    run = subprocess.run(
+        [*SNAKEMAKE, "--dry-run", "--directory", str(prepare(tmp_path))],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
     assert run.returncode == 0, run.stderr
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", run.stdout, re.MULTILINE))
-    assert int(jobs["total"]) > 20 and {"data", "sft", "rrm", "trace", "certify", "exits", "tables", "page"} <= set(jobs)
+    assert int(jobs["total"]) > 20 and {
+        "data",
+        "sft",
+        "rrm",
+        "trace",
+        "certify",
+        "exits",
+        "tables",
+        "page",
+    } <= set(jobs)
 
 
 def rules():
@@ -56,10 +85,14 @@ def rules():
 
 @pytest.mark.parametrize("body", rules())
 def test_every_rule_has_a_log_and_a_benchmark(body):
-    assert re.search(r"^    log:", body, re.MULTILINE) and re.search(r"^    benchmark:", body, re.MULTILINE)
+    assert re.search(r"^    log:", body, re.MULTILINE) and re.search(
+        r"^    benchmark:", body, re.MULTILINE
+    )
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "workflow/scripts").glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "workflow/scripts").glob("*.py")), ids=lambda path: path.stem
+)
 def test_scripts_hold_no_science(path):
     code = [line for line in path.read_text().splitlines() if line.strip()]
     assert len(code) <= 40 and "with logged(snakemake" in path.read_text()
@@ -81,7 +114,13 @@ def test_a_finished_study_has_nothing_left_to_do(study):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "file", ["certify/sudoku/64/q/summary.json", "figures/pareto.csv", "traces/sudoku/64/validation/steps/part-0.parquet", "sft/adapter"]
+    "file",
+    [
+        "certify/sudoku/64/q/summary.json",
+        "figures/pareto.csv",
+        "traces/sudoku/64/validation/steps/part-0.parquet",
+        "sft/adapter",
+    ],
 )
 def test_what_a_failed_job_took_with_it_is_made_again(study, file):
     """Though all that read it look up to date; its seal is still there."""
@@ -98,14 +137,41 @@ def test_what_a_failed_job_took_with_it_is_made_again(study, file):
 @pytest.mark.parametrize(
     ("section", "values", "stale", "fresh"),
     [
-        ("certify", {"deltas": [1e-6, 1e-5]}, {"select", "certify"}, {"data", "sft", "rrm", "trace", "readout", "exits"}),
-        ("readout", {"tau": 0.5}, {"readout", "select", "certify"}, {"data", "sft", "rrm", "trace", "exits"}),
-        ("exits", {"budgets": [0.25]}, {"exits"}, {"data", "sft", "rrm", "trace", "readout", "select", "certify"}),
-        ("trace", {"refine_steps": 7}, {"trace", "readout", "select", "certify"}, {"data", "sft", "rrm", "exits"}),
-        ("pretrain", {"steps": 10}, set(), {"data", "sft", "rrm", "trace", "readout", "select", "certify", "exits"}),
+        (
+            "certify",
+            {"deltas": [1e-6, 1e-5]},
+            {"select", "certify"},
+            {"data", "sft", "rrm", "trace", "readout", "exits"},
+        ),
+        (
+            "readout",
+            {"tau": 0.5},
+            {"readout", "select", "certify"},
+            {"data", "sft", "rrm", "trace", "exits"},
+        ),
+        (
+            "exits",
+            {"budgets": [0.25]},
+            {"exits"},
+            {"data", "sft", "rrm", "trace", "readout", "select", "certify"},
+        ),
+        (
+            "trace",
+            {"refine_steps": 7},
+            {"trace", "readout", "select", "certify"},
+            {"data", "sft", "rrm", "exits"},
+        ),
+        (
+            "pretrain",
+            {"steps": 10},
+            set(),
+            {"data", "sft", "rrm", "trace", "readout", "select", "certify", "exits"},
+        ),
     ],
 )
-def test_editing_a_section_reruns_what_depends_on_it_and_nothing_else(study, section, values, stale, fresh):
+def test_editing_a_section_reruns_what_depends_on_it_and_nothing_else(
+    study, section, values, stale, fresh
+):
     jobs = set(planned(study, config=edited(study, section, **values)))
     assert stale <= jobs and not fresh & jobs
 
@@ -117,18 +183,32 @@ def contents(folder, pattern):
 @pytest.mark.slow
 def test_running_a_job_again_gives_the_same_bytes(study):
     """Measured seconds are the only column of a trace that may differ."""
-    trace, certify = study / RESULTS / "traces/sudoku/64/test", study / RESULTS / "certify/sudoku/64/q"
+    trace, certify = (
+        study / RESULTS / "traces/sudoku/64/test",
+        study / RESULTS / "certify/sudoku/64/q",
+    )
     tables = {path.relative_to(trace): pq.read_table(path) for path in trace.rglob("*.parquet")}
-    files = {**contents(certify, "*"), **{Path("readout"): (study / RESULTS / "readouts/sudoku/64/test/q.parquet").read_bytes()}}
+    files = {
+        **contents(certify, "*"),
+        **{Path("readout"): (study / RESULTS / "readouts/sudoku/64/test/q.parquet").read_bytes()},
+    }
     snakemake(
-        study, str(RESULTS / "certify/sudoku/64/q/summary.json"), "--forcerun", str(RESULTS / "traces/sudoku/64/test/manifests/0.json")
+        study,
+        str(RESULTS / "certify/sudoku/64/q/summary.json"),
+        "--forcerun",
+        str(RESULTS / "traces/sudoku/64/test/manifests/0.json"),
     )
     assert len(tables) == 3
     for path, before in tables.items():
         after = pq.read_table(trace / path)
         timed = [name for name in before.column_names if name == "seconds"]
-        assert after.drop_columns(timed).equals(before.drop_columns(timed), check_metadata=True), path
-    assert {**contents(certify, "*"), Path("readout"): (study / RESULTS / "readouts/sudoku/64/test/q.parquet").read_bytes()} == files
+        assert after.drop_columns(timed).equals(before.drop_columns(timed), check_metadata=True), (
+            path
+        )
+    assert {
+        **contents(certify, "*"),
+        Path("readout"): (study / RESULTS / "readouts/sudoku/64/test/q.parquet").read_bytes(),
+    } == files
 
 
 @pytest.mark.slow
@@ -137,7 +217,13 @@ def test_a_killed_run_is_finished_by_the_next_one_with_the_same_results(study, t
     shutil.rmtree(where / "base")
     (where / "smoke.yaml").write_text((study / "smoke.yaml").read_text())
     moment = random.Random().uniform(8, 30)
-    process = subprocess.Popen(command(where, target), env=environment(), cwd=where, start_new_session=True, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command(where, target),
+        env=environment(),
+        cwd=where,
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+    )
     time.sleep(moment)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -157,8 +243,17 @@ def test_a_killed_run_is_finished_by_the_next_one_with_the_same_results(study, t
 @pytest.mark.slow
 def test_every_result_has_a_log_a_benchmark_and_a_manifest(study):
     made = study / RESULTS
-    assert {path.name for path in (made / "logs").iterdir()} >= {"sft.log", "rrm.log", "select.log", "trace", "certify", "exits"}
-    assert (made / "benchmarks/sft.jsonl").exists() and (made / "benchmarks/certify/sudoku-64.jsonl").exists()
+    assert {path.name for path in (made / "logs").iterdir()} >= {
+        "sft.log",
+        "rrm.log",
+        "select.log",
+        "trace",
+        "certify",
+        "exits",
+    }
+    assert (made / "benchmarks/sft.jsonl").exists() and (
+        made / "benchmarks/certify/sudoku-64.jsonl"
+    ).exists()
     for manifest in (
         "sft/manifest.json",
         "rrm/manifest.json",

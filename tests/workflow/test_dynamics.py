@@ -1,4 +1,7 @@
-"""The branch on training dynamics in the workflow: one job a metric, or one a checkpoint and metric, and none where it is switched off."""
+"""The branch on training dynamics in the workflow.
+
+One job a metric, or one a checkpoint and metric, and none where it is switched off.
+"""
 
 import re
 import subprocess
@@ -17,9 +20,22 @@ SNAKEMAKE = str(Path(sys.executable).with_name("snakemake"))
 def planned(where, changes, *targets, config="config.yaml", **sections):
     (where / "changes.yaml").write_text(yaml.safe_dump({"dynamics": changes, **sections}))
     files = [str(ROOT / "config" / config), str(where / "changes.yaml")]
-    line = [SNAKEMAKE, *targets, "--snakefile", str(ROOT / "Snakefile"), "--directory", str(where), "--dry-run", "--configfile", *files]
+    line = [
+        SNAKEMAKE,
+        *targets,
+        "--snakefile",
+        str(ROOT / "Snakefile"),
+        "--directory",
+        str(where),
+        "--dry-run",
+        "--configfile",
+        *files,
+    ]
     run = subprocess.run(line, capture_output=True, text=True, cwd=where, check=True)
-    return {rule: int(count) for rule, count in re.findall(r"^(dynamics\w*) +(\d+)$", run.stdout, re.MULTILINE)}
+    return {
+        rule: int(count)
+        for rule, count in re.findall(r"^(dynamics\w*) +(\d+)$", run.stdout, re.MULTILINE)
+    }
 
 
 @pytest.mark.slow
@@ -43,9 +59,16 @@ def test_one_job_a_metric_or_one_a_checkpoint_and_metric(tmp_path):
 @pytest.mark.slow
 def test_the_published_size_is_planned_one_job_a_checkpoint(tmp_path):
     made = load_yaml(ROOT / "config/dynamics.yaml").dynamics
-    assert (made.sentences, made.batch_size, made.interval, made.seeds) == (25_000, 128, 500, 5) and made.checkpoints_per_job == 1
+    assert (made.sentences, made.batch_size, made.interval, made.seeds) == (
+        25_000,
+        128,
+        500,
+        5,
+    ) and made.checkpoints_per_job == 1
     jobs = planned(tmp_path, {}, "dynamics", config="dynamics.yaml")
-    assert jobs["dynamics_train"] == 2 * 5 and jobs["dynamics_measure"] == 2 * 5 * len(made.checkpoints()) * len(made.metrics)
+    assert jobs["dynamics_train"] == 2 * 5 and jobs["dynamics_measure"] == 2 * 5 * len(
+        made.checkpoints()
+    ) * len(made.metrics)
 
 
 @pytest.mark.slow

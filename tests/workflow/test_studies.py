@@ -1,4 +1,7 @@
-"""Studies with another's adapter and map, and with fine-tunings on single tasks: what a dry run would run, and mistakes as one line."""
+"""Studies with another's adapter and map, and with fine-tunings on single tasks.
+
+What a dry run would run, and mistakes as one line.
+"""
 
 import json
 import os
@@ -18,7 +21,12 @@ def smoke(where, changes, *arguments):
     """Snakemake on the smoke study with changes."""
     (where / "changes.yaml").write_text(yaml.safe_dump(changes))
     files = [str(ROOT / "config/smoke.yaml"), str(where / "changes.yaml")]
-    snakemake = [str(Path(sys.executable).with_name("snakemake")), *arguments, "--snakefile", str(ROOT / "Snakefile")]
+    snakemake = [
+        str(Path(sys.executable).with_name("snakemake")),
+        *arguments,
+        "--snakefile",
+        str(ROOT / "Snakefile"),
+    ]
     line = [*snakemake, "--directory", str(where), "--cores", "1", "--configfile", *files]
     return subprocess.run(line, capture_output=True, text=True, cwd=ROOT)
 
@@ -30,7 +38,9 @@ def dry_run(where, changes, *targets):
 
 def jobs(run):
     assert run.returncode == 0, run.stdout + run.stderr
-    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", run.stdout, re.MULTILINE)}
+    return {
+        rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", run.stdout, re.MULTILINE)
+    }
 
 
 @pytest.fixture
@@ -41,7 +51,11 @@ def foreign(tmp_path):
     for name in "QKV":
         (tmp_path / f"rrms/final_block_{name}.json").write_text("[1, 2]")
     maps = {"source": str(tmp_path / "rrms"), "layer": 5}
-    return {"model": {"adapter": str(tmp_path / "adapter")}, "rrm": maps, "pseudo_gradient": {"samples": 0}}
+    return {
+        "model": {"adapter": str(tmp_path / "adapter")},
+        "rrm": maps,
+        "pseudo_gradient": {"samples": 0},
+    }
 
 
 def test_anothers_adapter_and_map_need_no_fine_tuning(tmp_path, foreign):
@@ -61,27 +75,37 @@ def test_a_map_that_is_not_there_is_one_line(tmp_path, foreign):
 
 
 def test_tasks_are_fine_tuned_on_one_by_one_where_the_config_names_them(tmp_path):
-    planned = jobs(dry_run(tmp_path, {"ablation": {"tasks": ["countdown", "sudoku"], "task_runs": 3}}))
+    planned = jobs(
+        dry_run(tmp_path, {"ablation": {"tasks": ["countdown", "sudoku"], "task_runs": 3}})
+    )
     assert {"sft": 1, "task_sft": 6, "task_maps": 1, "figures": 1}.items() <= planned.items()
 
 
 @pytest.mark.slow
 def test_files_of_others_that_are_replaced_in_place_are_read_again(tmp_path, checkpoint, adapter):
-    """A folder's time does not say that a file in it was replaced, and what is moved into place may be older than the results."""
+    """A folder's time does not say that a file in it was replaced, and what is moved into place may
+    be older than the results.
+    """
     mine = shutil.copytree(adapter, tmp_path / "adapter")
     weights = mine / "adapter_model.safetensors"
     maps = [tmp_path / f"maps/final_block_{name}.json" for name in "QKV"]
     maps[0].parent.mkdir()
     for file in maps:
         file.write_text(json.dumps({"layer": 1, "u": [2.0] + [1.0] * 31}))
-    study = {"model": {"path": str(checkpoint), "adapter": str(mine)}, "rrm": {"source": str(maps[0].parent), "layer": 1}}
+    study = {
+        "model": {"path": str(checkpoint), "adapter": str(mine)},
+        "rrm": {"source": str(maps[0].parent), "layer": 1},
+    }
     study["pseudo_gradient"] = {"samples": 0}
     target = "results/smoke/rrm/q.safetensors"
     assert smoke(tmp_path, study, target).returncode == 0
     made = (tmp_path / target).stat().st_mtime
     assert jobs(dry_run(tmp_path, study, target)) == {}
     before = weights.stat()
-    for file, text in ((weights, None), (maps[0], json.dumps({"layer": 1, "u": [3.0] + [1.0] * 31}))):
+    for file, text in (
+        (weights, None),
+        (maps[0], json.dumps({"layer": 1, "u": [3.0] + [1.0] * 31})),
+    ):
         if text is None:
             weights.write_bytes(weights.read_bytes())
         else:

@@ -1,4 +1,5 @@
-"""How the shipped base model was made and measured. Not part of `all`: `snakemake base_model` retrains it into results/base."""
+"""How the shipped base model was made and measured. Not part of `all`: `snakemake base_model`
+retrains it into results/base."""
 
 
 rule pretrain:

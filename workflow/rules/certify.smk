@@ -1,4 +1,5 @@
-"""Certificates: (delta*, omega*) from the validation q readouts, then every readout of a set's test split in one job."""
+"""Certificates: (delta*, omega*) from the validation q readouts, then every readout of a set's test
+split in one job."""
 
 
 rule select:
@@ -24,14 +25,30 @@ rule select:
 
 rule certify:
     input:
-        readouts=expand("<results>/readouts/{dataset}/{seq_len}/test/{readout}.parquet", readout=READOUTS, allow_missing=True),
+        readouts=expand(
+            "<results>/readouts/{dataset}/{seq_len}/test/{readout}.parquet",
+            readout=READOUTS,
+            allow_missing=True,
+        ),
         samples=[path.replace("{split}", "test") for path in parts("samples")],
         maps=[rules.rrm.output[projection] for projection in PROJECTIONS],
         selection=rules.select.output.selection,
     output:
-        samples=expand("<results>/certify/{dataset}/{seq_len}/{readout}/samples.parquet", readout=READOUTS, allow_missing=True),
-        grid=expand("<results>/certify/{dataset}/{seq_len}/{readout}/grid.parquet", readout=READOUTS, allow_missing=True),
-        summary=expand("<results>/certify/{dataset}/{seq_len}/{readout}/summary.json", readout=READOUTS, allow_missing=True),
+        samples=expand(
+            "<results>/certify/{dataset}/{seq_len}/{readout}/samples.parquet",
+            readout=READOUTS,
+            allow_missing=True,
+        ),
+        grid=expand(
+            "<results>/certify/{dataset}/{seq_len}/{readout}/grid.parquet",
+            readout=READOUTS,
+            allow_missing=True,
+        ),
+        summary=expand(
+            "<results>/certify/{dataset}/{seq_len}/{readout}/summary.json",
+            readout=READOUTS,
+            allow_missing=True,
+        ),
     log:
         "<logs>/certify/{dataset}-{seq_len}.log",
     benchmark:

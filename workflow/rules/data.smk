@@ -1,4 +1,5 @@
-"""Problems of each split, in the published file format; the files they come from, and what others' files score, are in files of their own."""
+"""Problems of each split, in the published file format; the files they come from, and what others'
+files score, are in files of their own."""
 
 
 include: "download.smk"

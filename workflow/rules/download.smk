@@ -1,4 +1,5 @@
-"""Files of the published data sets: `snakemake download` fetches what the catalogue's datasets have; part of data.smk."""
+"""Files of the published data sets: `snakemake download` fetches what the catalogue's datasets
+have; part of data.smk."""
 
 import re
 

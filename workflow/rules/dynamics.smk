@@ -1,4 +1,5 @@
-"""What a small model learns, checkpoint by checkpoint: corpus, trainings, measures, one tidy table. Runs where dynamics.enabled."""
+"""What a small model learns, checkpoint by checkpoint: corpus, trainings, measures, one tidy table.
+Runs where dynamics.enabled."""
 
 DYNAMICS = STUDY.dynamics
 DYNAMICS_SEEDS = [STUDY.seed + number for number in range(DYNAMICS.seeds)]

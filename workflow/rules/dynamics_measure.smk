@@ -1,7 +1,8 @@
 """Measures of checkpoints, and all of them in one table; part of dynamics.smk."""
 
 
-# A metric of some checkpoints of one kind of run: of all in one job, or, with dynamics.checkpoints_per_job: 1, of each in its own.
+# A metric of some checkpoints of one kind of run: of all in one job, or, with
+# dynamics.checkpoints_per_job: 1, of each in its own.
 rule dynamics_measure:
     input:
         sentences=rules.dynamics_corpus.output.sentences,
@@ -37,7 +38,11 @@ rule dynamics_summary:
             part=range(len(DYNAMICS_JOBS)),
         ),
         limits=rules.dynamics_corpus.output.limits,
-        manifests=expand(rules.dynamics_train.output.manifest, dynamics_run=DYNAMICS.runs, dynamics_seed=DYNAMICS_SEEDS),
+        manifests=expand(
+            rules.dynamics_train.output.manifest,
+            dynamics_run=DYNAMICS.runs,
+            dynamics_seed=DYNAMICS_SEEDS,
+        ),
     output:
         measures="<results>/dynamics/measures.parquet",
         summary="<results>/dynamics/summary.json",

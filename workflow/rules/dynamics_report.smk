@@ -6,12 +6,20 @@ rule dynamics_report:
         **{name: path for name, path in rules.dynamics_summary.output.items()},
     output:
         report(
-            expand("<results>/tables/dynamics_{name}.csv", name=["claims", "stopping"]), caption="../report/tables.rst", category="Tables"
+            expand("<results>/tables/dynamics_{name}.csv", name=["claims", "stopping"]),
+            caption="../report/tables.rst",
+            category="Tables",
         ),
         expand("<results>/tables/dynamics_{name}.tex", name=["claims", "stopping"]),
         expand("<results>/tables/dynamics_cost.{suffix}", suffix=["csv", "tex"]),
-        report(expand("<results>/figures/dynamics_{run}.png", run=DYNAMICS.runs), caption="../report/dynamics.rst", category="Figures"),
-        expand("<results>/figures/dynamics_{run}.{suffix}", run=DYNAMICS.runs, suffix=["pdf", "csv"]),
+        report(
+            expand("<results>/figures/dynamics_{run}.png", run=DYNAMICS.runs),
+            caption="../report/dynamics.rst",
+            category="Figures",
+        ),
+        expand(
+            "<results>/figures/dynamics_{run}.{suffix}", run=DYNAMICS.runs, suffix=["pdf", "csv"]
+        ),
     log:
         "<logs>/dynamics/report.log",
     benchmark:

@@ -1,4 +1,5 @@
-"""What the map, curvature and outputs do over fine-tuning's snapshots: part of dynamics.smk, where sft.snapshot_every is set."""
+"""What the map, curvature and outputs do over fine-tuning's snapshots: part of dynamics.smk, where
+sft.snapshot_every is set."""
 
 FOLLOWED = DYNAMICS.enabled and TRAINED and bool(STUDY.sft.snapshot_every)
 
@@ -39,9 +40,17 @@ if FOLLOWED:
         input:
             rules.dynamics_sft.output,
         output:
-            report("<results>/tables/dynamics_sft.csv", caption="../report/tables.rst", category="Tables"),
+            report(
+                "<results>/tables/dynamics_sft.csv",
+                caption="../report/tables.rst",
+                category="Tables",
+            ),
             "<results>/tables/dynamics_sft.tex",
-            report("<results>/figures/dynamics_sft.png", caption="../report/dynamics_sft.rst", category="Figures"),
+            report(
+                "<results>/figures/dynamics_sft.png",
+                caption="../report/dynamics_sft.rst",
+                category="Figures",
+            ),
             expand("<results>/figures/dynamics_sft.{suffix}", suffix=["pdf", "csv"]),
         log:
             "<logs>/dynamics/sft-report.log",

@@ -1,9 +1,12 @@
-"""Exit rules under several prompt templates and seeds; there is no such rule unless the config names templates. Part of report.smk."""
+"""Exit rules under several prompt templates and seeds; there is no such rule unless the config
+names templates. Part of report.smk."""
 
 from tracedlm.tasks.templates import template_files
 
 try:
-    TEMPLATE_FILES = {dataset: template_files(dataset, STUDY.evaluation.templates) for dataset in STUDY.datasets}
+    TEMPLATE_FILES = {
+        dataset: template_files(dataset, STUDY.evaluation.templates) for dataset in STUDY.datasets
+    }
 except ValueError as error:
     sys.exit(f"config:\n  {error}")
 
@@ -15,7 +18,9 @@ if STUDY.evaluation.templates:
             test="<results>/data/{dataset}/test.txt",
             train="<results>/data/{dataset}/train.txt",
             tuned=rules.tune.output if STUDY.exits.tune else [],
-            templates=lambda wildcards: [local(str(path)) for path in TEMPLATE_FILES[wildcards.dataset].values()],
+            templates=lambda wildcards: [
+                local(str(path)) for path in TEMPLATE_FILES[wildcards.dataset].values()
+            ],
         output:
             table="<results>/evaluation/{dataset}/{seq_len}.parquet",
             manifest="<results>/evaluation/{dataset}/{seq_len}.json",
@@ -39,4 +44,6 @@ if STUDY.evaluation.templates:
 
 
 EVALUATION_METRICS = over_sets(rules.evaluation.output) if STUDY.evaluation.templates else []
-EVALUATION_MANIFESTS = over_sets(rules.evaluation.output.manifest) if STUDY.evaluation.templates else []
+EVALUATION_MANIFESTS = (
+    over_sets(rules.evaluation.output.manifest) if STUDY.evaluation.templates else []
+)

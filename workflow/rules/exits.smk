@@ -1,4 +1,5 @@
-"""Settings of exit rules chosen on validation, then every rule on the same test prompts, in one process, so that their times compare."""
+"""Settings of exit rules chosen on validation, then every rule on the same test prompts, in one
+process, so that their times compare."""
 
 EXIT_INPUTS = dict(
     model=MODEL_FILES,
@@ -44,9 +45,16 @@ rule exits:
     input:
         **EXIT_INPUTS,
         data="<results>/data/{dataset}/test.txt",
-        tuned=expand(rules.tune.output[0], dataset=STUDY.datasets, allow_missing=True) if STUDY.exits.tune else [],
+        tuned=(
+            expand(rules.tune.output[0], dataset=STUDY.datasets, allow_missing=True)
+            if STUDY.exits.tune
+            else []
+        ),
     output:
-        **{rule: f"<results>/exits/{{dataset}}/{{seq_len}}/{rule}.parquet" for rule in STUDY.exits.rules},
+        **{
+            rule: f"<results>/exits/{{dataset}}/{{seq_len}}/{rule}.parquet"
+            for rule in STUDY.exits.rules
+        },
         profile="<results>/exits/{dataset}/{seq_len}/profile.json",
         manifest="<results>/exits/{dataset}/{seq_len}/manifest.json",
     log:

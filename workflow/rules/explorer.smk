@@ -1,4 +1,5 @@
-"""The denoising explorer: one file in which a reader replays full decoding of test problems; part of report.smk."""
+"""The denoising explorer: one file in which a reader replays full decoding of test problems; part
+of report.smk."""
 
 
 rule explorer:

@@ -4,14 +4,24 @@
 rule figures:
     input:
         METRICS,
-        readouts=expand(rules.readout.output, dataset=STUDY.datasets, seq_len=min(STUDY.seq_lens), split="test", readout=MAIN_READOUT),
+        readouts=expand(
+            rules.readout.output,
+            dataset=STUDY.datasets,
+            seq_len=min(STUDY.seq_lens),
+            split="test",
+            readout=MAIN_READOUT,
+        ),
         gradients=rules.sft.output.gradients if TRAINED else [],
         pseudo_gradients=list(REPLAYED.values()),
         magnitudes=[rules.rrm.output.magnitude, *TASK_MAPS[1:]],
         task_maps=TASK_MAPS[:1],
     output:
         **{
-            name: report(f"<results>/figures/{name}.png", caption=f"../report/{caption}.rst", category="Figures")
+            name: report(
+                f"<results>/figures/{name}.png",
+                caption=f"../report/{caption}.rst",
+                category="Figures",
+            )
             for name, caption in CAPTIONED.items()
         },
         twins=expand("<results>/figures/{name}.{suffix}", name=CAPTIONED, suffix=["pdf", "csv"]),

@@ -52,7 +52,11 @@ rule freezing:
         "../scripts/freezing.py"
 
 
-AUDITS = [name for name, made in (("flips", AUDIT.samples), ("freezing", AUDIT.samples and AUDIT.probes)) if made]
+AUDITS = [
+    name
+    for name, made in (("flips", AUDIT.samples), ("freezing", AUDIT.samples and AUDIT.probes))
+    if made
+]
 AT_SHORTEST = dict(dataset=STUDY.datasets, seq_len=SHORTEST)
 AUDIT_METRICS = expand(rules.flip_audit.output, **AT_SHORTEST) if "flips" in AUDITS else []
 AUDIT_METRICS += expand(rules.freezing.output, **AT_SHORTEST) if "freezing" in AUDITS else []

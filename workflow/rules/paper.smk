@@ -1,4 +1,4 @@
-"""The study as one PDF; not part of `all`, since it needs TeX: `make paper`, or `snakemake paper`."""
+"""The study as one PDF: `make paper`, or `snakemake paper`. It needs TeX, so `all` leaves it out."""
 
 
 rule paper:

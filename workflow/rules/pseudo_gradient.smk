@@ -1,4 +1,5 @@
-"""Pseudo-gradients of recorded traces at the shortest canvas, and when they settle. Not run where pseudo_gradient.samples is 0."""
+"""Pseudo-gradients of recorded traces at the shortest canvas, and when they settle. Not run where
+pseudo_gradient.samples is 0."""
 
 
 rule pseudo_gradient:
@@ -9,7 +10,10 @@ rule pseudo_gradient:
         adapter=ADAPTER,
         foreign_adapter=FOREIGN_ADAPTER,
     output:
-        **{dataset: f"<results>/pseudo_gradients/{dataset}/{SHORTEST}.parquet" for dataset in STUDY.datasets},
+        **{
+            dataset: f"<results>/pseudo_gradients/{dataset}/{SHORTEST}.parquet"
+            for dataset in STUDY.datasets
+        },
     log:
         "<logs>/pseudo_gradient.log",
     benchmark:
@@ -32,7 +36,10 @@ rule pseudo_gradient:
 
 rule convergence:
     input:
-        **{rule: f"<results>/exits/{{dataset}}/{{seq_len}}/{rule}.parquet" for rule in STUDY.exits.rules},
+        **{
+            rule: f"<results>/exits/{{dataset}}/{{seq_len}}/{rule}.parquet"
+            for rule in STUDY.exits.rules
+        },
         pseudo_gradients="<results>/pseudo_gradients/{dataset}/{seq_len}.parquet",
         gradients=rules.sft.output.gradients,
     output:

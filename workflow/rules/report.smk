@@ -3,7 +3,13 @@
 from pathlib import Path
 
 from tracedlm.records.seal import broken_seals, gone
-from tracedlm.report.contents import COST_TABLES, FIGURES, TABLES, TIMED_TABLES, pseudo_gradient_figures
+from tracedlm.report.contents import (
+    COST_TABLES,
+    FIGURES,
+    TABLES,
+    TIMED_TABLES,
+    pseudo_gradient_figures,
+)
 
 
 include: "risk.smk"
@@ -19,15 +25,38 @@ CAPTIONED = {
     **{name: name for name in FIGURES},
     **dict.fromkeys(pseudo_gradient_figures(REPLAYED, len(REPLAYED)).values(), "pseudo_gradient"),
 }
-SHOWN = dict(datasets=STUDY.datasets, seq_lens=STUDY.seq_lens, readouts=READOUTS, rules=STUDY.exits.rules, seed=STUDY.seed)
+SHOWN = dict(
+    datasets=STUDY.datasets,
+    seq_lens=STUDY.seq_lens,
+    readouts=READOUTS,
+    rules=STUDY.exits.rules,
+    seed=STUDY.seed,
+)
 SHOWN |= dict(tuned=bool(STUDY.exits.tune), evaluated=bool(STUDY.evaluation.templates))
-SHOWN |= dict(cards=list(STUDY.risk.rules), audits=AUDITS, noise=list(NOISE_RUNS), pseudo_gradients=bool(REPLAYED))
+SHOWN |= dict(
+    cards=list(STUDY.risk.rules),
+    audits=AUDITS,
+    noise=list(NOISE_RUNS),
+    pseudo_gradients=bool(REPLAYED),
+)
 SUMMARIES = over_sets(rules.certify.output.summary)
 GRIDS = over_sets(rules.certify.output.grid)
-METRICS = [*SUMMARIES, *GRIDS, *over_sets(rules.exits.output), *rules.storage.output, *rules.select.output]
+METRICS = [
+    *SUMMARIES,
+    *GRIDS,
+    *over_sets(rules.exits.output),
+    *rules.storage.output,
+    *rules.select.output,
+]
 METRICS += [rules.rrm.output.similarity, *ABLATIONS]
 METRICS += over_sets(rules.tune.output) if STUDY.exits.tune else []
-METRICS += RISK_METRICS + AUDIT_METRICS + EVALUATION_METRICS + expand(rules.noise.output.summary, run=NOISE_RUNS) + CONVERGENCE
+METRICS += (
+    RISK_METRICS
+    + AUDIT_METRICS
+    + EVALUATION_METRICS
+    + expand(rules.noise.output.summary, run=NOISE_RUNS)
+    + CONVERGENCE
+)
 MAIN_READOUT = "q" if "q" in READOUTS else READOUTS[0]
 
 
@@ -39,7 +68,11 @@ rule tables:
     input:
         METRICS,
     output:
-        report(expand("<results>/tables/{name}.csv", name=ALL_TABLES), caption="../report/tables.rst", category="Tables"),
+        report(
+            expand("<results>/tables/{name}.csv", name=ALL_TABLES),
+            caption="../report/tables.rst",
+            category="Tables",
+        ),
         expand("<results>/tables/{name}.tex", name=ALL_TABLES),
         "<results>/tables/certified_coverage.txt",
     log:
@@ -91,13 +124,27 @@ rule page:
 include: "paper.smk"
 
 
-# Snakemake makes nothing again that only finished jobs read. What a failed or killed job has taken with it, or somebody has deleted
-# because it was damaged, `all` asks for; a folder that was deleted with its seals stays away.
-MADE = [*rules.page.input, *rules.tables.input, *rules.figures.input, *rules.explorer.input, *rules.select.input, *rules.maps.input]
-MADE += [*rules.models.input, *over_sets(rules.certify.output), *expand(rules.data.output, dataset=STUDY.datasets)]
+# Snakemake makes nothing again that only finished jobs read. What a failed or killed job has taken
+# with it, or somebody has deleted because it was damaged, `all` asks for; a folder that was deleted
+# with its seals stays away.
+MADE = [
+    *rules.page.input,
+    *rules.tables.input,
+    *rules.figures.input,
+    *rules.explorer.input,
+    *rules.select.input,
+    *rules.maps.input,
+]
+MADE += [
+    *rules.models.input,
+    *over_sets(rules.certify.output),
+    *expand(rules.data.output, dataset=STUDY.datasets),
+]
 MADE += over_sets(rules.trace.output, split=["validation", "test"], shard=SHARDS)
 MADE += rules.dynamics_summary.input if DYNAMICS.enabled else []
-GONE = gone(map(as_written, MADE)) if workflow.is_main_process else []  # a job of its own never runs `all`
+GONE = (
+    gone(map(as_written, MADE)) if workflow.is_main_process else []
+)  # a job of its own never runs `all`
 
 
 # A job checks what it reads. What only people read is checked here, as Snakemake starts.

@@ -1,4 +1,5 @@
-"""`snakemake rescore`: others' released generations beside what they print; there is no such rule unless the config names them. Part of data.smk."""
+"""`snakemake rescore`: others' released generations beside what they print; there is no such rule
+unless the config names them. Part of data.smk."""
 
 RELEASED = [located(path) for path in (STUDY.rescore.folder, STUDY.rescore.settings) if path]
 
@@ -6,10 +7,19 @@ if STUDY.rescore.folder:
 
     rule rescore:
         input:
-            sorted(local(str(path)) for folder in RELEASED for path in folder.rglob("*") if path.suffix in (".json", ".csv")),
+            sorted(
+                local(str(path))
+                for folder in RELEASED
+                for path in folder.rglob("*")
+                if path.suffix in (".json", ".csv")
+            ),
         output:
             scores="<results>/rescore/scores.json",
-            tables=expand("<results>/tables/{name}.{suffix}", name=["rescored", "schedule_alone"], suffix=["csv", "tex"]),
+            tables=expand(
+                "<results>/tables/{name}.{suffix}",
+                name=["rescored", "schedule_alone"],
+                suffix=["csv", "tex"],
+            ),
         log:
             "<logs>/rescore.log",
         benchmark:

@@ -1,4 +1,5 @@
-"""Settings of exit rules with controlled risk, as exit cards; there is no such rule unless the config names some. Part of report.smk."""
+"""Settings of exit rules with controlled risk, as exit cards; there is no such rule unless the
+config names some. Part of report.smk."""
 
 if STUDY.risk.rules:
 
@@ -8,7 +9,10 @@ if STUDY.risk.rules:
             validation="<results>/data/{dataset}/validation.txt",
             test="<results>/data/{dataset}/test.txt",
         output:
-            **{rule: f"<results>/risk/{{dataset}}-{{seq_len}}-{rule}.json" for rule in STUDY.risk.rules},
+            **{
+                rule: f"<results>/risk/{{dataset}}-{{seq_len}}-{rule}.json"
+                for rule in STUDY.risk.rules
+            },
         log:
             "<logs>/risk/{dataset}-{seq_len}.log",
         benchmark:

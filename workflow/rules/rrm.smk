@@ -1,4 +1,5 @@
-"""Reasoning Representation Maps of the q, k and v projections, what they take to store, and how other modules' maps compare."""
+"""Reasoning Representation Maps of the q, k and v projections, what they take to store, and how
+other modules' maps compare."""
 
 
 rule rrm:
@@ -72,7 +73,9 @@ rule module_ablation:
         decode=STUDY.decode.model_dump(),
         readout=STUDY.readout.model_dump(),
         ablation=STUDY.ablation.model_dump(include={"samples"}),
-        certificate=STUDY.certify.model_dump(include={"strict_delta", "strict_omega", "late_window"}),
+        certificate=STUDY.certify.model_dump(
+            include={"strict_delta", "strict_omega", "late_window"}
+        ),
         seed=STUDY.seed,
         code=code_digest("module_ablation"),
     script:

@@ -40,5 +40,9 @@ rule models:
 
 # What decoding and maps use: the study's own fine-tuning, or what the config names in its place.
 ADAPTER = rules.sft.output.adapter if TRAINED else local(str(located(STUDY.model.adapter)))
-MAP_SOURCE = rules.sft.output.moments if STUDY.rrm.source == "moments" else local(str(located(STUDY.rrm.source)))
+MAP_SOURCE = (
+    rules.sft.output.moments
+    if STUDY.rrm.source == "moments"
+    else local(str(located(STUDY.rrm.source)))
+)
 FOOTPRINT = rules.sft.output.moments if TRAINED else MAP_SOURCE

@@ -7,24 +7,40 @@ from tracedlm.config import load_study
 from tracedlm.config.yaml_file import read_yaml
 from tracedlm.records.manifest import code_digest, fingerprint
 from tracedlm.records.rrm import PROJECTIONS
-from tracedlm.resources import adapter_files, checkpoint_files, files_state, located, resource, source_files
+from tracedlm.resources import (
+    adapter_files,
+    checkpoint_files,
+    files_state,
+    located,
+    resource,
+    source_files,
+)
 from tracedlm.tasks import TASKS
 
 try:
-    # Snakemake keeps the last of two equal keys without a word; read by our loader, such a file is refused.
+    # Snakemake keeps the last of two equal keys without a word; read by our loader, such a file is
+    # refused.
     for file in workflow.configfiles if workflow.is_main_process else ():
         read_yaml(file)
     STUDY = load_study(config)
 except ValueError as error:
     sys.exit(str(error))
 
-# glibc gives freed tensors back to the kernel and asks for them again in the next layer: an eighth of decoding's time (docs/log.md).
-for name, value in {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000", "MALLOC_TOP_PAD_": "67108864"}.items():
+# glibc gives freed tensors back to the kernel and asks for them again in the next layer: an eighth
+# of decoding's time (docs/log.md).
+for name, value in {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "100000000000",
+    "MALLOC_TOP_PAD_": "67108864",
+}.items():
     os.environ.setdefault(name, value)
 
 for key, path in {"model.adapter": STUDY.model.adapter, "rrm.source": STUDY.rrm.source}.items():
     if path not in (None, "moments") and not located(path).exists():
-        sys.exit(f"{key}: {path} is not there; name a path from here or from the repository, see docs/models.md")
+        sys.exit(
+            f"{key}: {path} is not there; "
+            "name a path from here or from the repository, see docs/models.md"
+        )
 
 
 include: "expand.smk"
@@ -40,11 +56,18 @@ MODEL_JOB = dict(
     runtime=lambda wildcards, attempt: STUDY.resources.runtime * attempt,
 )
 READOUTS = STUDY.readouts
-MODEL_FILES = [local(file) for file in checkpoint_files(STUDY.model.path)]  # `local`: not on object storage, wherever the results are
-# A folder's time does not change where a file in it is replaced, so what the study does not make itself is named file by file. And a
-# file that is moved or copied into place may be older than the results: its size and time are a parameter of every rule that reads it.
+MODEL_FILES = [
+    local(file) for file in checkpoint_files(STUDY.model.path)
+]  # `local`: not on object storage, wherever the results are
+# A folder's time does not change where a file in it is replaced, so what the study does not make
+# itself is named file by file. And a file that is moved or copied into place may be older than the
+# results: its size and time are a parameter of every rule that reads it.
 FOREIGN_ADAPTER = [] if TRAINED else [local(file) for file in adapter_files(STUDY.model.adapter)]
-FOREIGN_MAPS = [] if STUDY.rrm.source == "moments" else [local(file) for file in source_files(STUDY.rrm.source)]
+FOREIGN_MAPS = (
+    []
+    if STUDY.rrm.source == "moments"
+    else [local(file) for file in source_files(STUDY.rrm.source)]
+)
 WEIGHTS = fingerprint(files=files_state(map(str, MODEL_FILES)))
 FILES = fingerprint(files=files_state(map(str, [*MODEL_FILES, *FOREIGN_ADAPTER, *FOREIGN_MAPS])))
 READOUT_Q = "<results>/readouts/{dataset}/{seq_len}/validation/q.parquet"
@@ -57,7 +80,9 @@ def catalogue(wildcards):
 
 def over_sets(pattern, **more):
     """A pattern for every dataset and canvas length of the study."""
-    return expand(pattern, dataset=STUDY.datasets, seq_len=STUDY.seq_lens, allow_missing=True, **more)
+    return expand(
+        pattern, dataset=STUDY.datasets, seq_len=STUDY.seq_lens, allow_missing=True, **more
+    )
 
 
 TRACE = "<results>/traces/{dataset}/{seq_len}/{split}/"
@@ -72,13 +97,20 @@ def parts(table):
 
 def traced(table):
     """The same of the test split at the shortest canvas, by dataset."""
-    return {f"{dataset}_{table}": expand(parts(table), dataset=dataset, seq_len=SHORTEST, split="test") for dataset in STUDY.datasets}
+    return {
+        f"{dataset}_{table}": expand(parts(table), dataset=dataset, seq_len=SHORTEST, split="test")
+        for dataset in STUDY.datasets
+    }
 
 
 def data_files(wildcards):
-    """What decides a dataset's problems; rule data says what is missing, and what can be fetched is."""
+    """What decides a dataset's problems; rule data says what is missing, and what can be fetched
+    is."""
     entry, task = catalogue(wildcards), TASKS[wildcards.dataset]
     named = [located(path) for path in (entry.test, entry.train, entry.prompt_template) if path]
-    shipped = [resource("prompts", f"{task.name}.txt"), *(resource("held_out", f"{name}.txt") for name in (task.name, *task.held_out_with))]
+    shipped = [
+        resource("prompts", f"{task.name}.txt"),
+        *(resource("held_out", f"{name}.txt") for name in (task.name, *task.held_out_with)),
+    ]
     found = [str(path) for path in (*named, *shipped) if path.exists() or str(path) in FETCHED]
     return [path if path in FETCHED else local(path) for path in found]

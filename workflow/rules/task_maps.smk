@@ -1,6 +1,11 @@
-"""Fine-tuning on one task at a time, and how alike the tasks' maps are: `snakemake task_similarity`; in `all` where the config names tasks."""
+"""Fine-tuning on one task at a time, and how alike the tasks' maps are: `snakemake
+task_similarity`; in `all` where the config names tasks."""
 
-TASK_RUNS = {f"{task}-{number}": (task, STUDY.seed + number) for task in STUDY.ablation.tasks for number in range(STUDY.ablation.task_runs)}
+TASK_RUNS = {
+    f"{task}-{number}": (task, STUDY.seed + number)
+    for task in STUDY.ablation.tasks
+    for number in range(STUDY.ablation.task_runs)
+}
 
 
 wildcard_constraints:

@@ -9,4 +9,13 @@ with logged(snakemake):
         from tracedlm.stages.card import evaluate
 
     p = snakemake.params
-    evaluate(p.model, p.tests, p.seq_lens, p.card["samples"], p.batch_size, p.seed, snakemake.threads, Path(snakemake.output[0]))
+    evaluate(
+        p.model,
+        p.tests,
+        p.seq_lens,
+        p.card["samples"],
+        p.batch_size,
+        p.seed,
+        snakemake.threads,
+        Path(snakemake.output[0]),
+    )

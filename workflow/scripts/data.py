@@ -9,4 +9,10 @@ from tracedlm.stages.job_log import logged
 with logged(snakemake):
     out = {split: Path(snakemake.output[split]) for split in ("train", "validation", "test")}
     entry = Dataset(**snakemake.params.entry)
-    make_data(snakemake.wildcards.dataset, entry, snakemake.params.seed, out, Path(snakemake.output.manifest))
+    make_data(
+        snakemake.wildcards.dataset,
+        entry,
+        snakemake.params.seed,
+        out,
+        Path(snakemake.output.manifest),
+    )

@@ -10,6 +10,18 @@ with logged(snakemake, skippable=snakemake.input.checkpoints):
         from tracedlm.stages.dynamics_measure import measure
 
     i, p, w = snakemake.input, snakemake.params, snakemake.wildcards
-    corpus, folders = (Path(i.sentences), Path(i.vocabulary)), {int(Path(path).parent.name): Path(path) for path in i.checkpoints}
+    corpus, folders = (
+        (Path(i.sentences), Path(i.vocabulary)),
+        {int(Path(path).parent.name): Path(path) for path in i.checkpoints},
+    )
     chosen, out = [tuple(one) for one in p.chosen], Path(snakemake.output[0])
-    measure(w.dynamics_run, w.dynamics_metric, chosen, Dynamics(**p.settings), *corpus, folders, snakemake.threads, out)
+    measure(
+        w.dynamics_run,
+        w.dynamics_metric,
+        chosen,
+        Dynamics(**p.settings),
+        *corpus,
+        folders,
+        snakemake.threads,
+        out,
+    )

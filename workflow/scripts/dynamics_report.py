@@ -7,4 +7,9 @@ from tracedlm.stages.job_log import logged
 
 with logged(snakemake):
     root = Path(snakemake.output[0]).parents[1]
-    make_dynamics(Path(snakemake.input.measures), Path(snakemake.input.summary), root / "tables", root / "figures")
+    make_dynamics(
+        Path(snakemake.input.measures),
+        Path(snakemake.input.summary),
+        root / "tables",
+        root / "figures",
+    )

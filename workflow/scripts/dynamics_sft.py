@@ -10,6 +10,12 @@ with logged(snakemake, skippable=[snakemake.input.snapshots]):
         from tracedlm.stages.dynamics_sft import measure_fine_tuning
 
     i, p = snakemake.input, snakemake.params
-    files = {part: {name: Path(path) for name, path in zip(p.datasets, i[part], strict=True)} for part in ("train", "validation")}
-    run, out = (Path(i.snapshots), Path(i.manifest), p.seed, snakemake.threads), Path(snakemake.output[0])
+    files = {
+        part: {name: Path(path) for name, path in zip(p.datasets, i[part], strict=True)}
+        for part in ("train", "validation")
+    }
+    run, out = (
+        (Path(i.snapshots), Path(i.manifest), p.seed, snakemake.threads),
+        Path(snakemake.output[0]),
+    )
     measure_fine_tuning(p.model, Sft(**p.sft), Rrm(**p.rrm), p.examples, files, *run, out)

@@ -9,6 +9,18 @@ with logged(snakemake):
         from tracedlm.config import Dynamics
         from tracedlm.stages.dynamics_train import train
 
-    i, w, out = snakemake.input, snakemake.wildcards, {name: Path(path) for name, path in snakemake.output.items()}
+    i, w, out = (
+        snakemake.input,
+        snakemake.wildcards,
+        {name: Path(path) for name, path in snakemake.output.items()},
+    )
     corpus, scratch = (Path(i.sentences), Path(i.vocabulary)), out["manifest"].parent / "work"
-    train(w.dynamics_run, Dynamics(**snakemake.params.settings), *corpus, int(w.dynamics_seed), snakemake.threads, scratch, out)
+    train(
+        w.dynamics_run,
+        Dynamics(**snakemake.params.settings),
+        *corpus,
+        int(w.dynamics_seed),
+        snakemake.threads,
+        scratch,
+        out,
+    )

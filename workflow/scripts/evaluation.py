@@ -13,4 +13,11 @@ with logged(snakemake):
     p, i = snakemake.params, snakemake.input
     setup = Setup.of_job(snakemake, test=i.test, train=i.train)
     out = {name: Path(path) for name, path in snakemake.output.items()}
-    evaluate(setup, Evaluation(**p.evaluation), p.seed, snakemake.threads, Path(i.tuned[0]) if i.tuned else None, out)
+    evaluate(
+        setup,
+        Evaluation(**p.evaluation),
+        p.seed,
+        snakemake.threads,
+        Path(i.tuned[0]) if i.tuned else None,
+        out,
+    )

@@ -12,5 +12,9 @@ with logged(snakemake):
     evidence = read_evidence(Path(snakemake.output[0]).parents[1], **p.shown)
     readouts = dict(zip(p.shown["datasets"], map(Path, i.readouts), strict=True))
     replayed = {Path(path).parent.name: Path(path) for path in i.pseudo_gradients}
-    gradients, task_maps = (Path(path) if path else None for path in (i.gradients, *(i.task_maps or [None])))
-    make_figures(evidence, readouts, gradients, replayed, list(map(Path, i.magnitudes)), task_maps, out)
+    gradients, task_maps = (
+        Path(path) if path else None for path in (i.gradients, *(i.task_maps or [None]))
+    )
+    make_figures(
+        evidence, readouts, gradients, replayed, list(map(Path, i.magnitudes)), task_maps, out
+    )

@@ -12,4 +12,6 @@ with logged(snakemake):
 
     p = snakemake.params
     setup = Setup.of_job(snakemake, validation=snakemake.input.data)
-    certify_freezing(setup, FlipAudit(**p.audit), p.tau, p.seed, snakemake.threads, Path(snakemake.output[0]))
+    certify_freezing(
+        setup, FlipAudit(**p.audit), p.tau, p.seed, snakemake.threads, Path(snakemake.output[0])
+    )

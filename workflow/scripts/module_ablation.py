@@ -11,5 +11,10 @@ with logged(snakemake):
 
     p, i, w = snakemake.params, snakemake.input, snakemake.wildcards
     where = (Path(i.adapter), Path(i.maps), p.activation, w.dataset, Path(i.data), int(w.seq_len))
-    settings = (Decode(**p.decode), ReadoutSettings(**p.readout), Ablation(**p.ablation), Certify(**p.certificate))
+    settings = (
+        Decode(**p.decode),
+        ReadoutSettings(**p.readout),
+        Ablation(**p.ablation),
+        Certify(**p.certificate),
+    )
     ablate(p.model, *where, *settings, p.seed, snakemake.threads, Path(snakemake.output[0]))

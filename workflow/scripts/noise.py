@@ -9,8 +9,23 @@ with logged(snakemake):
         from tracedlm.config import Decode, Exits, ReadoutSettings, Rrm
         from tracedlm.stages.noise import compare_run
 
-    p, i, out = snakemake.params, snakemake.input, {name: Path(path) for name, path in snakemake.output.items()}
+    p, i, out = (
+        snakemake.params,
+        snakemake.input,
+        {name: Path(path) for name, path in snakemake.output.items()},
+    )
     data = {dataset: Path(path) for dataset, path in zip(p.datasets, i.data, strict=True)}
     how = Decode(**p.decode), ReadoutSettings(**p.readout), Exits(**p.exits)
     runs = Path(i.adapter), Path(i.moments), Path(i.clean)
-    compare_run(p.model, *runs, Rrm(**p.rrm), data, p.noise["samples"], p.seq_len, *how, p.run, snakemake.threads, out)
+    compare_run(
+        p.model,
+        *runs,
+        Rrm(**p.rrm),
+        data,
+        p.noise["samples"],
+        p.seq_len,
+        *how,
+        p.run,
+        snakemake.threads,
+        out,
+    )

@@ -8,4 +8,6 @@ from tracedlm.stages.job_log import logged
 with logged(snakemake):
     out = Path(snakemake.output.pdf)
     manifests = [Path(path) for path in snakemake.input.manifests]
-    make_paper(snakemake.params.study, out.parent / "tables", out.parent / "figures", manifests, out)
+    make_paper(
+        snakemake.params.study, out.parent / "tables", out.parent / "figures", manifests, out
+    )

@@ -10,4 +10,6 @@ with logged(snakemake):
         from tracedlm.stages.pretrain import pretrain
 
     p, out = snakemake.params, Path(snakemake.output.model)
-    pretrain(Pretrain(**p.settings), p.datasets, p.seed, snakemake.threads, out.parent / "work", out)
+    pretrain(
+        Pretrain(**p.settings), p.datasets, p.seed, snakemake.threads, out.parent / "work", out
+    )

@@ -8,5 +8,8 @@ from tracedlm.stages.readout import make_readout
 
 with logged(snakemake):
     settings = ReadoutSettings(**snakemake.params.settings)
-    steps, readouts = ([Path(path) for path in paths] for paths in (snakemake.input.steps, snakemake.input.readouts))
+    steps, readouts = (
+        [Path(path) for path in paths]
+        for paths in (snakemake.input.steps, snakemake.input.readouts)
+    )
     make_readout(steps, readouts, snakemake.wildcards.readout, settings, Path(snakemake.output[0]))

@@ -12,4 +12,9 @@ with logged(snakemake):
 
     i = snakemake.input
     out = {name: Path(path) for name, path in snakemake.output.items()}
-    control_exits(Setup.of_job(snakemake, validation=i.validation, test=i.test), Risk(**snakemake.params.risk), snakemake.threads, out)
+    control_exits(
+        Setup.of_job(snakemake, validation=i.validation, test=i.test),
+        Risk(**snakemake.params.risk),
+        snakemake.threads,
+        out,
+    )

@@ -9,4 +9,10 @@ from tracedlm.stages.rrm import make_maps
 with logged(snakemake):
     out = {name: Path(path) for name, path in snakemake.output.items()}
     manifest = out.pop("manifest")
-    make_maps(Path(snakemake.input.source), Path(snakemake.input.adapter), Rrm(**snakemake.params.settings), out, manifest)
+    make_maps(
+        Path(snakemake.input.source),
+        Path(snakemake.input.adapter),
+        Rrm(**snakemake.params.settings),
+        out,
+        manifest,
+    )

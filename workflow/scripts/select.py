@@ -8,5 +8,8 @@ from tracedlm.stages.select import Validation, select
 
 with logged(snakemake):
     p, out = snakemake.params, {name: Path(path) for name, path in snakemake.output.items()}
-    sets = [Validation(dataset, seq_len, Path(path)) for (dataset, seq_len), path in zip(p.sets, snakemake.input, strict=True)]
+    sets = [
+        Validation(dataset, seq_len, Path(path))
+        for (dataset, seq_len), path in zip(p.sets, snakemake.input, strict=True)
+    ]
     select(sets, Certify(**p.settings), p.tau, out)

@@ -10,5 +10,15 @@ with logged(snakemake):
         from tracedlm.stages.sft import fine_tune
 
     p, out = snakemake.params, {name: Path(path) for name, path in snakemake.output.items()}
-    files = {dataset: Path(path) for dataset, path in zip(p.datasets, snakemake.input.data, strict=True)}
-    fine_tune(p.model, Sft(**p.settings), files, p.seed, snakemake.threads, out["moments"].parent / "work", out)
+    files = {
+        dataset: Path(path) for dataset, path in zip(p.datasets, snakemake.input.data, strict=True)
+    }
+    fine_tune(
+        p.model,
+        Sft(**p.settings),
+        files,
+        p.seed,
+        snakemake.threads,
+        out["moments"].parent / "work",
+        out,
+    )

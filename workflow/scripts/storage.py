@@ -9,4 +9,8 @@ with logged(snakemake):
     with startup():
         from tracedlm.stages.storage import storage
 
-    storage(snakemake.params.model, {name: Path(snakemake.input[name]) for name in PROJECTIONS}, Path(snakemake.output[0]))
+    storage(
+        snakemake.params.model,
+        {name: Path(snakemake.input[name]) for name in PROJECTIONS},
+        Path(snakemake.output[0]),
+    )

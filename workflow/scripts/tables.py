@@ -9,4 +9,6 @@ from tracedlm.stages.job_log import logged
 
 with logged(snakemake):
     folder = Path(snakemake.output[0]).parent
-    make_tables(read_evidence(folder.parent, **snakemake.params.shown), TABLES + TIMED_TABLES, folder)
+    make_tables(
+        read_evidence(folder.parent, **snakemake.params.shown), TABLES + TIMED_TABLES, folder
+    )

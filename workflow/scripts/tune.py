@@ -9,4 +9,8 @@ with logged(snakemake):
         from tracedlm.stages.bench import Setup
         from tracedlm.stages.tune import tune
 
-    tune(Setup.of_job(snakemake, validation=snakemake.input.data), snakemake.threads, Path(snakemake.output[0]))
+    tune(
+        Setup.of_job(snakemake, validation=snakemake.input.data),
+        snakemake.threads,
+        Path(snakemake.output[0]),
+    )

@@ -14,23 +14,44 @@ class Evaluation(Section):
 
     templates: tuple[str, ...] = Field(
         default=(),
-        description="Wordings of the prompt: `default` (what rule `data` writes), a name in resources/prompts/<dataset>, or a text "
-        "file with `{question}` in it. Empty: not run",
+        description=(
+            "Wordings of the prompt: `default` (what rule `data` writes), a name in"
+            " resources/prompts/<dataset>, or a text file with `{question}` in it. Empty: not run"
+        ),
     )
     rules: tuple[ExitRuleName, ...] = Field(
         default=("full", "rad", "truncate", "random"),
-        description="Exit rules, with the settings of `exits`; `truncate` and `random` are run at the mean forwards of each other rule "
-        "that stops early, as `truncate@rad`",
+        description=(
+            "Exit rules, with the settings of `exits`; `truncate` and `random` are run at the mean"
+            " forwards of each other rule that stops early, as `truncate@rad`"
+        ),
     )
-    samples: int | None = Field(default=None, ge=1, description="Problems from the head of the test split; null: all of it")
-    temperature: float = Field(default=0.0, ge=0, description="Of drawing tokens; at 0 nothing is drawn, and a seed changes nothing")
-    seeds: Positive = Field(default=1, description="Seeds of the draws, counted from `seed`; more than one needs `temperature` > 0")
+    samples: int | None = Field(
+        default=None, ge=1, description="Problems from the head of the test split; null: all of it"
+    )
+    temperature: float = Field(
+        default=0.0,
+        ge=0,
+        description="Of drawing tokens; at 0 nothing is drawn, and a seed changes nothing",
+    )
+    seeds: Positive = Field(
+        default=1,
+        description=(
+            "Seeds of the draws, counted from `seed`; more than one needs `temperature` > 0"
+        ),
+    )
     shots: int = Field(
         default=0,
         ge=0,
-        description="Worked problems of the training split that come before each question, as earlier turns; `seed` decides which",
+        description=(
+            "Worked problems of the training split that come before each question, as earlier"
+            " turns; `seed` decides which"
+        ),
     )
-    checkpoint_every: Positive = Field(default=64, description="Problems decoded between two points from which a killed run goes on")
+    checkpoint_every: Positive = Field(
+        default=64,
+        description="Problems decoded between two points from which a killed run goes on",
+    )
 
     @field_validator("templates")
     @classmethod
@@ -44,8 +65,12 @@ class Evaluation(Section):
     def _consistent(self) -> "Evaluation":
         if self.seeds > 1 and not self.temperature:
             raise ValueError(
-                f"seeds = {self.seeds} at temperature 0 would give the same numbers {self.seeds} times; set temperature or seeds: 1"
+                f"seeds = {self.seeds} at temperature 0 would give the same numbers {self.seeds}"
+                " times; set temperature or seeds: 1"
             )
         if set(MATCHED) & set(self.rules) and not set(self.rules) - {*MATCHED, "full", "skip_noop"}:
-            raise ValueError("truncate and random are run at the mean forwards of other rules: add one of them to rules, for example rad")
+            raise ValueError(
+                "truncate and random are run at the mean forwards of other rules: add one of them"
+                " to rules, for example rad"
+            )
         return self

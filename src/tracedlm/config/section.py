@@ -35,8 +35,15 @@ class Section(BaseModel):
     def _no_switch_for_a_number(cls, values: Any) -> Any:
         for name, value in values.items() if isinstance(values, dict) else ():
             field = cls.model_fields.get(name)
-            if isinstance(value, bool) and field is not None and not _takes_switch(field.annotation):
-                raise ValueError(f"{name}: {str(value).lower()} is a switch (YAML reads yes, no, on and off so too); expected a value")
+            if (
+                isinstance(value, bool)
+                and field is not None
+                and not _takes_switch(field.annotation)
+            ):
+                raise ValueError(
+                    f"{name}: {str(value).lower()} is a switch (YAML reads yes, no, on and off so"
+                    " too); expected a value"
+                )
         return values
 
     @model_validator(mode="after")
@@ -46,7 +53,9 @@ class Section(BaseModel):
             if isinstance(values, tuple):
                 for value in values:
                     if values.count(value) > 1:
-                        raise ValueError(f"{name}: {value!r} is named {values.count(value)} times; name it once")
+                        raise ValueError(
+                            f"{name}: {value!r} is named {values.count(value)} times; name it once"
+                        )
         return self
 
 

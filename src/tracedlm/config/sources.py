@@ -45,7 +45,9 @@ def merge_layers(layers: Sequence[Layer]) -> dict[str, Any]:
     return config
 
 
-def study_layers(files: Sequence[str], settings: Sequence[str] = (), replace_default: bool = False) -> list[Layer]:
+def study_layers(
+    files: Sequence[str], settings: Sequence[str] = (), replace_default: bool = False
+) -> list[Layer]:
     """The layers that Snakemake merges for these arguments of `--configfile` and `--config`.
 
     Args:
@@ -88,7 +90,9 @@ def explain_study(layers: Sequence[Layer]) -> str:
     sources = _sources(layers)
     lines = list(_lines(study, sources))
     width = min(WIDEST, max(len(text) for text, _ in lines))
-    return "".join(f"{text:<{width}}  # {source}\n" if source else f"{text}\n" for text, source in lines)
+    return "".join(
+        f"{text:<{width}}  # {source}\n" if source else f"{text}\n" for text, source in lines
+    )
 
 
 def _sources(layers: Sequence[Layer]) -> dict[Path, str]:

@@ -1,4 +1,7 @@
-"""A whole study: its sections, how they must fit together, and one clear message for each mistake."""
+"""A whole study.
+
+Its sections, how they fit together, and one clear message for each mistake.
+"""
 
 from difflib import get_close_matches
 from pathlib import Path
@@ -7,7 +10,15 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from tracedlm.config.analysis import Ablation, Certify, Explorer, PseudoGradient, ReadoutSettings, Rescore, Rrm
+from tracedlm.config.analysis import (
+    Ablation,
+    Certify,
+    Explorer,
+    PseudoGradient,
+    ReadoutSettings,
+    Rescore,
+    Rrm,
+)
 from tracedlm.config.decoding import Decode, Exits, FlipAudit, Risk, Trace, merged
 from tracedlm.config.dynamics import Dynamics
 from tracedlm.config.evaluation import Evaluation
@@ -29,19 +40,35 @@ class Resources(Section):
     """What a job may use."""
 
     threads: Positive = Field(default=1, description="Threads of a rule that runs a model")
-    mem_mb: Positive = Field(default=4000, description="Main memory of a rule that runs a model, MB; a retry asks for as much again")
-    runtime: Positive = Field(default=240, description="Wall time of a rule that runs a model, minutes; a retry asks for as much again")
+    mem_mb: Positive = Field(
+        default=4000,
+        description="Main memory of a rule that runs a model, MB; a retry asks for as much again",
+    )
+    runtime: Positive = Field(
+        default=240,
+        description=(
+            "Wall time of a rule that runs a model, minutes; a retry asks for as much again"
+        ),
+    )
 
 
 class Study(Section):
     """A whole study: everything that decides its results."""
 
-    study: str = Field(description="Name; results go to results/<study>", pattern=r"^[A-Za-z0-9_-]+$")
+    study: str = Field(
+        description="Name; results go to results/<study>", pattern=r"^[A-Za-z0-9_-]+$"
+    )
     seed: int = Field(default=0, ge=0, description="Seed of every random choice")
-    datasets: tuple[str, ...] = Field(min_length=1, description="Datasets to run, from the catalogue")
+    datasets: tuple[str, ...] = Field(
+        min_length=1, description="Datasets to run, from the catalogue"
+    )
     seq_lens: tuple[Positive, ...] = Field(min_length=1, description="Canvas lengths, tokens")
-    readouts: tuple[Readout, ...] = Field(default=("q", "k", "v", "qkv_mean", "qkv_max"), description="Readouts to certify")
-    catalogue: dict[str, Dataset] = Field(description="Data of each dataset that may be named in `datasets`")
+    readouts: tuple[Readout, ...] = Field(
+        default=("q", "k", "v", "qkv_mean", "qkv_max"), description="Readouts to certify"
+    )
+    catalogue: dict[str, Dataset] = Field(
+        description="Data of each dataset that may be named in `datasets`"
+    )
     model: Model = Field(default=Model(), description="The denoiser")
     sft: Sft = Field(default=Sft(), description="Fine-tuning")
     rrm: Rrm = Field(default=Rrm(), description="Map")
@@ -55,7 +82,9 @@ class Study(Section):
     flip_audit: FlipAudit = Field(default=FlipAudit(), description="Flip audit")
     ablation: Ablation = Field(default=Ablation(), description="Comparison of maps")
     noise: Noise = Field(default=Noise(), description="Noisy training")
-    pseudo_gradient: PseudoGradient = Field(default=PseudoGradient(), description="Pseudo-gradients")
+    pseudo_gradient: PseudoGradient = Field(
+        default=PseudoGradient(), description="Pseudo-gradients"
+    )
     dynamics: Dynamics = Field(default=Dynamics(), description="Training dynamics")
     pretrain: Pretrain = Field(default=Pretrain(), description="Base model")
     card: Card = Field(default=Card(), description="Model card")
@@ -65,46 +94,68 @@ class Study(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Study":
-        named = {"datasets": self.datasets, "sft.datasets": self.sft.datasets, "ablation.tasks": self.ablation.tasks}
+        named = {
+            "datasets": self.datasets,
+            "sft.datasets": self.sft.datasets,
+            "ablation.tasks": self.ablation.tasks,
+        }
         for key, name in [(key, name) for key, names in named.items() for name in names]:
             if name not in self.catalogue:
                 raise ValueError(
-                    f"{key}: {name!r} is not in the catalogue; known: {', '.join(sorted(self.catalogue))}{_hint(name, self.catalogue)}"
+                    f"{key}: {name!r} is not in the catalogue; known:"
+                    f" {', '.join(sorted(self.catalogue))}{_hint(name, self.catalogue)}"
                 )
         for name, entry in self.catalogue.items():
             if name not in TASK_NAMES:
-                raise ValueError(f"catalogue: unknown dataset {name!r}; known: {', '.join(TASK_NAMES)}{_hint(name, TASK_NAMES)}")
+                raise ValueError(
+                    f"catalogue: unknown dataset {name!r}; known:"
+                    f" {', '.join(TASK_NAMES)}{_hint(name, TASK_NAMES)}"
+                )
             if entry.difficulty is not None and name not in GRADED:
-                raise ValueError(f"catalogue.{name}.difficulty: {name} has none; {' and '.join(GRADED)} have")
+                raise ValueError(
+                    f"catalogue.{name}.difficulty: {name} has none; {' and '.join(GRADED)} have"
+                )
             if name in TRAINING_ONLY and name in self.datasets:
-                raise ValueError(f"datasets: {name} is for fine-tuning only, nothing scores it; name it in sft.datasets")
+                raise ValueError(
+                    f"datasets: {name} is for fine-tuning only, nothing scores it; name it in"
+                    " sft.datasets"
+                )
         for length in self.seq_lens:
             if length % self.decode.block_length:
                 raise ValueError(
-                    f"seq_lens: {length} is not divisible into blocks of decode.block_length = {self.decode.block_length}; "
-                    "use multiples of it"
+                    f"seq_lens: {length} is not divisible into blocks of decode.block_length ="
+                    f" {self.decode.block_length}; use multiples of it"
                 )
             steps = total_steps(length, self.decode.tokens_per_step)
             if steps % (length // self.decode.block_length):
                 raise ValueError(
-                    f"seq_lens: {length} tokens at decode.tokens_per_step = {self.decode.tokens_per_step} give "
-                    f"{steps} steps, which do not divide over {length // self.decode.block_length} blocks; "
-                    "decode.block_length must be a multiple of decode.tokens_per_step"
+                    f"seq_lens: {length} tokens at decode.tokens_per_step ="
+                    f" {self.decode.tokens_per_step} give {steps} steps, which do not divide over"
+                    f" {length // self.decode.block_length} blocks; decode.block_length must be a"
+                    " multiple of decode.tokens_per_step"
                 )
         for dataset in self.datasets:
             for length in self.seq_lens:
                 self._check_exit_blocks(dataset, length)
         for name in self.risk.rules:
-            for settings in self.risk.candidates(name, self.exits.settings(name), steps=min(self.seq_lens)):
+            for settings in self.risk.candidates(
+                name, self.exits.settings(name), steps=min(self.seq_lens)
+            ):
                 settings_of(name, **settings)
         touched = self.trace.remask_tokens * self.trace.refine_steps
         if self.trace.refine_policy == "remask" and touched + 2 > min(self.seq_lens):
             raise ValueError(
-                f"trace.remask_tokens * trace.refine_steps = {touched} leaves fewer than two of {min(self.seq_lens)} tokens visible "
-                "throughout the refine phase; lower one of them"
+                f"trace.remask_tokens * trace.refine_steps = {touched} leaves fewer than two of"
+                f" {min(self.seq_lens)} tokens visible throughout the refine phase; lower one of"
+                " them"
             )
-        if self.certify.window == "refine" and (self.trace.refine_policy == "none" or not self.trace.refine_steps):
-            raise ValueError("certify.window: refine needs refine steps; set certify.window: tail or trace.refine_steps > 0")
+        if self.certify.window == "refine" and (
+            self.trace.refine_policy == "none" or not self.trace.refine_steps
+        ):
+            raise ValueError(
+                "certify.window: refine needs refine steps; set certify.window: tail or"
+                " trace.refine_steps > 0"
+            )
         return self
 
     def _check_exit_blocks(self, dataset: str, length: int) -> None:
@@ -115,7 +166,9 @@ class Study(Section):
         try:
             Plan(length, blocks, steps, self.decode.schedule)
         except ValueError as error:
-            raise ValueError(f"exits.block_length, for {dataset} at {length} tokens: {error}") from None
+            raise ValueError(
+                f"exits.block_length, for {dataset} at {length} tokens: {error}"
+            ) from None
 
     @model_validator(mode="after")
     def _needs_no_fine_tuning(self) -> "Study":
@@ -123,15 +176,20 @@ class Study(Section):
             return self
         if self.rrm.source == "moments":
             raise ValueError(
-                "rrm.source: with model.adapter nothing is fine-tuned, so there are no moments; name where the map comes from: somebody's "
-                "moments, optimiser checkpoints or finished maps, or the adapter itself"
+                "rrm.source: with model.adapter nothing is fine-tuned, so there are no moments;"
+                " name where the map comes from: somebody's moments, optimiser checkpoints or"
+                " finished maps, or the adapter itself"
             )
         if self.pseudo_gradient.samples:
             raise ValueError(
-                "pseudo_gradient.samples: with model.adapter there are no gradients of fine-tuning to compare with; set it to 0"
+                "pseudo_gradient.samples: with model.adapter there are no gradients of fine-tuning"
+                " to compare with; set it to 0"
             )
         if self.noise.shares:
-            raise ValueError("noise.shares: with model.adapter there is no fine-tuning to compare noisy ones with; leave it empty")
+            raise ValueError(
+                "noise.shares: with model.adapter there is no fine-tuning to compare noisy ones"
+                " with; leave it empty"
+            )
         return self
 
 
@@ -139,18 +197,26 @@ def load_study(raw: dict[str, Any]) -> Study:
     """Validate a merged config.
 
     Raises:
-        ValueError: One line per problem: the key, the value, what was expected, and the nearest known key.
+        ValueError: One line per problem: the key, the value, what was expected, and the nearest
+            known key.
     """
     if _written_out(raw, {}) > MOST_VALUES:
-        raise ValueError(f"config:\n  more than {MOST_VALUES} values once every YAML alias (*name) is written out; write fewer")
+        raise ValueError(
+            f"config:\n  more than {MOST_VALUES} values once every YAML alias (*name) is written"
+            " out; write fewer"
+        )
     try:
         return Study.model_validate(raw)
     except ValidationError as error:
-        raise ValueError("config:\n" + "\n".join(f"  {_explain(problem)}" for problem in error.errors())) from None
+        raise ValueError(
+            "config:\n" + "\n".join(f"  {_explain(problem)}" for problem in error.errors())
+        ) from None
 
 
 def load_yaml(*paths: str | Path) -> Study:
-    """Read and validate config files, each merged into those before it as Snakemake does: mappings merge, lists replace.
+    """Read and validate config files, each merged into those before it as Snakemake does.
+
+    Mappings merge, lists replace.
 
     Raises:
         ValueError: One is missing or no YAML, or as `load_study`; the message names the file.
@@ -172,19 +238,28 @@ def _explain(problem: Any) -> str:
     location = [str(part) for part in problem["loc"]]
     if problem["type"] == "extra_forbidden":
         known = _known_keys(problem["loc"][:-1])
-        return f"{'.'.join(location)}: unknown key{_hint(location[-1], known)} Known keys here: {', '.join(known)}."
+        return (
+            f"{'.'.join(location)}: unknown key{_hint(location[-1], known)} Known keys here:"
+            f" {', '.join(known)}."
+        )
     message = problem["msg"].removeprefix("Value error, ")
     shown = "" if isinstance(problem["input"], dict) else f" (got {BRIEFLY.repr(problem['input'])})"
     return f"{'.'.join(location) + ': ' if location else ''}{message}{shown}"
 
 
 def _written_out(value: Any, counted: dict[int, float]) -> float:
-    """How many values a config holds once every alias is written out: infinitely many where one stands inside itself."""
+    """How many values a config holds once every alias is written out.
+
+    Infinitely many where one stands inside itself.
+    """
     if not isinstance(value, dict | list):
         return 1
     if id(value) not in counted:
         counted[id(value)] = float("inf")
-        counted[id(value)] = 1 + sum(_written_out(inner, counted) for inner in (value.values() if isinstance(value, dict) else value))
+        counted[id(value)] = 1 + sum(
+            _written_out(inner, counted)
+            for inner in (value.values() if isinstance(value, dict) else value)
+        )
     return counted[id(value)]
 
 
@@ -196,7 +271,11 @@ def _known_keys(location: tuple[Any, ...]) -> list[str]:
             section = section.model_fields[part].annotation
         elif get_origin(section) is dict:
             section = get_args(section)[-1]
-    return sorted(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
+    return (
+        sorted(section.model_fields)
+        if isinstance(section, type) and issubclass(section, BaseModel)
+        else []
+    )
 
 
 def _hint(name: str, known: Any) -> str:

@@ -1,4 +1,7 @@
-"""YAML as people mean it: what YAML 1.1 reads otherwise than it is written is refused, with the line."""
+"""YAML as people mean it.
+
+What YAML 1.1 reads otherwise than it is written is refused, with the line.
+"""
 
 import re
 from pathlib import Path
@@ -11,7 +14,10 @@ OCTAL = re.compile(r"[-+]?0[0-7_]+")
 
 
 class Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, which keeps the last of two equal keys, and reads 12:00 as 720, without those."""
+    """PyYAML's safe loader, made strict.
+
+    PyYAML keeps the last of two equal keys, and reads 12:00 as 720. This loader does neither.
+    """
 
 
 def _mapping(loader: Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -23,8 +29,8 @@ def _mapping(loader: Loader, node: yaml.MappingNode, deep: bool = False) -> dict
         line = key_node.start_mark.line + 1
         if isinstance(key, str | int | float) and key in lines:
             raise ValueError(
-                f"{key!r} is set twice, in line {lines[key]} and in line {line}, and only the second "
-                "would count; write one of them, with all that belongs to it"
+                f"{key!r} is set twice, in line {lines[key]} and in line {line}, and only the"
+                " second would count; write one of them, with all that belongs to it"
             )
         if isinstance(key, str | int | float):
             lines[key] = line
@@ -44,20 +50,24 @@ def _integer(loader: Loader, node: yaml.ScalarNode) -> int:
     line = node.start_mark.line + 1
     if SEXAGESIMAL.fullmatch(text):
         raise ValueError(
-            f"line {line}: {text} is a number to the base of 60 in YAML, {loader.construct_yaml_int(node)}; "
-            "write a plain number, such as 720 minutes for twelve hours"
+            f"line {line}: {text} is a number to the base of 60 in YAML,"
+            f" {loader.construct_yaml_int(node)}; write a plain number, such as 720 minutes for"
+            " twelve hours"
         )
     if OCTAL.fullmatch(text):
         raise ValueError(
-            f"line {line}: {text} is octal in YAML, {loader.construct_yaml_int(node)}; write it without "
-            "the leading 0, or in quotes where it is a text"
+            f"line {line}: {text} is octal in YAML, {loader.construct_yaml_int(node)}; write it"
+            " without the leading 0, or in quotes where it is a text"
         )
     return loader.construct_yaml_int(node)
 
 
 def _float(loader: Loader, node: yaml.ScalarNode) -> float:
     if SEXAGESIMAL.fullmatch(node.value):
-        raise ValueError(f"line {node.start_mark.line + 1}: {node.value} is a number to the base of 60 in YAML; write a plain number")
+        raise ValueError(
+            f"line {node.start_mark.line + 1}: {node.value} is a number to the base of 60 in YAML;"
+            " write a plain number"
+        )
     return loader.construct_yaml_float(node)
 
 
@@ -84,7 +94,9 @@ def parse_yaml(text: str, source: str) -> Any:
     """As `read_yaml`, of a text that came from `source`."""
     try:
         return yaml.load(text, Loader)
-    except Exception as error:  # PyYAML also lets KeyErrors and the like through, for `!!bool x`; all mean a file that is no config
+    # PyYAML also lets KeyErrors and the like through, for `!!bool x`; all mean a file that is no
+    # config
+    except Exception as error:
         if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
             message = f"{source}: {error}"
         else:

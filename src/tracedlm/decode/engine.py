@@ -1,4 +1,7 @@
-"""The denoising loop: one forward for every row that still needs one, whatever block or step it is in."""
+"""The denoising loop.
+
+One forward for every row that still needs one, whatever block or step it is in.
+"""
 
 import hashlib
 import time
@@ -20,8 +23,9 @@ from tracedlm.decode.step import Step
 class Engine:
     """A decoding run: a fixed number of slots, each with one sample somewhere in its canvas.
 
-    Where every row is, is known on the host; each step sends it to the device in one copy, and gets back in one copy which rows
-    stop and how many masks they have left. A finished sample leaves its slot to a waiting one at once.
+    Where every row is, is known on the host; each step sends it to the device in one copy, and gets
+    back in one copy which rows stop and how many masks they have left. A finished sample leaves its
+    slot to a waiting one at once.
 
     Shape suffixes: s slots, r active rows, g canvas, k tokens in view, v vocabulary.
     """
@@ -48,39 +52,65 @@ class Engine:
     ) -> None:
         """See `tracedlm.generate`.
 
-        `make_rule` is called with the number of slots, `make_reuse` also with the tokens of a row; `samples` numbers the prompts
-        (default: from 0); `starts` are canvases to go on from, one a prompt (default: all masks).
+        `make_rule` is called with the number of slots, `make_reuse` also with the tokens of a row;
+        `samples` numbers the prompts (default: from 0); `starts` are canvases to go on from, one a
+        prompt (default: all masks).
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         if not prompts or any(len(prompt) == 0 for prompt in prompts):
             raise ValueError("decoding needs at least one prompt, and no prompt may be empty")
         if temperature < 0 or guidance < 0:
-            raise ValueError(f"temperature and guidance must not be negative, got {temperature} and {guidance}")
+            raise ValueError(
+                f"temperature and guidance must not be negative, got {temperature} and {guidance}"
+            )
         slots = min(batch_size, len(prompts))
-        self.prompts = dict(zip(samples if samples is not None else range(len(prompts)), prompts, strict=True))
+        self.prompts = dict(
+            zip(samples if samples is not None else range(len(prompts)), prompts, strict=True)
+        )
         masks = Start(torch.full((plan.gen_length,), mask_id))
-        self.starts = dict(zip(self.prompts, starts if starts is not None else [masks] * len(prompts), strict=True))
+        self.starts = dict(
+            zip(self.prompts, starts if starts is not None else [masks] * len(prompts), strict=True)
+        )
         self.plan, self.mask_id, self.pad_id = plan, mask_id, pad_id
-        self.rule, self.record, self.temperature, self.device = make_rule(slots), record, temperature, torch.device(device)
+        self.rule, self.record, self.temperature, self.device = (
+            make_rule(slots),
+            record,
+            temperature,
+            torch.device(device),
+        )
         if self.rule.settings.reading and observer is None:
             raise ValueError(f"exit rule {self.rule.name!r} needs a map: pass rrm=...")
         polishes = [self.rule.polish(block) > 0 for block in range(plan.blocks)]
         if any(polishes) and self.rule.commits_itself:
             raise ValueError(
-                f"exit rule {self.rule.name!r} commits tokens without a schedule, so none is left to polish by: set polish to 0"
+                f"exit rule {self.rule.name!r} commits tokens without a schedule, so none is left"
+                " to polish by: set polish to 0"
             )
-        self.forward = Forward(guided(denoiser, plan.gen_length, mask_id, guidance) if guidance else denoiser, observer)
+        self.forward = Forward(
+            guided(denoiser, plan.gen_length, mask_id, guidance) if guidance else denoiser, observer
+        )
         self.forwards_per_step = 2 if guidance else 1
         if make_reuse and (guidance or self.rule.scope == "canvas"):
-            what = "guidance, which needs two forwards" if guidance else f"{self.rule.name}, which reads the whole canvas"
+            what = (
+                "guidance, which needs two forwards"
+                if guidance
+                else f"{self.rule.name}, which reads the whole canvas"
+            )
             raise ValueError(f"reuse: keys and values cannot be reused with {what}; set it to none")
         self.width = max(map(len, prompts))
-        self.tokens_s = torch.full((slots, self.width + plan.gen_length), pad_id, device=self.device)
+        self.tokens_s = torch.full(
+            (slots, self.width + plan.gen_length), pad_id, device=self.device
+        )
         self.attention_s = torch.zeros_like(self.tokens_s)
         self.reuse = make_reuse(slots, self.width + plan.gen_length) if make_reuse else None
-        self.confidence_sg = torch.zeros(slots, plan.gen_length, dtype=torch.float64, device=self.device)
-        self.view_k = torch.arange(plan.gen_length if self.rule.scope == "canvas" else max(plan.lengths), device=self.device)
+        self.confidence_sg = torch.zeros(
+            slots, plan.gen_length, dtype=torch.float64, device=self.device
+        )
+        self.view_k = torch.arange(
+            plan.gen_length if self.rule.scope == "canvas" else max(plan.lengths),
+            device=self.device,
+        )
         self.polished_b = torch.tensor(polishes, device=self.device)
         self.seeds = dict(zip(self.prompts, _seeds(prompts, seed), strict=True))
         self.waiting, self.free, self.active = deque(self.prompts), list(range(slots)), list[Slot]()
@@ -102,21 +132,37 @@ class Engine:
         self.tokens_s[index] = torch.tensor(tokens, device=self.device)
         self.attention_s[index] = (torch.arange(len(tokens), device=self.device) >= begin).long()
         self.confidence_sg[index] = torch.nan
-        slot = Slot(index, sample, len(prompt), torch.Generator(self.device).manual_seed(self.seeds[sample]))
+        slot = Slot(
+            index, sample, len(prompt), torch.Generator(self.device).manual_seed(self.seeds[sample])
+        )
         slot.stopped_at = [0] * start.block
         self.active.append(slot)
         self._open_block(slot, start.block, start.tokens, start.steps)
 
-    def _open_block(self, slot: Slot, block: int, canvas_g: torch.Tensor | None, done: int = 0) -> None:
-        """Start on a block; a canvas is looked through for masks before it, which a model may predict and LLaDA's sampler revisits."""
+    def _open_block(
+        self, slot: Slot, block: int, canvas_g: torch.Tensor | None, done: int = 0
+    ) -> None:
+        """Start on a block.
+
+        Masks before the block count too: a model may predict one, and LLaDA's sampler revisits it.
+        """
         counts = self.rule.counts(slot.sample, block).tolist()
-        before = [] if canvas_g is None or self.reuse else canvas_g[: self.plan.begins[block]].tolist()  # with reuse they are not computed
+        before = (
+            [] if canvas_g is None or self.reuse else canvas_g[: self.plan.begins[block]].tolist()
+        )  # with reuse they are not computed
         behind = [at for at, token in enumerate(before) if token == self.mask_id]
-        slot.open(block, ([count for count in counts if count] if self.rule.skips_noop else counts)[done:], behind)
+        slot.open(
+            block,
+            ([count for count in counts if count] if self.rule.skips_noop else counts)[done:],
+            behind,
+        )
         self.rule.open(slot.index, slot.sample, block)
 
     def _advance(self) -> list[Decoded]:
-        """One forward over the active rows, commits, exits; the samples that are finished by them."""
+        """One forward over the active rows, commits, exits.
+
+        The samples that are finished by them.
+        """
         started, slots = time.perf_counter(), tuple(self.active)
         step, polishing_r, computed = self._step(slots)
         with phase("rule"):
@@ -128,61 +174,110 @@ class Engine:
             self._write(step, write_rk)
         if self.record is not None:
             self.record(replace(step, scheduled_rk=write_rk, stop_r=stop_r))
-        left_rk = step.eligible_rk & ~(write_rk & (step.prediction_rk != self.mask_id))  # a model may predict the mask
-        facts = torch.stack([stop_r.long(), left_rk.sum(1), (left_rk & step.in_block_rk).sum(1), _broken(step).long()])
+        left_rk = step.eligible_rk & ~(
+            write_rk & (step.prediction_rk != self.mask_id)
+        )  # a model may predict the mask
+        facts = torch.stack(
+            [
+                stop_r.long(),
+                left_rk.sum(1),
+                (left_rk & step.in_block_rk).sum(1),
+                _broken(step).long(),
+            ]
+        )
         stops, left, left_here, broken = facts.tolist()  # the step's one transfer to the host
         if any(broken):
             slot = slots[broken.index(1)]
             raise ValueError(
-                f"what the model computed for sample {slot.sample} in forward {slot.nfe + 1} is not finite (NaN or infinity): "
-                "its weights or its adapter hold such numbers, as after a fine-tuning that diverged, or the precision "
-                "overflows; try dtype float32"
+                f"what the model computed for sample {slot.sample} in forward {slot.nfe + 1} is not"
+                " finite (NaN or infinity): its weights or its adapter hold such numbers, as after"
+                " a fine-tuning that diverged, or the precision overflows; try dtype float32"
             )
         seconds = (time.perf_counter() - started) / len(slots)
         done = []
-        for slot, stop, masks, here, tokens in zip(slots, stops, left, left_here, computed, strict=True):
-            slot.advance(seconds, self.forwards_per_step * min(tokens, slot.prompt_length + self.plan.gen_length))
+        for slot, stop, masks, here, tokens in zip(
+            slots, stops, left, left_here, computed, strict=True
+        ):
+            slot.advance(
+                seconds,
+                self.forwards_per_step * min(tokens, slot.prompt_length + self.plan.gen_length),
+            )
             polish = self.rule.polish(slot.block) if stop else 0
             if polish and masks:
                 slot.polish(masks, polish)
-            # A rule that commits on its own is done when its block is full; no block can take more forwards than it has tokens.
+            # A rule that commits on its own is done when its block is full; no block can take more
+            # forwards than it has tokens.
             own = self.rule.commits_itself and not slot.polishing
-            over = not here or slot.block_step >= self.plan.lengths[slot.block] if own else slot.cursor >= len(slot.counts)
+            over = (
+                not here or slot.block_step >= self.plan.lengths[slot.block]
+                if own
+                else slot.cursor >= len(slot.counts)
+            )
             if over or (stop and not slot.polishing):
                 done += self._close_block(slot, bool(stop), masks)
         return done
 
     def _step(self, slots: Sequence[Slot]) -> tuple[Step, torch.Tensor, list[int]]:
-        """Run the forward; also which rows are polishing, and how many tokens were computed for each."""
+        """Run the forward.
+
+        Also says which rows are polishing, and how many tokens were computed for each.
+        """
         plan = self.plan
         facts = [
-            (one.index, one.sample, one.nfe + 1, one.block, one.block_step + 1, one.quota, one.polishing,
-             plan.begins[one.block], plan.begins[one.block] + plan.lengths[one.block])
+            (
+                one.index,
+                one.sample,
+                one.nfe + 1,
+                one.block,
+                one.block_step + 1,
+                one.quota,
+                one.polishing,
+                plan.begins[one.block],
+                plan.begins[one.block] + plan.lengths[one.block],
+            )
             for one in slots
-        ]  # fmt: skip
+        ]
         # One copy to the device a step, whatever the number of rows and of facts.
-        rows, sample, nfe, block, block_step, quota, polishing, begin, end = torch.tensor(facts).to(self.device, non_blocking=True).T
-        cut = self.width - max(one.prompt_length for one in slots)  # no columns that are padding in every row
+        rows, sample, nfe, block, block_step, quota, polishing, begin, end = (
+            torch.tensor(facts).to(self.device, non_blocking=True).T
+        )
+        cut = self.width - max(
+            one.prompt_length for one in slots
+        )  # no columns that are padding in every row
         tokens, attention = self.tokens_s[rows, cut:], self.attention_s[rows, cut:]
         canvas_rg = tokens[:, -plan.gen_length :]
         whole = self.rule.scope == "canvas"
         position_rk = self.view_k.expand(len(slots), -1) if whole else begin[:, None] + self.view_k
-        # Masks left behind in earlier blocks compete again, as in LLaDA's sampler; rows with fewer look past the canvas, at nothing.
+        # Masks left behind in earlier blocks compete again, as in LLaDA's sampler; rows with fewer
+        # look past the canvas, at nothing.
         if not whole and (most := max(len(one.behind) for one in slots)):
             behind = [one.behind + [plan.gen_length] * (most - len(one.behind)) for one in slots]
-            position_rk = torch.cat([position_rk, torch.tensor(behind).to(self.device, non_blocking=True)], 1)
+            position_rk = torch.cat(
+                [position_rk, torch.tensor(behind).to(self.device, non_blocking=True)], 1
+            )
         reached_rk = position_rk < end[:, None]
         in_block_rk = reached_rk & (position_rk >= begin[:, None])
-        position_rk = position_rk.clamp(max=plan.gen_length - 1)  # where a short block's view runs past the canvas
+        position_rk = position_rk.clamp(
+            max=plan.gen_length - 1
+        )  # where a short block's view runs past the canvas
         with phase("forward"):
             if self.reuse is None:
                 logits, readings = self.forward(tokens, attention, position_rk + (self.width - cut))
                 computed = [tokens.shape[1]] * len(slots)
             else:
-                where = (position_rk + self.width, rows, begin + self.width, [one.block_step == 0 for one in slots])
-                logits, readings, computed = self.reuse(self.tokens_s[rows], self.attention_s[rows], *where)
+                where = (
+                    position_rk + self.width,
+                    rows,
+                    begin + self.width,
+                    [one.block_step == 0 for one in slots],
+                )
+                logits, readings, computed = self.reuse(
+                    self.tokens_s[rows], self.attention_s[rows], *where
+                )
         with phase("head_and_softmax"):
-            prediction, log_confidence = predict(logits, self.temperature, [one.generator for one in slots])
+            prediction, log_confidence = predict(
+                logits, self.temperature, [one.generator for one in slots]
+            )
         tokens_rk = canvas_rg.gather(1, position_rk)
         masked_rk = (tokens_rk == self.mask_id) & (reached_rk | whole)
         step = Step(
@@ -207,11 +302,17 @@ class Engine:
         return step, polishing.bool(), computed
 
     def _write(self, step: Step, write_rk: torch.Tensor) -> None:
-        # Positions that are not written go to a column of their own: a short block's view may end in repeated positions.
+        # Positions that are not written go to a column of their own: a short block's view may end
+        # in repeated positions.
         at = torch.where(write_rk, step.position_rk, self.plan.gen_length)
         confidence_rk = step.log_confidence_rk.exp()
-        for state, begin, values in ((self.tokens_s, self.width, step.prediction_rk), (self.confidence_sg, 0, confidence_rk)):
-            canvas = torch.nn.functional.pad(state[step.slot_r, begin:], (0, 1)).scatter_(1, at, values)
+        for state, begin, values in (
+            (self.tokens_s, self.width, step.prediction_rk),
+            (self.confidence_sg, 0, confidence_rk),
+        ):
+            canvas = torch.nn.functional.pad(state[step.slot_r, begin:], (0, 1)).scatter_(
+                1, at, values
+            )
             state[step.slot_r, begin:] = canvas[:, :-1]
 
     def _close_block(self, slot: Slot, stop: bool, masks: int) -> list[Decoded]:
@@ -220,7 +321,9 @@ class Engine:
         if stop and self.rule.scope == "canvas":
             slot.stopped_at += [0] * (self.plan.blocks - slot.block - 1)
         if len(slot.stopped_at) < self.plan.blocks:
-            self._open_block(slot, slot.block + 1, self.tokens_s[slot.index, self.width :] if masks else None)
+            self._open_block(
+                slot, slot.block + 1, self.tokens_s[slot.index, self.width :] if masks else None
+            )
             return []
         self.active.remove(slot)
         self.free.append(slot.index)
@@ -240,7 +343,8 @@ class Engine:
 def _broken(step: Step) -> torch.Tensor:
     """Rows whose scores, or what a map reads of their visible tokens, are not finite: bool [r].
 
-    A confidence is NaN exactly where a score is NaN or infinite, or all are minus infinity; single ones may be, which suppresses a token.
+    A confidence is NaN exactly where a score is NaN or infinite, or all are minus infinity; single
+    ones may be, which suppresses a token.
     """
     broken_r = step.log_confidence_rk.isnan().any(1)
     for reading in step.readings.values():
@@ -250,11 +354,16 @@ def _broken(step: Step) -> torch.Tensor:
 
 
 def _seeds(prompts: Sequence[Sequence[int]], seed: int) -> list[int]:
-    """A seed per sample that depends on its prompt, not on its place; equal prompts are told apart by their number."""
+    """A seed per sample that depends on its prompt, not on its place.
+
+    Equal prompts are told apart by their number.
+    """
     seen: Counter[tuple[int, ...]] = Counter()
     seeds = []
     for prompt in map(tuple, prompts):
-        digest = hashlib.blake2b(repr((seed, prompt, seen[prompt])).encode(), digest_size=8).digest()
+        digest = hashlib.blake2b(
+            repr((seed, prompt, seen[prompt])).encode(), digest_size=8
+        ).digest()
         seen[prompt] += 1
         seeds.append(int.from_bytes(digest) >> 1)
     return seeds

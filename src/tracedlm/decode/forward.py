@@ -1,4 +1,7 @@
-"""The forward of a decoding step: the denoiser's call, in as many pieces as memory asks for, with or without guidance."""
+"""The forward of a decoding step.
+
+The denoiser's call, in as many pieces as memory asks for, with or without guidance.
+"""
 
 import warnings
 from collections.abc import Callable
@@ -35,16 +38,21 @@ class Reuses(Protocol):
 
 
 class Forward:
-    """Calls the denoiser on all rows; where memory does not suffice, on half as many at a time from then on.
+    """Calls the denoiser on all rows.
 
-    A forward changes no state, so one that runs out of memory is simply made again and no finished sample is lost.
+    Where memory does not suffice, on half as many at a time from then on.
+
+    A forward changes no state, so one that runs out of memory is simply made again and no finished
+    sample is lost.
     """
 
     def __init__(self, denoiser: DenoiserCall, observer: Observes | None) -> None:
         self.denoiser, self.observer = denoiser, observer
         self.most_rows: int | None = None
 
-    def __call__(self, tokens: torch.Tensor, attention: torch.Tensor, positions: torch.Tensor) -> tuple[torch.Tensor, Readings]:
+    def __call__(
+        self, tokens: torch.Tensor, attention: torch.Tensor, positions: torch.Tensor
+    ) -> tuple[torch.Tensor, Readings]:
         """Logits of the positions, and what the observer read over the whole length."""
         while True:
             try:
@@ -57,27 +65,42 @@ class Forward:
             self.most_rows = (rows + 1) // 2
             if torch.accelerator.is_available():
                 torch.accelerator.empty_cache()
-            warnings.warn(f"out of memory with {rows} rows in a forward: going on with {self.most_rows} at a time", stacklevel=2)
+            warnings.warn(
+                f"out of memory with {rows} rows in a forward: going on with {self.most_rows} at a"
+                " time",
+                stacklevel=2,
+            )
 
     def _in_pieces(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, Readings]:
         logits, readings = [], []
-        for piece in zip(*(array.split(self.most_rows or len(array)) for array in inputs), strict=True):
+        for piece in zip(
+            *(array.split(self.most_rows or len(array)) for array in inputs), strict=True
+        ):
             logits.append(self.denoiser(*piece))
             readings.append(dict(self.observer.latest) if self.observer else {})
         if len(logits) == 1:
             return logits[0], readings[0]
-        return torch.cat(logits), {key: torch.cat([reading[key] for reading in readings]) for key in readings[0]}
+        return torch.cat(logits), {
+            key: torch.cat([reading[key] for reading in readings]) for key in readings[0]
+        }
 
 
 def guided(denoiser: DenoiserCall, gen_length: int, mask_id: int, scale: float) -> DenoiserCall:
-    """Classifier-free guidance as in LLaDA: logits away from those that the prompt, masked, would give.
+    """Classifier-free guidance as in LLaDA.
 
-    The guided forward comes second, so that an observer sees that one. Every step costs two forwards of tokens.
+    Logits away from those that the prompt, masked, would give.
+
+    The guided forward comes second, so that an observer sees that one. Every step costs two
+    forwards of tokens.
     """
 
-    def call(tokens: torch.Tensor, attention: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    def call(
+        tokens: torch.Tensor, attention: torch.Tensor, positions: torch.Tensor
+    ) -> torch.Tensor:
         blind = tokens.clone()
-        blind[:, :-gen_length] = torch.where(attention[:, :-gen_length] > 0, mask_id, blind[:, :-gen_length])
+        blind[:, :-gen_length] = torch.where(
+            attention[:, :-gen_length] > 0, mask_id, blind[:, :-gen_length]
+        )
         without = denoiser(blind, attention, positions)
         return without + (scale + 1) * (denoiser(tokens, attention, positions) - without)
 

@@ -9,9 +9,12 @@ Memory = dict[str, torch.Tensor]
 
 
 def swap(memory: Memory, name: str, step: Step, value: torch.Tensor) -> torch.Tensor:
-    """Remember a value [r, ...] for a slot's next forward and return the last one; zero where there was none.
+    """Remember a value [r, ...] for a slot's next forward and return the last one.
 
-    A view that grows (`Step.position_rk`) does so on the right: what was remembered of its earlier columns stays.
+    Zero where there was none.
+
+    A view that grows (`Step.position_rk`) does so on the right: what was remembered of its earlier
+    columns stays.
     """
     shape = (step.slots, *value.shape[1:])
     if name not in memory or memory[name].shape[1:2] < value.shape[1:2]:

@@ -1,4 +1,7 @@
-"""Where a decoding step's time goes. Off unless `profiling` is entered; timing reads clocks and changes no token."""
+"""Where a decoding step's time goes.
+
+Off unless `profiling` is entered; timing reads clocks and changes no token.
+"""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +12,10 @@ from typing import Literal, get_args
 import torch
 
 Phase = Literal["forward", "head_and_softmax", "rule", "commit", "host"]
-"""The model's body; logits and what is predicted from them; the exit rule with what it observes; writing tokens; everything else."""
+"""The model's body; logits and what is predicted from them; the exit rule with what it observes.
+
+Writing tokens; everything else.
+"""
 
 
 def _synchronise() -> None:
@@ -18,20 +24,27 @@ def _synchronise() -> None:
 
 
 class Stopwatch:
-    """Seconds of each phase over the first steps of a run. A phase inside another interrupts it, so that phases sum to the steps.
+    """Seconds of each phase over the first steps of a run.
+
+    A phase inside another interrupts it, so that phases sum to the steps.
 
     Args:
         steps: Steps to time; the later ones run as without it.
         clock: Seconds.
-        synchronise: Waits for the device, so that work is charged to the phase that asked for it. It makes timed steps slower where
-            host and device otherwise overlap.
+        synchronise: Waits for the device, so that work is charged to the phase that asked for it.
+            It makes timed steps slower where host and device otherwise overlap.
 
     Attributes:
         seconds: By phase.
         timed: Steps so far.
     """
 
-    def __init__(self, steps: int, clock: Callable[[], float] = time.perf_counter, synchronise: Callable[[], None] = _synchronise) -> None:
+    def __init__(
+        self,
+        steps: int,
+        clock: Callable[[], float] = time.perf_counter,
+        synchronise: Callable[[], None] = _synchronise,
+    ) -> None:
         self.steps, self.clock, self.synchronise = steps, clock, synchronise
         self.seconds: dict[Phase, float] = dict.fromkeys(get_args(Phase), 0.0)
         self.timed, self._open, self._since = 0, list[Phase](), 0.0

@@ -28,13 +28,22 @@ class Plan:
     def __post_init__(self) -> None:
         if isinstance(self.block_length, tuple):
             if min(self.block_length, default=0) < 1 or sum(self.block_length) != self.gen_length:
-                raise ValueError(f"block lengths {self.block_length} must be positive and sum to gen_length {self.gen_length}")
+                raise ValueError(
+                    f"block lengths {self.block_length} must be positive and sum to gen_length"
+                    f" {self.gen_length}"
+                )
         elif self.gen_length < 1 or self.block_length < 1 or self.gen_length % self.block_length:
             raise ValueError(
-                f"gen_length {self.gen_length} is not divisible into blocks of block_length {self.block_length}; use a multiple of it"
+                f"gen_length {self.gen_length} is not divisible into blocks of block_length"
+                f" {self.block_length}; use a multiple of it"
             )
-        if self.steps < self.blocks or any(self.steps * length % self.gen_length for length in self.lengths):
-            raise ValueError(f"steps {self.steps} do not divide over {self.blocks} blocks; use {self._steps_unit()} or a multiple of it")
+        if self.steps < self.blocks or any(
+            self.steps * length % self.gen_length for length in self.lengths
+        ):
+            raise ValueError(
+                f"steps {self.steps} do not divide over {self.blocks} blocks; use"
+                f" {self._steps_unit()} or a multiple of it"
+            )
         if self.schedule not in ("uniform", "gaussian"):
             raise ValueError(f"unknown schedule {self.schedule!r}; known: uniform, gaussian")
 

@@ -1,11 +1,16 @@
-"""Prompts of unequal length as one batch: padded on the left, so that every response begins in the same column."""
+"""Prompts of unequal length as one batch.
+
+Padded on the left, so that every response begins in the same column.
+"""
 
 from collections.abc import Sequence
 
 import torch
 
 
-def left_padded(prompts: Sequence[Sequence[int]], pad_id: int, device: torch.device | str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
+def left_padded(
+    prompts: Sequence[Sequence[int]], pad_id: int, device: torch.device | str = "cpu"
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Tokens and attention mask of prompts that all end in the last column.
 
     Args:
@@ -21,6 +26,8 @@ def left_padded(prompts: Sequence[Sequence[int]], pad_id: int, device: torch.dev
     """
     width = max(map(len, prompts))
     padding = [[pad_id] * (width - len(prompt)) for prompt in prompts]
-    tokens = torch.tensor([[*pad, *prompt] for pad, prompt in zip(padding, prompts, strict=True)], dtype=torch.long)
+    tokens = torch.tensor(
+        [[*pad, *prompt] for pad, prompt in zip(padding, prompts, strict=True)], dtype=torch.long
+    )
     begins = torch.tensor([[len(pad)] for pad in padding])
     return tokens.to(device), (torch.arange(width) >= begins).long().to(device)

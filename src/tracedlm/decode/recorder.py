@@ -1,4 +1,7 @@
-"""Turns steps into rows of the trace tables. It observes: decoding with it gives the same tokens as without."""
+"""Turns steps into rows of the trace tables.
+
+It observes: decoding with it gives the same tokens as without.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -28,13 +31,31 @@ class TraceRecorder:
     def __call__(self, step: Step) -> None:
         """Record one forward of every active row; `step.scheduled_rk` says what was committed."""
         n_r = step.eligible_rk.sum(1)
-        confidence_r, entropy_r = ((values * step.eligible_rk).sum(1) / n_r for values in (step.log_confidence_rk.exp(), step.entropy_rk))
+        confidence_r, entropy_r = (
+            (values * step.eligible_rk).sum(1) / n_r
+            for values in (step.log_confidence_rk.exp(), step.entropy_rk)
+        )
         masked_r = (~step.visible_rg).sum(1)
-        numbers = (step.sample_r, step.block_r, step.nfe_r, step.block_step_r, masked_r, confidence_r, entropy_r, self._predictive_kl(step))
+        numbers = (
+            step.sample_r,
+            step.block_r,
+            step.nfe_r,
+            step.block_step_r,
+            masked_r,
+            confidence_r,
+            entropy_r,
+            self._predictive_kl(step),
+        )
         facts = torch.stack([values.double() for values in numbers], dim=1).tolist()
-        written, positions, tokens = torch.stack([step.scheduled_rk.long(), step.position_rk, step.prediction_rk]).cpu().numpy()
+        written, positions, tokens = (
+            torch.stack([step.scheduled_rk.long(), step.position_rk, step.prediction_rk])
+            .cpu()
+            .numpy()
+        )
         probability = step.log_confidence_rk.exp().float().cpu().numpy()
-        for row, (sample, block, nfe, block_step, masked, confidence, entropy, kl) in enumerate(facts):
+        for row, (sample, block, nfe, block_step, masked, confidence, entropy, kl) in enumerate(
+            facts
+        ):
             chosen = np.flatnonzero(written[row])
             self.steps[int(sample)].append(
                 {
@@ -52,7 +73,12 @@ class TraceRecorder:
                     "predictive_kl": _known(kl),
                 }
             )
-        self._add_readouts([int(fact[0]) for fact in facts], [int(fact[2]) for fact in facts], step.visible_rg, step.readings)
+        self._add_readouts(
+            [int(fact[0]) for fact in facts],
+            [int(fact[2]) for fact in facts],
+            step.visible_rg,
+            step.readings,
+        )
 
     def refined(
         self,
@@ -65,7 +91,11 @@ class TraceRecorder:
         visible_rg: torch.Tensor,
         similarity_rg: dict[tuple[int, str], torch.Tensor],
     ) -> None:
-        """Record one refine forward: `masked_rk` are the positions that were masked for it, `written` whether they were re-predicted."""
+        """Record one refine forward.
+
+        `masked_rk` are the positions that were masked for it, `written` whether they were
+        re-predicted.
+        """
         best, tokens = log_probs_rkv.max(-1)
         entropy = torch.special.entr(log_probs_rkv.exp()).sum(-1).mean(1).tolist()
         confidence = best.exp().mean(1).tolist()
@@ -79,7 +109,9 @@ class TraceRecorder:
                     "phase": "refine",
                     "committed_position": masked_rk[row].cpu().numpy() if written else [],
                     "committed_token": tokens[row].cpu().numpy() if written else [],
-                    "committed_confidence": best[row].exp().float().cpu().numpy() if written else [],
+                    "committed_confidence": (
+                        best[row].exp().float().cpu().numpy() if written else []
+                    ),
                     "masked": masked_rk.shape[1],
                     "mean_confidence": confidence[row],
                     "mean_entropy": entropy[row],
@@ -93,7 +125,11 @@ class TraceRecorder:
         return self.steps.pop(sample, []), self.readouts.pop(sample, [])
 
     def _add_readouts(
-        self, samples: list[int], numbers: list[int], visible_rg: torch.Tensor, similarity: dict[tuple[int, str], torch.Tensor]
+        self,
+        samples: list[int],
+        numbers: list[int],
+        visible_rg: torch.Tensor,
+        similarity: dict[tuple[int, str], torch.Tensor],
     ) -> None:
         visible = visible_rg.cpu().numpy()
         for layer, projection, values in _series(similarity):
@@ -119,13 +155,18 @@ class TraceRecorder:
 
 
 def _series(readings: dict[tuple[int, str], torch.Tensor]) -> Iterator[tuple[int, str, np.ndarray]]:
-    """Layer, name and values [r, g] of each reading; one of several numbers is as many series: `q[0]`, `q[1]`, ..."""
+    """Layer, name and values [r, g] of each reading.
+
+    One of several numbers is as many series: `q[0]`, `q[1]`, ...
+    """
     for (layer, projection), reading in readings.items():
         values = reading.float().cpu().numpy()
         if values.ndim == 2:
             yield layer, projection, values
         else:
-            yield from ((layer, f"{projection}[{n}]", values[..., n]) for n in range(values.shape[-1]))
+            yield from (
+                (layer, f"{projection}[{n}]", values[..., n]) for n in range(values.shape[-1])
+            )
 
 
 def _known(value: float) -> float | None:

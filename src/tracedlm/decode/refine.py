@@ -1,7 +1,10 @@
-"""Steps after the last unmasking, in which something can still change (method.md section 4: the late window).
+"""Steps after the last unmasking, in which something can still change.
 
-With LLaDA's sampler the last unmasking is the last step, so TRACE's window of L steps after it is empty. These extra forwards
-fill it for observation: they work on a copy, and never change the decoded text.
+Source: method.md section 4: the late window.
+
+With LLaDA's sampler the last unmasking is the last step, so TRACE's window of L steps after it is
+empty. These extra forwards fill it for observation: they work on a copy, and never change the
+decoded text.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,9 +38,11 @@ def refine(
 ) -> None:
     """Record `steps` refine forwards for a batch of finished samples.
 
-    `remask`: each step masks the `remask_tokens` least confident response tokens that were not re-masked yet, and predicts them anew.
-    (Without "not yet" the same tokens come back, the canvas is a fixed point, and every divergence after the first is exactly 0.)
-    `masked_variants` (TRACE Alg. 2, step a): nested random masks over the finished text, shrinking from half of it; nothing is written.
+    `remask`: each step masks the `remask_tokens` least confident response tokens that were not
+    re-masked yet, and predicts them anew. (Without "not yet" the same tokens come back, the canvas
+    is a fixed point, and every divergence after the first is exactly 0.) `masked_variants` (TRACE
+    Alg. 2, step a): nested random masks over the finished text, shrinking from half of it; nothing
+    is written.
     """
     canvas_g = torch.stack([one.tokens for one in finished]).to(device)
     prompt_w, real_w = left_padded([prompts[one.sample] for one in finished], pad_id, device=device)
@@ -53,19 +58,40 @@ def refine(
         )
         masked_rk = order[:, torch.arange(begin, max(end, begin + 1)) % length].sort(1).values
         shown_g = canvas_g.scatter(1, masked_rk, mask_id)
-        log_probs = denoiser(torch.cat([prompt_w, shown_g], 1), attention, masked_rk + width).double().log_softmax(-1)
-        similarity = {key: value[:, width:] for key, value in observer.latest.items()} if observer else {}
+        log_probs = (
+            denoiser(torch.cat([prompt_w, shown_g], 1), attention, masked_rk + width)
+            .double()
+            .log_softmax(-1)
+        )
+        similarity = (
+            {key: value[:, width:] for key, value in observer.latest.items()} if observer else {}
+        )
         visible = torch.ones_like(shown_g, dtype=torch.bool).scatter(1, masked_rk, False)
         recorder.refined(
-            samples, [one.nfe + number for one in finished], number, masked_rk, log_probs, policy == "remask", visible, similarity
+            samples,
+            [one.nfe + number for one in finished],
+            number,
+            masked_rk,
+            log_probs,
+            policy == "remask",
+            visible,
+            similarity,
         )
         if policy == "remask":
             canvas_g = canvas_g.scatter(1, masked_rk, log_probs.argmax(-1))
 
 
 def _order(finished: Sequence[Decoded], policy: Policy, seed: int) -> torch.Tensor:
-    """[rows, positions]: the order in which positions are masked, least confident first or at random."""
+    """The order in which positions are masked, [rows, positions].
+
+    Least confident first, or at random.
+    """
     if policy == "remask":
         return torch.stack([one.confidence for one in finished]).argsort(dim=1, stable=True)
     generators = (torch.Generator().manual_seed(seed * 1_000_003 + one.sample) for one in finished)
-    return torch.stack([torch.randperm(len(one.tokens), generator=generator) for one, generator in zip(finished, generators, strict=True)])
+    return torch.stack(
+        [
+            torch.randperm(len(one.tokens), generator=generator)
+            for one, generator in zip(finished, generators, strict=True)
+        ]
+    )

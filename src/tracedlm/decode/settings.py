@@ -1,4 +1,6 @@
-"""Settings of every exit rule, typed, with range and source. Loads no torch: a config is validated without it.
+"""Settings of every exit rule, typed, with range and source.
+
+Loads no torch: a config is validated without it.
 
 Sources of the published rules and what their code does differently: docs/exit_rules.md.
 """
@@ -11,7 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 ReadingKind = Literal["cosine", "subspace", "subspace_norm", "coordinates", "columns"]
-"""What a rule reads of a module's activation f: cos(f, u); |U'f| / |f|; |U'f|; cos(f, u) followed by U'f; cos(f, each column of U)."""
+"""What a rule reads of a module's activation f: cos(f, u); |U'f| / |f|; |U'f|.
+
+cos(f, u) followed by U'f; cos(f, each column of U).
+"""
 
 
 class RuleSettings(BaseModel):
@@ -28,13 +33,13 @@ class RuleSettings(BaseModel):
         """
         shown = []
         for key, value in self.model_dump(exclude_none=True).items():
-            if value or type(self).model_fields[key].default != value:  # polish=0 and the like go without saying
-                shown.append(f"{key}={'/'.join(f'{one:.6g}' if isinstance(one, float) else str(one) for one in _listed(value))}")
+            # polish=0 and the like go without saying.
+            if not value and type(self).model_fields[key].default == value:
+                continue
+            items = value if isinstance(value, tuple) else (value,)
+            texts = [f"{item:.6g}" if isinstance(item, float) else str(item) for item in items]
+            shown.append(f"{key}={'/'.join(texts)}")
         return f"{name}({', '.join(shown)})" if shown else name
-
-
-def _listed(value: Any) -> tuple[Any, ...]:
-    return value if isinstance(value, tuple) else (value,)
 
 
 class NoSettings(RuleSettings):
@@ -44,7 +49,13 @@ class NoSettings(RuleSettings):
 class StopSettings(RuleSettings):
     """Settings of a rule that stops a block."""
 
-    polish: int = Field(default=0, ge=0, description="Further forwards that fill a stopped block, its masks split evenly; 0 fills at once")
+    polish: int = Field(
+        default=0,
+        ge=0,
+        description=(
+            "Further forwards that fill a stopped block, its masks split evenly; 0 fills at once"
+        ),
+    )
 
 
 class TruncateSettings(RuleSettings):
@@ -66,8 +77,12 @@ class RadSettings(StopSettings):
     reading: ClassVar[ReadingKind | None] = "cosine"
     delta: float = Field(default=0.05, gt=0, description="KL threshold, nats (EDIT Table 3)")
     omega: Positive = Field(default=6, description="Consecutive stable steps (EDIT Table 3)")
-    later_delta: float | None = Field(default=None, gt=0, description="delta of all blocks but the first, nats; null: the same")
-    later_omega: Positive | None = Field(default=None, description="omega of all blocks but the first; null: the same")
+    later_delta: float | None = Field(
+        default=None, gt=0, description="delta of all blocks but the first, nats; null: the same"
+    )
+    later_omega: Positive | None = Field(
+        default=None, description="omega of all blocks but the first; null: the same"
+    )
     tau: float = Field(default=1.0, gt=0, description="Readout temperature")
 
 
@@ -87,15 +102,23 @@ class TokenFreezeSettings(RadSettings):
     """`token_freeze`: `rad` in which a stable token's activation is frozen (EDIT App. D)."""
 
     reading: ClassVar[ReadingKind | None] = "coordinates"
-    token_delta: float = Field(default=1e-4, gt=0, description="KL threshold of one token's subspace components, nats")
-    token_omega: Positive = Field(default=3, description="Consecutive stable steps after which a token is frozen")
-    token_tau: float = Field(default=1.0, gt=0, description="Temperature over the components (EDIT Eq. 25)")
+    token_delta: float = Field(
+        default=1e-4, gt=0, description="KL threshold of one token's subspace components, nats"
+    )
+    token_omega: Positive = Field(
+        default=3, description="Consecutive stable steps after which a token is frozen"
+    )
+    token_tau: float = Field(
+        default=1.0, gt=0, description="Temperature over the components (EDIT Eq. 25)"
+    )
 
 
 class RankBlock(RuleSettings):
     """`rank_softmax` in one block, in the terms of EDIT's released files."""
 
-    center: float = Field(default=4.0, gt=0, description="1 / peak of the schedule, as a share of the block's steps")
+    center: float = Field(
+        default=4.0, gt=0, description="1 / peak of the schedule, as a share of the block's steps"
+    )
     std: float = Field(default=5.0, gt=0, description="1 / width of the schedule")
     threshold: float = Field(default=0.05, gt=0, description="KL threshold, nats")
     stability_span: Positive = Field(default=6, description="Latest steps looked at")
@@ -105,7 +128,10 @@ class RankBlock(RuleSettings):
     @model_validator(mode="after")
     def _can_fire(self) -> "RankBlock":
         if self.required_stable > self.stability_span:
-            raise ValueError(f"required_stable {self.required_stable} exceeds stability_span {self.stability_span}: it can never fire")
+            raise ValueError(
+                f"required_stable {self.required_stable} exceeds stability_span"
+                f" {self.stability_span}: it can never fire"
+            )
         return self
 
 
@@ -114,38 +140,68 @@ class RankSoftmaxSettings(RuleSettings):
 
     reading: ClassVar[ReadingKind | None] = "columns"
     blocks: tuple[RankBlock, ...] = Field(
-        default=(RankBlock(),), min_length=1, description="Settings of each block; the last also serves later blocks"
+        default=(RankBlock(),),
+        min_length=1,
+        description="Settings of each block; the last also serves later blocks",
     )
-    tau: float = Field(default=0.1, gt=0, description="Temperature over the rank columns; the released code's 2 - 1.9 at a block's start")
-    smoothing: float = Field(default=1e-8, ge=0, description="Added to probabilities before the KL, as released")
+    tau: float = Field(
+        default=0.1,
+        gt=0,
+        description=(
+            "Temperature over the rank columns; the released code's 2 - 1.9 at a block's start"
+        ),
+    )
+    smoothing: float = Field(
+        default=1e-8, ge=0, description="Added to probabilities before the KL, as released"
+    )
 
     def label(self, name: str) -> str:
         """The rule with threshold and stable steps of each block."""
-        return f"{name}({', '.join(f'{one.threshold:g}/{one.required_stable} of {one.stability_span}' for one in self.blocks)})"
+        blocks = [
+            f"{block.threshold:g}/{block.required_stable} of {block.stability_span}"
+            for block in self.blocks
+        ]
+        return f"{name}({', '.join(blocks)})"
 
 
 class ProphetSettings(RuleSettings):
     """`prophet`: commit everything once the mean top-two logit gap is large enough."""
 
-    gaps: tuple[float, float, float] = Field(default=(7.5, 5.0, 2.5), description="Gaps for the three thirds of progress, logits")
+    gaps: tuple[float, float, float] = Field(
+        default=(7.5, 5.0, 2.5), description="Gaps for the three thirds of progress, logits"
+    )
     answer_start: int | None = Field(
-        default=None, ge=0, description="First position of the answer in the canvas, where known; else all masked positions count"
+        default=None,
+        ge=0,
+        description=(
+            "First position of the answer in the canvas, where known; else all masked positions"
+            " count"
+        ),
     )
 
 
 class SchedSettings(RuleSettings):
-    """`sched`: commit everything once the mean logit margin exceeds a threshold that falls with progress."""
+    """`sched`: commit everything once the mean logit margin is large enough.
+
+    The threshold falls with progress.
+    """
 
     high: float = Field(default=7.5, description="Margin asked for at the start, logits")
     low: float = Field(default=2.5, description="Margin asked for at the end, logits")
-    shape: Literal["linear", "cosine", "exponential"] = Field(default="cosine", description="How the threshold falls")
-    rate: float = Field(default=4.0, gt=0, description="k of the exponential shape exp(-k progress)")
+    shape: Literal["linear", "cosine", "exponential"] = Field(
+        default="cosine", description="How the threshold falls"
+    )
+    rate: float = Field(
+        default=4.0, gt=0, description="k of the exponential shape exp(-k progress)"
+    )
 
 
 class KlassSettings(RuleSettings):
     """`klass`: commit tokens whose prediction has stopped moving."""
 
-    kl: float = Field(default=0.01, gt=0, description="KL(p_t || p_t-1) below which a prediction is stable, nats")
+    kl: float = Field(
+        default=0.01, gt=0, description="KL(p_t || p_t-1) below which a prediction is stable, nats"
+    )
     history: Positive = Field(default=2, description="Consecutive stable steps")
     confidence: Share = Field(default=0.9, description="Probability a token must exceed")
 
@@ -153,28 +209,48 @@ class KlassSettings(RuleSettings):
 class ThresholdSettings(RuleSettings):
     """`threshold`: commit every confident token (Fast-dLLM)."""
 
-    confidence: Share = Field(default=0.9, description="Probability from which a token is committed; at least one is")
+    confidence: Share = Field(
+        default=0.9, description="Probability from which a token is committed; at least one is"
+    )
 
 
 class FactorSettings(RuleSettings):
     """`factor`: commit as many tokens as their confidence allows together (Fast-dLLM)."""
 
     factor: float = Field(
-        default=1.0, gt=0, description="The n-th most confident token is committed while (n + 1) (1 - confidence) < factor"
+        default=1.0,
+        gt=0,
+        description=(
+            "The n-th most confident token is committed while (n + 1) (1 - confidence) < factor"
+        ),
     )
 
 
 class EntropyBoundSettings(RuleSettings):
-    """`entropy_bound`: commit low-entropy tokens up to a bound on their joint entropy (EB-Sampler)."""
+    """`entropy_bound`: commit low-entropy tokens up to a bound on their joint entropy.
 
-    gamma: float = Field(default=0.1, ge=0, description="Bound on the sum of entropies less the largest, nats")
+    Source: EB-Sampler.
+    """
+
+    gamma: float = Field(
+        default=0.1, ge=0, description="Bound on the sum of entropies less the largest, nats"
+    )
 
 
 class StableConfidentSettings(StopSettings):
-    """`stable_confident`: stop when the most likely text stands still and is certain (DiffusionGemma)."""
+    """`stable_confident`.
 
-    steps: Positive = Field(default=1, description="Steps for which the most likely text must not have changed")
-    entropy: float = Field(default=0.005, gt=0, description="Mean entropy of the masked tokens below which it stops, nats")
+    Stop when the most likely text stands still and is certain (DiffusionGemma).
+    """
+
+    steps: Positive = Field(
+        default=1, description="Steps for which the most likely text must not have changed"
+    )
+    entropy: float = Field(
+        default=0.005,
+        gt=0,
+        description="Mean entropy of the masked tokens below which it stops, nats",
+    )
 
 
 SETTINGS: dict[str, type[RuleSettings]] = {
@@ -227,6 +303,8 @@ def settings_of(name: str, **settings: Any) -> RuleSettings:
     try:
         return SETTINGS[known_rule(name)].model_validate(settings)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {_mistake(one)}" for one in error.errors())
+        problems = "; ".join(
+            f"{'.'.join(map(str, one['loc']))}: {_mistake(one)}" for one in error.errors()
+        )
         known = ", ".join(SETTINGS[name].model_fields) or "none"
         raise ValueError(f"exit rule {name!r}: {problems}. Settings: {known}") from None

@@ -14,7 +14,8 @@ class Decoded:
     Attributes:
         sample: Index of its prompt.
         tokens: int64 [gen_length], on the CPU.
-        confidence: float64 [gen_length]: probability of each token in the forward it was committed after; NaN where a start held it.
+        confidence: float64 [gen_length]: probability of each token in the forward it was committed
+            after; NaN where a start held it.
         nfe: Forwards it took part in.
         token_forwards: Query tokens summed over them; padding excluded.
         stopped_at: Forwards spent in each block; 0 where an exit filled the block before it began.
@@ -37,7 +38,8 @@ class Start:
     Attributes:
         tokens: int64 [gen_length]: text in all blocks before `block`, masks in all after it.
         block: Block to go on with.
-        steps: Steps of that block's schedule that are done; without no-ops where the rule leaves them out.
+        steps: Steps of that block's schedule that are done; without no-ops where the rule leaves
+            them out.
     """
 
     tokens: torch.Tensor
@@ -55,7 +57,8 @@ class Slot:
         generator: Source of its draws.
         block, block_step, nfe: Where it is.
         counts, cursor: Tokens to commit in each step of the block, and the next of them.
-        behind: Canvas positions of earlier blocks that are masked still, because the model predicted the mask there.
+        behind: Canvas positions of earlier blocks that are masked still, because the model
+            predicted the mask there.
         polishing: Whether the block was stopped and is being filled by further forwards.
         stopped_at, seconds, token_forwards: What it cost so far.
     """
@@ -77,12 +80,22 @@ class Slot:
 
     @property
     def quota(self) -> int:
-        """Tokens the schedule commits in the coming step; a rule that commits on its own may outlast the schedule."""
+        """Tokens the schedule commits in the coming step.
+
+        A rule that commits on its own may outlast the schedule.
+        """
         return self.counts[self.cursor] if self.cursor < len(self.counts) else 1
 
     def open(self, block: int, counts: list[int], behind: list[int]) -> None:
         """Start on a block."""
-        self.block, self.block_step, self.counts, self.cursor, self.behind, self.polishing = block, 0, counts, 0, behind, False
+        self.block, self.block_step, self.counts, self.cursor, self.behind, self.polishing = (
+            block,
+            0,
+            counts,
+            0,
+            behind,
+            False,
+        )
 
     def advance(self, seconds: float, tokens: int) -> None:
         """Count a forward."""
@@ -90,6 +103,13 @@ class Slot:
         self.seconds, self.token_forwards = self.seconds + seconds, self.token_forwards + tokens
 
     def polish(self, masks: int, forwards: int) -> None:
-        """Fill the rest of the block in at most so many further forwards, its masks split evenly."""
+        """Fill the rest of the block in at most so many further forwards.
+
+        Its masks are split evenly over them.
+        """
         left = min(forwards, masks, len(self.counts) - self.cursor)
-        self.counts, self.cursor, self.polishing = schedule.uniform(masks, left).tolist() if left else [], 0, True
+        self.counts, self.cursor, self.polishing = (
+            schedule.uniform(masks, left).tolist() if left else [],
+            0,
+            True,
+        )

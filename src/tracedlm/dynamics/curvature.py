@@ -1,4 +1,7 @@
-"""Curvature of the loss on fixed batches: extremes, trace and negative part of the Hessian's spectrum, by products with vectors only."""
+"""Curvature of the loss on fixed batches.
+
+Extremes, trace and negative part of the Hessian's spectrum, by products with vectors only.
+"""
 
 import math
 import time
@@ -15,23 +18,38 @@ from tracedlm.dynamics.gradients import chosen_parameters, loss_of
 from tracedlm.dynamics.outputs import share_seconds
 from tracedlm.dynamics.undisturbed import twice_differentiable
 from tracedlm.records.measures import Measure
-from tracedlm.theory.curvature import alignment, lanczos, mean_and_error, negative_mass, negative_share, quadrature
+from tracedlm.theory.curvature import (
+    alignment,
+    lanczos,
+    mean_and_error,
+    negative_mass,
+    negative_share,
+    quadrature,
+)
 
 KRYLOV = 20
-"""Basis in which ARPACK looks for both ends of the spectrum at once; outliers, as networks have, are found in the first 21 products."""
+"""Basis in which ARPACK looks for both ends of the spectrum at once.
+
+Outliers, as networks have, are found in the first 21 products.
+"""
 
 TOLERANCE = 1e-2
-"""Residual of an extreme eigenvector, relative to its eigenvalue, whose own error is of the order of this squared."""
+"""Residual of an extreme eigenvector, relative to its eigenvalue.
+
+The eigenvalue's own error is of the order of this squared.
+"""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Hessian-vector products that one batch may cost; their sum is the cap that is reported beside the number used.
+    """Hessian-vector products that one batch may cost.
 
-    restarts: Of ARPACK, >= 1, for lambda_max and lambda_min: 20 products and 18 more each; an end they do not reach is undefined.
-    probes: Random sign vectors of the trace.
-    continued: Those of them, >= 1, whose Lanczos run goes on, for the negative part of the spectrum.
-    steps: Products of such a run, the trace's included.
+    Their sum is the cap that is reported beside the number used.
+
+    restarts: Of ARPACK, >= 1, for lambda_max and lambda_min: 20 products and 18 more each; an end
+    they do not reach is undefined. probes: Random sign vectors of the trace. continued: Those of
+    them, >= 1, whose Lanczos run goes on, for the negative part of the spectrum. steps: Products of
+    such a run, the trace's included.
     """
 
     restarts: int = 1
@@ -41,12 +59,25 @@ class Budget:
 
     @property
     def products(self) -> int:
-        """The cap: extremes with two more to begin and to tell them apart, trace, continued runs, and one with the gradient."""
-        return KRYLOV + self.restarts * (KRYLOV - 2) + 2 + self.probes + self.continued * (self.steps - 1) + 1
+        """Largest number of Lanczos runs.
+
+        Extremes with two more to begin and to tell them apart, trace, continued runs, and one with
+        the gradient.
+        """
+        return (
+            KRYLOV
+            + self.restarts * (KRYLOV - 2)
+            + 2
+            + self.probes
+            + self.continued * (self.steps - 1)
+            + 1
+        )
 
 
 class Hessian:
-    """Products of vectors with the Hessian of the loss on some batches; the graph of the gradient is kept between them.
+    """Products of vectors with the Hessian of the loss on some batches.
+
+    The graph of the gradient is kept between them.
 
     To be used inside `twice_differentiable`.
 
@@ -69,7 +100,15 @@ class Hessian:
             loss = loss_of(model, batch)
             self.loss += float(loss.detach())
             # A parameter that the loss does not depend on has a gradient of zeros, not none.
-            self.parts.append(torch.autograd.grad(loss, self.parameters, create_graph=True, allow_unused=True, materialize_grads=True))
+            self.parts.append(
+                torch.autograd.grad(
+                    loss,
+                    self.parameters,
+                    create_graph=True,
+                    allow_unused=True,
+                    materialize_grads=True,
+                )
+            )
         self.gradient = sum((_flat(part) for part in self.parts), np.zeros(self.size))
 
     @property
@@ -84,26 +123,47 @@ class Hessian:
             ValueError: The model has an operation without a second derivative.
         """
         self.used += 1
-        pieces = torch.as_tensor(np.asarray(vector).ravel()).split([parameter.numel() for parameter in self.parameters])
-        along = [piece.to(parameter).view_as(parameter) for piece, parameter in zip(pieces, self.parameters, strict=True)]
+        pieces = torch.as_tensor(np.asarray(vector).ravel()).split(
+            [parameter.numel() for parameter in self.parameters]
+        )
+        along = [
+            piece.to(parameter).view_as(parameter)
+            for piece, parameter in zip(pieces, self.parameters, strict=True)
+        ]
         total = np.zeros(self.size)
         for part in self.parts:
-            live = [(gradient, piece) for gradient, piece in zip(part, along, strict=True) if gradient.requires_grad]
+            live = [
+                (gradient, piece)
+                for gradient, piece in zip(part, along, strict=True)
+                if gradient.requires_grad
+            ]
             gradients, directions = zip(*live, strict=True)
             try:
                 image = torch.autograd.grad(
-                    gradients, self.parameters, directions, retain_graph=True, allow_unused=True, materialize_grads=True
+                    gradients,
+                    self.parameters,
+                    directions,
+                    retain_graph=True,
+                    allow_unused=True,
+                    materialize_grads=True,
                 )
             except RuntimeError as error:
                 if "not implemented" not in str(error):
                     raise
-                raise ValueError(f"no second derivative: {error}; load the model with attn_implementation='eager'") from error
+                raise ValueError(
+                    f"no second derivative: {error}; load the model with"
+                    " attn_implementation='eager'"
+                ) from error
             total += _flat(image)
         return total
 
 
 def curvature_measures(
-    model: Any, batches: Mapping[str, Iterable[Batch]], scope: str = "all", budget: Budget | None = None, seed: int = 0
+    model: Any,
+    batches: Mapping[str, Iterable[Batch]],
+    scope: str = "all",
+    budget: Budget | None = None,
+    seed: int = 0,
 ) -> list[Measure]:
     """Curvature of the loss on each of some fixed sets of batches.
 
@@ -115,9 +175,12 @@ def curvature_measures(
         seed: Of the start vector and of the random signs, the same at every checkpoint.
 
     Returns:
-        module = scope, label = name, n = products: lambda_max, lambda_min, trace with its error, negative_share and negative_mass with
-        theirs, gradient_curvature g'Hg / g'g, gradient_alignment cos(g, Hg), loss, gradient_norm; products and products_cap. Errors are
-        those of the random signs; what a Lanczos run of few steps cannot tell apart close to zero is not in them.
+        module = scope, label = name, n = products: lambda_max, lambda_min, trace with its error,
+            negative_share and negative_mass with
+        theirs, gradient_curvature g'Hg / g'g, gradient_alignment cos(g, Hg), loss, gradient_norm;
+            products and products_cap. Errors are
+        those of the random signs; what a Lanczos run of few steps cannot tell apart close to zero
+            is not in them.
 
     Raises:
         ValueError: As in `chosen_parameters`, or the model has no second derivative.
@@ -131,10 +194,18 @@ def curvature_measures(
             for estimate in (_along_gradient, _trace_and_density, _extremes):
                 rows = estimate(hessian, budget, seed)
                 n, seconds = hessian.used - spent, time.process_time() - started
-                measures += share_seconds([Measure(scope, None, row.metric, name, *row[1:3], n, 0.0, row.reason) for row in rows], seconds)
+                measures += share_seconds(
+                    [
+                        Measure(scope, None, row.metric, name, *row[1:3], n, 0.0, row.reason)
+                        for row in rows
+                    ],
+                    seconds,
+                )
                 started, spent = time.process_time(), hessian.used
         for metric, value in (("products", hessian.used), ("products_cap", budget.products)):
-            measures.append(Measure(scope, None, metric, name, float(value), None, hessian.used, 0.0))
+            measures.append(
+                Measure(scope, None, metric, name, float(value), None, hessian.used, 0.0)
+            )
     return measures
 
 
@@ -161,7 +232,9 @@ def _trace_and_density(hessian: Hessian, budget: Budget, seed: int) -> list[_Row
     for probe in range(budget.probes):
         signs = rng.choice([-1.0, 1.0], size=hessian.size)
         alpha, beta = lanczos(hessian, signs, budget.steps if probe < budget.continued else 1)
-        traces.append(alpha[0] * hessian.size)  # the first Rayleigh quotient is Hutchinson's estimate
+        traces.append(
+            alpha[0] * hessian.size
+        )  # the first Rayleigh quotient is Hutchinson's estimate
         if probe < budget.continued:
             shares.append(negative_share(*quadrature(alpha, beta)))
             masses.append(negative_mass(*quadrature(alpha, beta)))
@@ -177,7 +250,15 @@ def _extremes(hessian: Hessian, budget: Budget, seed: int) -> list[_Row]:
     operator: Any = LinearOperator(shape, matvec=hessian, dtype=np.float64)  # pyright: ignore[reportCallIssue]
     basis = min(KRYLOV, hessian.size)
     try:
-        found, _ = eigsh(operator, 2, which="BE", v0=start, ncv=basis, maxiter=budget.restarts, tol=TOLERANCE)  # pyright: ignore[reportArgumentType]
+        found, _ = eigsh(
+            operator,
+            2,
+            which="BE",
+            v0=start,
+            ncv=basis,
+            maxiter=budget.restarts,
+            tol=TOLERANCE,  # pyright: ignore[reportArgumentType]
+        )
     except ArpackNoConvergence as error:
         found = error.eigenvalues
     reason = f"not converged after {budget.restarts} restarts of ARPACK; raise Budget.restarts"
@@ -187,7 +268,10 @@ def _extremes(hessian: Hessian, budget: Budget, seed: int) -> list[_Row]:
         found = [None, found[0]] if is_largest else [found[0], None]
     smallest, largest = found if len(found) else (None, None)
     ends = (("lambda_max", largest), ("lambda_min", smallest))
-    return [_Row(name, None, reason=reason) if end is None else _Row(name, float(end)) for name, end in ends]
+    return [
+        _Row(name, None, reason=reason) if end is None else _Row(name, float(end))
+        for name, end in ends
+    ]
 
 
 def _defined(metric: str, value: float, reason: str) -> _Row:

@@ -1,4 +1,7 @@
-"""Intrinsic dimension of each layer's states, over sentences and over tokens, on a fixed evaluation set."""
+"""Intrinsic dimension of each layer's states.
+
+Over sentences and over tokens, on a fixed evaluation set.
+"""
 
 import math
 import time
@@ -8,7 +11,14 @@ import numpy as np
 
 from tracedlm.dynamics.outputs import share_seconds
 from tracedlm.records.measures import Measure
-from tracedlm.theory.dimension import components_for, covariance_spectrum, distinct, neighbour_ratios, participation_ratio, two_nn
+from tracedlm.theory.dimension import (
+    components_for,
+    covariance_spectrum,
+    distinct,
+    neighbour_ratios,
+    participation_ratio,
+    two_nn,
+)
 
 FEWEST = 10
 """Points below which no dimension is estimated."""
@@ -16,11 +26,20 @@ FEWEST = 10
 CONFIDENCE = 0.95
 
 
-def dimension_measures(states: np.ndarray, attention_mask: np.ndarray, seed: int, points: int = 2000, resamples: int = 50) -> list[Measure]:
-    """TwoNN and PCA of the states of every layer; padding and duplicates are dropped, and no more than `points` are used.
+def dimension_measures(
+    states: np.ndarray,
+    attention_mask: np.ndarray,
+    seed: int,
+    points: int = 2000,
+    resamples: int = 50,
+) -> list[Measure]:
+    """TwoNN and PCA of the states of every layer.
 
-    Three clouds: `token`, one point a real token; `sentence`, the mean over a sentence's tokens; `flat`, a sentence's states side by
-    side, of those sentences that have the commonest length: the toolkit's definition without its padding, for TwoNN only.
+    Padding and duplicates are dropped, and no more than `points` are used.
+
+    Three clouds: `token`, one point a real token; `sentence`, the mean over a sentence's tokens;
+    `flat`, a sentence's states side by side, of those sentences that have the commonest length: the
+    toolkit's definition without its padding, for TwoNN only.
 
     Args:
         states: float32 [layers + 1, n, length, d] of `hidden_states`.
@@ -30,9 +49,12 @@ def dimension_measures(states: np.ndarray, attention_mask: np.ndarray, seed: int
         resamples: Of the bootstrap.
 
     Returns:
-        module = cloud; two_nn, participation_ratio and components_90 with their bootstrap's standard error, and `_low` and `_high` of the
-        resamples' 95 % percentiles about the estimate; n = points left. The bootstrap of TwoNN draws ratios of distances: drawing points
-        would double them. Errors are those of a cloud of n points, and estimates of clouds of different sizes are not alike.
+        module = cloud; two_nn, participation_ratio and components_90 with their bootstrap's
+            standard error, and `_low` and `_high` of the
+        resamples' 95 % percentiles about the estimate; n = points left. The bootstrap of TwoNN
+            draws ratios of distances: drawing points
+        would double them. Errors are those of a cloud of n points, and estimates of clouds of
+            different sizes are not alike.
     """
     real = np.asarray(attention_mask) == 1
     measures = []
@@ -42,8 +64,13 @@ def dimension_measures(states: np.ndarray, attention_mask: np.ndarray, seed: int
             rng = np.random.default_rng(seed)
             chosen = cloud[np.sort(rng.permutation(len(cloud))[:points])].astype(np.float64)
             kept = chosen[distinct(chosen)] if len(chosen) else chosen
-            rows = _two_nn(kept, resamples, rng) + ([] if module == "flat" else _pca(kept, resamples, rng))
-            found = [Measure(module, layer, metric, "", value, error, len(kept), 0.0, why) for metric, value, error, why in rows]
+            rows = _two_nn(kept, resamples, rng) + (
+                [] if module == "flat" else _pca(kept, resamples, rng)
+            )
+            found = [
+                Measure(module, layer, metric, "", value, error, len(kept), 0.0, why)
+                for metric, value, error, why in rows
+            ]
             measures += share_seconds(found, time.process_time() - started)
     return measures
 
@@ -72,21 +99,36 @@ def _two_nn(points: np.ndarray, resamples: int, rng: np.random.Generator) -> lis
 
 
 def _pca(points: np.ndarray, resamples: int, rng: np.random.Generator) -> list[Row]:
-    names: dict[str, Callable[[np.ndarray], float]] = {"participation_ratio": participation_ratio, "components_90": components_for}
+    names: dict[str, Callable[[np.ndarray], float]] = {
+        "participation_ratio": participation_ratio,
+        "components_90": components_for,
+    }
     if len(points) < FEWEST:
-        return [row for name in names for row in _undefined(name, f"{len(points)} distinct points, fewer than {FEWEST}")]
+        return [
+            row
+            for name in names
+            for row in _undefined(name, f"{len(points)} distinct points, fewer than {FEWEST}")
+        ]
     counts = rng.multinomial(len(points), np.full(len(points), 1 / len(points)), size=resamples)
-    spectrum, drawn = covariance_spectrum(points), [covariance_spectrum(points, count) for count in counts]
+    spectrum, drawn = (
+        covariance_spectrum(points),
+        [covariance_spectrum(points, count) for count in counts],
+    )
     return [
-        row for name, statistic in names.items() for row in _with_interval(name, statistic(spectrum), np.array(list(map(statistic, drawn))))
+        row
+        for name, statistic in names.items()
+        for row in _with_interval(name, statistic(spectrum), np.array(list(map(statistic, drawn))))
     ]
 
 
 def _with_interval(metric: str, value: float, draws: np.ndarray) -> list[Row]:
     if math.isnan(value):
         return _undefined(metric, "the points do not vary")
-    # Resamples have fewer distinct points, which alone lowers a participation ratio: their spread is meant, not where they lie.
-    low, high = value - draws.mean() + np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    # Resamples have fewer distinct points, which alone lowers a participation ratio: their spread
+    # is meant, not where they lie.
+    low, high = (
+        value - draws.mean() + np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    )
     return [
         (metric, value, float(np.std(draws, ddof=1)), ""),
         (f"{metric}_low", float(low), None, ""),

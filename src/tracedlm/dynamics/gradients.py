@@ -19,25 +19,40 @@ SCOPES = ("all", "lora")
 
 
 def loss_of(model: Any, batch: Batch) -> torch.Tensor:
-    """Weighted cross-entropy of a batch's predicted tokens, nats: its part of the mean loss of all batches."""
+    """Weighted cross-entropy of a batch's predicted tokens, nats.
+
+    Its part of the mean loss of all batches.
+    """
     logits = logits_of(model, batch)
-    tokens, weights = (field[:, batch.shift :].to(logits.device) for field in (batch.tokens, batch.weights))
+    tokens, weights = (
+        field[:, batch.shift :].to(logits.device) for field in (batch.tokens, batch.weights)
+    )
     scored = weights > 0
     precise = logits[scored].to(torch.promote_types(logits.dtype, torch.float32))
-    return (functional.cross_entropy(precise, tokens[scored], reduction="none") * weights[scored]).sum()
+    return (
+        functional.cross_entropy(precise, tokens[scored], reduction="none") * weights[scored]
+    ).sum()
 
 
 def chosen_parameters(model: Any, scope: str) -> dict[str, torch.nn.Parameter]:
-    """Parameters of a scope by name, made to require gradients, and no others: call inside `undisturbed`.
+    """Parameters of a scope by name, made to require gradients, and no others.
+
+    Call inside `undisturbed`.
 
     Raises:
         ValueError: The scope is unknown, or the model has no such parameter.
     """
     if scope not in SCOPES:
         raise ValueError(f"scope={scope!r}: one of {', '.join(SCOPES)}")
-    chosen = {name: parameter for name, parameter in model.named_parameters() if scope == "all" or "lora_" in name}
+    chosen = {
+        name: parameter
+        for name, parameter in model.named_parameters()
+        if scope == "all" or "lora_" in name
+    }
     if not chosen:
-        raise ValueError("scope='lora': the model has no LoRA adapter; attach one, or take scope='all'")
+        raise ValueError(
+            "scope='lora': the model has no LoRA adapter; attach one, or take scope='all'"
+        )
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     for parameter in chosen.values():
@@ -45,7 +60,9 @@ def chosen_parameters(model: Any, scope: str) -> dict[str, torch.nn.Parameter]:
     return chosen
 
 
-def loss_gradients(model: Any, batches: Iterable[Batch], scope: str = "all") -> dict[str, np.ndarray]:
+def loss_gradients(
+    model: Any, batches: Iterable[Batch], scope: str = "all"
+) -> dict[str, np.ndarray]:
     """Gradient of the mean loss on fixed batches, by module.
 
     Args:
@@ -63,7 +80,9 @@ def loss_gradients(model: Any, batches: Iterable[Batch], scope: str = "all") -> 
         parameters = chosen_parameters(model, scope)
         totals = [torch.zeros_like(parameter) for parameter in parameters.values()]
         for batch in batches:
-            found = torch.autograd.grad(loss_of(model, batch), list(parameters.values()), allow_unused=True)
+            found = torch.autograd.grad(
+                loss_of(model, batch), list(parameters.values()), allow_unused=True
+            )
             for total, gradient in zip(totals, found, strict=True):
                 if gradient is not None:
                     total += gradient
@@ -74,9 +93,13 @@ def loss_gradients(model: Any, batches: Iterable[Batch], scope: str = "all") -> 
 
 
 def gradient_measures(
-    gradients: Mapping[str, np.ndarray], previous: Mapping[str, np.ndarray] | None = None, label: str = "train"
+    gradients: Mapping[str, np.ndarray],
+    previous: Mapping[str, np.ndarray] | None = None,
+    label: str = "train",
 ) -> list[Measure]:
-    """Norm of each module's gradient, and its cosine to that of the previous checkpoint on the same batches.
+    """Norm of each module's gradient, and its cosine to the previous checkpoint's.
+
+    Both gradients are of the same batches.
 
     Args:
         gradients: Of `loss_gradients`.
@@ -84,7 +107,8 @@ def gradient_measures(
         label: Which batches.
 
     Returns:
-        Metrics gradient_norm (nats per unit of the weights) and gradient_cosine (-1 to 1); module "" is all parameters together; layer
+        Metrics gradient_norm (nats per unit of the weights) and gradient_cosine (-1 to 1); module
+            "" is all parameters together; layer
         is the hidden state that a block produces: its number, from 0, plus one.
     """
     started = time.process_time()
@@ -98,13 +122,21 @@ def gradient_measures(
         cosine, reason = None, "no previous checkpoint"
         if previous is not None:
             lengths = (squared * _inner(previous, previous, modules)) ** 0.5
-            cosine, reason = (_inner(gradients, previous, modules) / lengths, "") if lengths else (None, "a gradient is zero")
-        measures.append(Measure(module, layer, "gradient_cosine", label, cosine, None, n, 0.0, reason))
+            cosine, reason = (
+                (_inner(gradients, previous, modules) / lengths, "")
+                if lengths
+                else (None, "a gradient is zero")
+            )
+        measures.append(
+            Measure(module, layer, "gradient_cosine", label, cosine, None, n, 0.0, reason)
+        )
     return share_seconds(measures, time.process_time() - started)
 
 
 def _inner(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray], modules: list[str]) -> float:
-    return float(sum(np.dot(a[name].astype(np.float64), b[name].astype(np.float64)) for name in modules))
+    return float(
+        sum(np.dot(a[name].astype(np.float64), b[name].astype(np.float64)) for name in modules)
+    )
 
 
 def _layer(module: str) -> int | None:

@@ -1,4 +1,8 @@
-"""What the model predicts: loss, accuracy, entropy and calibration, of all tokens and of each kind of token, against the corpus' floor."""
+"""What the model predicts.
+
+Loss, accuracy, entropy and calibration, of all tokens and of each kind of token, against the
+corpus' floor.
+"""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -30,14 +34,19 @@ class Predictions(NamedTuple):
 
 
 def logits_of(model: Any, batch: Batch) -> torch.Tensor:
-    """Scores of every token that has a position to be scored from, [n, length - shift, vocabulary]."""
+    """Scores of every token that can be scored, [n, length - shift, vocabulary]."""
     device = next(model.parameters()).device
-    logits = model(input_ids=batch.input_ids.to(device), attention_mask=batch.attention_mask.to(device)).logits
+    logits = model(
+        input_ids=batch.input_ids.to(device), attention_mask=batch.attention_mask.to(device)
+    ).logits
     return logits[:, : logits.shape[1] - batch.shift]
 
 
 def predictions(model: Any, batches: Iterable[Batch]) -> Predictions:
-    """Predictions of all batches' tokens, with probabilities in float64; the model is left as it was."""
+    """Predictions of all batches' tokens, with probabilities in float64.
+
+    The model is left as it was.
+    """
     rows = []
     with undisturbed(model), torch.no_grad():
         for batch in batches:
@@ -48,26 +57,35 @@ def predictions(model: Any, batches: Iterable[Batch]) -> Predictions:
             values = torch.full((4, *scored.shape), torch.nan, dtype=torch.float64)
             values[0, scored] = -log_p.gather(-1, truth[:, None])[:, 0]
             values[1, scored] = (guess == truth).double()
-            values[2, scored] = -(log_p.exp() * log_p.clamp(min=torch.finfo(log_p.dtype).min)).sum(-1)  # 0 log 0 = 0
+            values[2, scored] = -(log_p.exp() * log_p.clamp(min=torch.finfo(log_p.dtype).min)).sum(
+                -1
+            )  # 0 log 0 = 0
             values[3, scored] = best.exp()
             rows.append(values.numpy())
     return Predictions(*np.concatenate(rows, axis=1))
 
 
 def output_measures(
-    model: Any, batches: Iterable[Batch], groups: Mapping[str, Labels], floor: float | np.ndarray | None = None, module: str = ""
+    model: Any,
+    batches: Iterable[Batch],
+    groups: Mapping[str, Labels],
+    floor: float | np.ndarray | None = None,
+    module: str = "",
 ) -> list[Measure]:
     """Mean nll, accuracy and entropy with errors over sentences, and calibration.
 
     Args:
         model: A model of transformers; it is left as it was.
         batches: All of the evaluation set, in the order of the labels.
-        groups: Kind (pos, role, frequency) -> label of each token; their rows are labelled `kind:name`. "" is all predicted tokens.
-        floor: Least possible nll of each token, [n, length], or of the mean token; nats. `excess_nll` is what the model loses beyond it.
+        groups: Kind (pos, role, frequency) -> label of each token; their rows are labelled
+            `kind:name`. "" is all predicted tokens.
+        floor: Least possible nll of each token, [n, length], or of the mean token; nats.
+            `excess_nll` is what the model loses beyond it.
         module: Of the measures; for a masked model, which mask ratio the batches have.
 
     Returns:
-        Metrics nll, accuracy, entropy, excess_nll (nats) for every label and ece for every label; n = tokens.
+        Metrics nll, accuracy, entropy, excess_nll (nats) for every label and ece for every label; n
+            = tokens.
 
     Raises:
         ValueError: Labels or floor have another shape than the tokens.
@@ -88,13 +106,23 @@ def output_measures(
         for metric, value in values.items():
             mean, error = clustered_mean(value[chosen], sentence[chosen]) if n else (None, None)
             measures.append(Measure(module, None, metric, label, mean, error, n, 0.0, reason))
-        ece = expected_calibration_error(predicted.confidence[chosen], predicted.correct[chosen] == 1) if n else None
+        ece = (
+            expected_calibration_error(predicted.confidence[chosen], predicted.correct[chosen] == 1)
+            if n
+            else None
+        )
         measures.append(Measure(module, None, "ece", label, ece, None, n, 0.0, reason))
     return share_seconds(measures, time.process_time() - started)
 
 
-def frequency_bands(word: np.ndarray, attention_mask: np.ndarray, names: tuple[str, ...] = ("frequent", "middle", "rare")) -> Labels:
-    """Label tokens by how frequent their word is among them; the bands hold about as many tokens each.
+def frequency_bands(
+    word: np.ndarray,
+    attention_mask: np.ndarray,
+    names: tuple[str, ...] = ("frequent", "middle", "rare"),
+) -> Labels:
+    """Label tokens by how frequent their word is among them.
+
+    The bands hold about as many tokens each.
 
     Args:
         word: int [n, length], type of each token; below 0: none.
@@ -123,5 +151,8 @@ def _selections(groups: Mapping[str, Labels], scored: np.ndarray) -> list[tuple[
 
 def _like(scored: np.ndarray, values: Any, what: str) -> np.ndarray:
     if np.shape(values) != scored.shape:
-        raise ValueError(f"{what} is {np.shape(values)}, the tokens are {scored.shape}: one value a token, padding included")
+        raise ValueError(
+            f"{what} is {np.shape(values)}, the tokens are {scored.shape}: one value a token,"
+            " padding included"
+        )
     return np.asarray(values)

@@ -1,4 +1,7 @@
-"""Probes: classifiers trained fresh at every checkpoint to read a token's label from a layer's states, and what they must beat."""
+"""Probes: classifiers that read a token's label from a layer's states.
+
+They are trained afresh at every checkpoint, and compared with what they must beat.
+"""
 
 import time
 import warnings
@@ -13,7 +16,14 @@ from sklearn.neural_network import MLPClassifier
 from tracedlm.dynamics.batches import Labels
 from tracedlm.dynamics.outputs import share_seconds
 from tracedlm.records.measures import Measure
-from tracedlm.theory.probing import control_labels, f1_scores, lookup_predictions, resampled_error, sentence_split, word_split
+from tracedlm.theory.probing import (
+    control_labels,
+    f1_scores,
+    lookup_predictions,
+    resampled_error,
+    sentence_split,
+    word_split,
+)
 
 SPLITS = ("sentence", "word")
 TEST_SHARE = 0.3
@@ -27,8 +37,9 @@ BASELINES: dict[str, Callable[["Tokens"], np.ndarray]] = {
 """What a table that never sees the model may look a label up by."""
 
 CLASSIFIERS: dict[str, Callable[[int], Any]] = {
-    # Regularised logistic regression, the field's linear probe. On standardised float32 states it takes 0.05 CPU-s, not the 1 to 14
-    # of raw ones, so the cheaper ridge classifier, which masks the middle ones of many classes, buys nothing.
+    # Regularised logistic regression, the field's linear probe. On standardised float32 states it
+    # takes 0.05 CPU-s, not the 1 to 14 of raw ones, so the cheaper ridge classifier, which masks
+    # the middle ones of many classes, buys nothing.
     "linear": lambda seed: LogisticRegression(max_iter=100, tol=1e-3, random_state=seed),
     "mlp": lambda seed: MLPClassifier(
         (64,),
@@ -38,7 +49,10 @@ CLASSIFIERS: dict[str, Callable[[int], Any]] = {
         random_state=seed,
     ),
 }
-"""A new probe for a seed. Its iterations are its budget: where they end it before convergence, that is the probe we mean."""
+"""A new probe for a seed.
+
+Its iterations are its budget: where they end it before convergence, that is the probe we mean.
+"""
 
 
 class Tokens(NamedTuple):
@@ -55,7 +69,10 @@ class Tokens(NamedTuple):
 
 
 class Fold(NamedTuple):
-    """Indices of the tokens that one seed trains and tests on; and the control task's labels of all tokens."""
+    """Indices of the tokens that one seed trains and tests on.
+
+    And the control task's labels of all tokens.
+    """
 
     seed: int
     train: np.ndarray
@@ -64,7 +81,11 @@ class Fold(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """Of one fold: accuracy, F1 of each class (NaN where undefined), and accuracy on the control task, None where it is not asked."""
+    """Scores of one fold.
+
+    Accuracy, F1 of each class (NaN where undefined), and accuracy on the control task (None where
+    it is not asked).
+    """
 
     accuracy: float
     f1: np.ndarray
@@ -79,10 +100,13 @@ def probe_measures(
     classifiers: Sequence[str] = tuple(CLASSIFIERS),
     max_tokens: int = 2000,
 ) -> list[Measure]:
-    """How well probes of each layer read each task's labels, on tokens of other sentences, and of other sentences and words.
+    """How well probes of each layer read each task's labels.
 
-    A seed draws the split, the control labels and the probe's start, the same at every checkpoint. In the split by words the control
-    task is not asked: nothing that is learnt by heart helps there.
+    On tokens of other sentences, and of other sentences and words.
+
+    A seed draws the split, the control labels and the probe's start, the same at every checkpoint.
+    In the split by words the control task is not asked: nothing that is learnt by heart helps
+    there.
 
     Args:
         states: float32 [layers + 1, n, length, d] of `hidden_states`.
@@ -93,9 +117,12 @@ def probe_measures(
         max_tokens: Most tokens to train on, drawn at random; baselines get the same.
 
     Returns:
-        module = classifier.task.split, also for the baselines majority, position and word, which have no layer. accuracy, f1 by class,
-        and in the split by sentences control (accuracy on the control task) and selectivity (accuracy - control). Means over seeds with
-        the standard error of overlapping splits (`theory.probing.resampled_error`); n = tokens tested on, mean over seeds.
+        module = classifier.task.split, also for the baselines majority, position and word, which
+            have no layer. accuracy, f1 by class,
+        and in the split by sentences control (accuracy on the control task) and selectivity
+            (accuracy - control). Means over seeds with
+        the standard error of overlapping splits (`theory.probing.resampled_error`); n = tokens
+            tested on, mean over seeds.
 
     Raises:
         ValueError: The arrays' shapes differ.
@@ -104,26 +131,54 @@ def probe_measures(
     for task, labels in tasks.items():
         if not labels.ids.shape == word.shape == states.shape[1:3]:
             raise ValueError(
-                f"states of {states.shape[1:3]} tokens, labels of {task} {labels.ids.shape}, words {word.shape}: must be alike"
+                f"states of {states.shape[1:3]} tokens, labels of {task} {labels.ids.shape}, words"
+                f" {word.shape}: must be alike"
             )
         tokens = _scored(labels, word)
         for split in SPLITS:
-            folds = [fold for seed in seeds if (fold := _fold(tokens, split, seed, max_tokens)) is not None]
+            folds = [
+                fold
+                for seed in seeds
+                if (fold := _fold(tokens, split, seed, max_tokens)) is not None
+            ]
             for name, keys in BASELINES.items():
                 table = keys(tokens)
 
                 def look_up(fold: Fold, label: np.ndarray, table: np.ndarray = table) -> np.ndarray:
-                    return lookup_predictions(table[fold.train], label[fold.train], table[fold.test])
+                    return lookup_predictions(
+                        table[fold.train], label[fold.train], table[fold.test]
+                    )
 
-                measures += _measured(look_up, f"{name}.{task}.{split}", None, labels.names, tokens, folds, control=False)
+                measures += _measured(
+                    look_up,
+                    f"{name}.{task}.{split}",
+                    None,
+                    labels.names,
+                    tokens,
+                    folds,
+                    control=False,
+                )
             for layer, layer_states in enumerate(states):
                 features = layer_states[tokens.where]
                 for name in classifiers:
 
-                    def probe(fold: Fold, label: np.ndarray, features: np.ndarray = features, name: str = name) -> np.ndarray:
+                    def probe(
+                        fold: Fold,
+                        label: np.ndarray,
+                        features: np.ndarray = features,
+                        name: str = name,
+                    ) -> np.ndarray:
                         return _probed(CLASSIFIERS[name](fold.seed), features, label, fold)
 
-                    measures += _measured(probe, f"{name}.{task}.{split}", layer, labels.names, tokens, folds, control=split == "sentence")
+                    measures += _measured(
+                        probe,
+                        f"{name}.{task}.{split}",
+                        layer,
+                        labels.names,
+                        tokens,
+                        folds,
+                        control=split == "sentence",
+                    )
     return measures
 
 
@@ -134,7 +189,10 @@ def _scored(labels: Labels, word: np.ndarray) -> Tokens:
 
 
 def _fold(tokens: Tokens, split: str, seed: int, max_tokens: int) -> Fold | None:
-    """None where a side is empty. A label that training never saw cannot be learnt: its tokens are not tested on."""
+    """None where a side is empty.
+
+    A label that training never saw cannot be learnt: its tokens are not tested on.
+    """
     rng = np.random.default_rng(seed)
     if split == "sentence":
         sides = sentence_split(tokens.sentence, TEST_SHARE, rng)
@@ -149,7 +207,10 @@ def _fold(tokens: Tokens, split: str, seed: int, max_tokens: int) -> Fold | None
 
 
 def _probed(classifier: Any, features: np.ndarray, label: np.ndarray, fold: Fold) -> np.ndarray:
-    """Predictions for the test tokens of a probe trained on the training tokens; features in units of their spread there."""
+    """Predictions for the test tokens of a probe trained on the training tokens.
+
+    Features in units of their spread there.
+    """
     train, test, classes = features[fold.train], features[fold.test], label[fold.train]
     if (classes == classes[0]).all():
         return np.full(len(test), classes[0])
@@ -157,7 +218,9 @@ def _probed(classifier: Any, features: np.ndarray, label: np.ndarray, fold: Fold
     spread[spread == 0] = 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.filterwarnings("ignore", message="Got `batch_size`")  # fewer tokens than a batch are one batch
+        warnings.filterwarnings(
+            "ignore", message="Got `batch_size`"
+        )  # fewer tokens than a batch are one batch
         classifier.fit((train - mean) / spread, classes)
     return classifier.predict((test - mean) / spread)
 
@@ -175,15 +238,36 @@ def _measured(
     scores = []
     for fold in folds:
         truth, predicted = tokens.label[fold.test], predict(fold, tokens.label)
-        by_heart = float((predict(fold, fold.control) == fold.control[fold.test]).mean()) if control else None
-        scores.append(Scores(float((predicted == truth).mean()), f1_scores(truth, predicted, len(names)), by_heart))
+        by_heart = (
+            float((predict(fold, fold.control) == fold.control[fold.test]).mean())
+            if control
+            else None
+        )
+        scores.append(
+            Scores(
+                float((predicted == truth).mean()),
+                f1_scores(truth, predicted, len(names)),
+                by_heart,
+            )
+        )
     ratio = float(np.mean([len(fold.test) / len(fold.train) for fold in folds])) if folds else 0.0
-    counts = np.array([np.bincount(tokens.label[fold.test], minlength=len(names)) for fold in folds])
+    counts = np.array(
+        [np.bincount(tokens.label[fold.test], minlength=len(names)) for fold in folds]
+    )
 
     def row(metric: str, label: str, values: list[float], n: float, reason: str) -> Measure:
         if not values:
             return Measure(module, layer, metric, label, None, None, 0, 0.0, reason)
-        return Measure(module, layer, metric, label, float(np.mean(values)), resampled_error(values, ratio), round(n), 0.0)
+        return Measure(
+            module,
+            layer,
+            metric,
+            label,
+            float(np.mean(values)),
+            resampled_error(values, ratio),
+            round(n),
+            0.0,
+        )
 
     everything = float(counts.sum(axis=1).mean()) if folds else 0.0
     nothing = "the split leaves no token to train or test on"
@@ -191,8 +275,24 @@ def _measured(
     if control:
         chance = [(score.accuracy, score.control) for score in scores if score.control is not None]
         rows.append(row("control", "", [known for _, known in chance], everything, nothing))
-        rows.append(row("selectivity", "", [accuracy - known for accuracy, known in chance], everything, nothing))
+        rows.append(
+            row(
+                "selectivity",
+                "",
+                [accuracy - known for accuracy, known in chance],
+                everything,
+                nothing,
+            )
+        )
     for index, name in enumerate(names):
         values = [float(score.f1[index]) for score in scores if not np.isnan(score.f1[index])]
-        rows.append(row("f1", name, values, float(counts[:, index].mean()) if values else 0.0, "no token of this label to test on"))
+        rows.append(
+            row(
+                "f1",
+                name,
+                values,
+                float(counts[:, index].mean()) if values else 0.0,
+                "no token of this label to test on",
+            )
+        )
     return share_seconds(rows, time.process_time() - started)

@@ -1,4 +1,7 @@
-"""Looking at a model without changing it: modes, flags, gradients and random states are afterwards what they were."""
+"""Looking at a model without changing it.
+
+Modes, flags, gradients and random states are afterwards what they were.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +12,13 @@ import torch
 
 @contextmanager
 def undisturbed(model: Any) -> Iterator[None]:
-    """The model in evaluation mode; on leaving, every module's mode, every parameter's `requires_grad` and torch's RNGs are restored.
+    """The model in evaluation mode.
 
-    Weights and `.grad` are left alone because nothing here writes them: gradients are taken by `torch.autograd.grad`.
+    On leaving, every module's mode, every parameter's `requires_grad` and torch's RNGs are
+    restored.
+
+    Weights and `.grad` are left alone because nothing here writes them: gradients are taken by
+    `torch.autograd.grad`.
     """
     modes = [(module, module.training) for module in model.modules()]
     wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]

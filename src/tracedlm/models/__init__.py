@@ -1,1 +1,4 @@
-"""The only package that imports transformers, tokenizers and peft: loading, LoRA, hooks, training."""
+"""The only package that imports transformers, tokenizers and peft.
+
+Loading, LoRA, hooks, training.
+"""

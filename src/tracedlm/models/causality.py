@@ -18,7 +18,8 @@ def influence(model: Any, tokens: torch.Tensor, replacement: int) -> torch.Tenso
         replacement: Token put in the place of each in turn.
 
     Returns:
-        [length, length]: entry (j, i) is the largest change of a logit at i when token j is replaced, as a share of the largest logit.
+        [length, length]: entry (j, i) is the largest change of a logit at i when token j is
+            replaced, as a share of the largest logit.
     """
     rows = tokens.repeat(len(tokens) + 1, 1)
     rows[torch.arange(len(tokens)), torch.arange(len(tokens))] = replacement
@@ -27,7 +28,9 @@ def influence(model: Any, tokens: torch.Tensor, replacement: int) -> torch.Tenso
 
 
 def check_sight(model: Any, tokens: torch.Tensor, replacement: int, causal: bool) -> None:
-    """Refuse a causal model whose outputs depend on later tokens or on no earlier ones, and a bidirectional one blind on a side.
+    """Refuse a model whose outputs depend on the wrong tokens.
+
+    A causal one must see earlier tokens and no later ones, a bidirectional one both sides.
 
     Args:
         model: See `influence`.
@@ -36,14 +39,23 @@ def check_sight(model: Any, tokens: torch.Tensor, replacement: int, causal: bool
         causal: What the model should be.
 
     Raises:
-        ValueError: The model looks where it must not, or does not look where it should; the message says how much it depends.
+        ValueError: The model looks where it must not, or does not look where it should; the message
+            says how much it depends.
     """
     changed = influence(model, tokens, replacement)
     past, future = float(changed.triu(1).max()), float(changed.tril(-1).max())
-    found = f"replacing a token changes earlier outputs by {future:.2g} and later ones by {past:.2g} of the largest logit"
+    found = (
+        f"replacing a token changes earlier outputs by {future:.2g} and later ones by {past:.2g} of"
+        " the largest logit"
+    )
     if causal and future > ROUNDING:
-        raise ValueError(f"not a causal model: {found}; correct its attention mask before analysing it")
+        raise ValueError(
+            f"not a causal model: {found}; correct its attention mask before analysing it"
+        )
     if past <= ROUNDING:
-        raise ValueError(f"the model does not see the past: {found}; its attention mask is inverted or blocks everything")
+        raise ValueError(
+            f"the model does not see the past: {found}; its attention mask is inverted or blocks"
+            " everything"
+        )
     if not causal and future <= ROUNDING:
         raise ValueError(f"not a bidirectional model: {found}; set is_causal: false in its config")

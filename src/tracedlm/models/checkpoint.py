@@ -1,4 +1,7 @@
-"""Reading a checkpoint: from a folder or hub id to a model and its tokenizer, each weight held once."""
+"""Reading a checkpoint.
+
+From a folder or hub id to a model and its tokenizer, each weight held once.
+"""
 
 import re
 import warnings
@@ -19,19 +22,35 @@ from tracedlm.models.llada import ROTATED_IN_FP32, rotate_in_fp32
 from tracedlm.records.json_text import parse_json
 
 UNREADABLE = (
-    OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError, MemoryError, re.error,
-    SafetensorError, StrictDataclassError,
-)  # fmt: skip
-"""What transformers, peft, safetensors and the hub client raise for files that are missing, broken or of another kind."""
+    OSError,
+    ValueError,
+    RuntimeError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    MemoryError,
+    re.error,
+    SafetensorError,
+    StrictDataclassError,
+)
+"""What the loading libraries raise for missing, broken or foreign files.
+
+They are transformers, peft, safetensors and the hub client.
+"""
 
 CLASSES = ("AutoModelForCausalLM", "AutoModelForMaskedLM", "AutoModel")
 """Under which a checkpoint's own code may be registered, the likelier first."""
 
 
-def read_checkpoint(path: str, dtype: torch.dtype, device: torch.device, allow_remote_code: bool) -> tuple[Any, Any]:
+def read_checkpoint(
+    path: str, dtype: torch.dtype, device: torch.device, allow_remote_code: bool
+) -> tuple[Any, Any]:
     """Model and tokenizer of a checkpoint.
 
-    Weights go from the memory-mapped files to `device` one by one: a sharded checkpoint is never in memory twice.
+    Weights go from the memory-mapped files to `device` one by one: a sharded checkpoint is never in
+    memory twice.
 
     Args:
         path: Folder or hub id.
@@ -40,8 +59,8 @@ def read_checkpoint(path: str, dtype: torch.dtype, device: torch.device, allow_r
         allow_remote_code: Run the code that a checkpoint of an unknown architecture brings along.
 
     Raises:
-        ValueError: One line: a file is missing or broken, a weight is missing, left over or of another shape, the
-            architecture is not supported, or a causal model was not converted.
+        ValueError: One line: a file is missing or broken, a weight is missing, left over or of
+            another shape, the architecture is not supported, or a causal model was not converted.
     """
     with _reading(path, "no folder of this name, and on the hub"):
         file = cached_file(path, "config.json")
@@ -55,24 +74,45 @@ def read_checkpoint(path: str, dtype: torch.dtype, device: torch.device, allow_r
     if family is not None:
         return _native(path, family, config, dtype, device)
     if not allow_remote_code or "auto_map" not in raw:
-        remedy = "; allow_remote_code: true runs the code it brings along, if you trust its authors" if "auto_map" in raw else ""
-        raise ValueError(f"{path}: model_type {raw.get('model_type')!r} is not supported{remedy}; supported: {', '.join(FAMILIES)}")
+        remedy = (
+            "; allow_remote_code: true runs the code it brings along, if you trust its authors"
+            if "auto_map" in raw
+            else ""
+        )
+        raise ValueError(
+            f"{path}: model_type {raw.get('model_type')!r} is not supported{remedy}; supported:"
+            f" {', '.join(FAMILIES)}"
+        )
     return _with_its_own_code(path, raw["auto_map"], dtype, device)
 
 
 def _refuse_quantised(raw: dict[str, Any]) -> None:
-    """Weights in a few bits need another library for each method, and no adapter's delta or map was made for them."""
+    """Refuse quantised weights.
+
+    Each method needs a library of its own, and no adapter's delta or map was made for them.
+    """
     quantisation = raw.get("quantization_config") or raw.get("compression_config")
     if quantisation:
-        method = quantisation.get("quant_method", "an unnamed method") if isinstance(quantisation, dict) else "an unnamed method"
-        raise ValueError(f"its weights are quantised ({method}), which is not supported; name the checkpoint it was made from, in bfloat16")
+        method = (
+            quantisation.get("quant_method", "an unnamed method")
+            if isinstance(quantisation, dict)
+            else "an unnamed method"
+        )
+        raise ValueError(
+            f"its weights are quantised ({method}), which is not supported; name the checkpoint it"
+            " was made from, in bfloat16"
+        )
 
 
-def _native(path: str, family: Family, config: Any, dtype: torch.dtype, device: torch.device) -> tuple[Any, Any]:
+def _native(
+    path: str, family: Family, config: Any, dtype: torch.dtype, device: torch.device
+) -> tuple[Any, Any]:
     config.is_causal = False
     in_fp32 = family.rotated_in_fp32 and dtype != torch.float32
     with _reading(path, "the tokenizer", (Exception,)):  # tokenizers raises nothing more specific
-        tokenizer = getattr(transformers, family.tokenizer).from_pretrained(path, trust_remote_code=False)
+        tokenizer = getattr(transformers, family.tokenizer).from_pretrained(
+            path, trust_remote_code=False
+        )
     with _reading(path, "the weights"):
         _check_shards(path)
         model, report = getattr(transformers, family.model).from_pretrained(
@@ -87,15 +127,25 @@ def _native(path: str, family: Family, config: Any, dtype: torch.dtype, device: 
             output_loading_info=True,
         )
         _check_complete(report)
-    model._weight_conversions = None  # else saving would write official tensor names beside a config of transformers' own
+    model._weight_conversions = (
+        None  # else saving would write official tensor names beside a config of transformers' own
+    )
     if in_fp32:
         rotate_in_fp32(model)
     return model, tokenizer
 
 
-def _with_its_own_code(path: str, auto_map: dict[str, str], dtype: torch.dtype, device: torch.device) -> tuple[Any, Any]:
-    """A model of another architecture; it must take `input_ids` and `attention_mask`, and look both ways by itself."""
-    warnings.warn(f"{path}: running the code that this checkpoint brings along (allow_remote_code)", stacklevel=4)
+def _with_its_own_code(
+    path: str, auto_map: dict[str, str], dtype: torch.dtype, device: torch.device
+) -> tuple[Any, Any]:
+    """A model of another architecture.
+
+    It must take `input_ids` and `attention_mask`, and look both ways by itself.
+    """
+    warnings.warn(
+        f"{path}: running the code that this checkpoint brings along (allow_remote_code)",
+        stacklevel=4,
+    )
     with _reading(path, "the checkpoint with its own code"):
         name = next((name for name in CLASSES if name in auto_map), CLASSES[-1])
         model = getattr(transformers, name).from_pretrained(
@@ -107,14 +157,23 @@ def _with_its_own_code(path: str, auto_map: dict[str, str], dtype: torch.dtype, 
 def _check_shards(path: str) -> None:
     """Refuse an index that names files elsewhere: transformers would read them."""
     index = cached_file(path, SAFE_WEIGHTS_INDEX_NAME, _raise_exceptions_for_missing_entries=False)
-    names = set() if index is None else set(parse_json(Path(index).read_bytes())["weight_map"].values())
+    names = (
+        set() if index is None else set(parse_json(Path(index).read_bytes())["weight_map"].values())
+    )
     if outside := sorted(name for name in names if Path(name).name != name):
-        raise ValueError(f"{SAFE_WEIGHTS_INDEX_NAME} names a file outside of the checkpoint, {outside[0]!r}")
+        raise ValueError(
+            f"{SAFE_WEIGHTS_INDEX_NAME} names a file outside of the checkpoint, {outside[0]!r}"
+        )
 
 
 def _check_complete(report: dict[str, Any]) -> None:
-    """Refuse weights that are not exactly the model's: transformers would draw the missing ones at random, and drop the others."""
-    mismatched, missing, unexpected = (sorted(report[f"{kind}_keys"]) for kind in ("mismatched", "missing", "unexpected"))
+    """Refuse weights that are not exactly the model's.
+
+    Transformers would draw the missing ones at random, and drop the others.
+    """
+    mismatched, missing, unexpected = (
+        sorted(report[f"{kind}_keys"]) for kind in ("mismatched", "missing", "unexpected")
+    )
     if mismatched:
         name, found, expected = mismatched[0]
         raise ValueError(f"{name} has shape {list(found)}, the config asks for {list(expected)}")
@@ -125,7 +184,9 @@ def _check_complete(report: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _reading(path: str, what: str, errors: tuple[type[Exception], ...] = UNREADABLE) -> Iterator[None]:
+def _reading(
+    path: str, what: str, errors: tuple[type[Exception], ...] = UNREADABLE
+) -> Iterator[None]:
     """Say in one line which part of which checkpoint cannot be read, and why."""
     try:
         yield

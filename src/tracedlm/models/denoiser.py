@@ -41,7 +41,12 @@ class Denoiser:
         return self.causal_lm.device
 
     @torch.inference_mode()
-    def __call__(self, tokens: torch.Tensor, attention_mask: torch.Tensor, positions: torch.Tensor | None = None) -> torch.Tensor:
+    def __call__(
+        self,
+        tokens: torch.Tensor,
+        attention_mask: torch.Tensor,
+        positions: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Logits of every position, or of some.
 
         Args:
@@ -50,7 +55,8 @@ class Denoiser:
             positions: int64 [batch, k]; where given, only these positions' logits are computed.
 
         Returns:
-            float32 [batch, length or k, vocabulary]: scores of the token at each position, also where the model itself
+            float32 [batch, length or k, vocabulary]: scores of the token at each position, also
+                where the model itself
             predicts the next one (Dream). Scores left of the first real token mean nothing.
         """
         count = attention_mask.cumsum(1)
@@ -59,10 +65,16 @@ class Denoiser:
         if layout is None:
             logits = self.causal_lm(input_ids=tokens, attention_mask=attention_mask).logits
             return _at(logits, states_at).float()
-        # Positions count from each prompt's first real token, so that a sample's output does not depend on its batch's padding.
+        # Positions count from each prompt's first real token, so that a sample's output does not
+        # depend on its batch's padding.
         position_ids = (count - 1).clamp(min=0)
         body = attrgetter(layout.body)(self.causal_lm)
-        states = _at(body(input_ids=tokens, attention_mask=attention_mask, position_ids=position_ids).last_hidden_state, states_at)
+        states = _at(
+            body(
+                input_ids=tokens, attention_mask=attention_mask, position_ids=position_ids
+            ).last_hidden_state,
+            states_at,
+        )
         with phase("head_and_softmax"):
             for name in layout.head:
                 states = attrgetter(name)(self.causal_lm)(states)
@@ -80,16 +92,20 @@ def load_denoiser(
     """Load a checkpoint of a supported family (`models.families`), with an adapter if given.
 
     Args:
-        path: Folder or hub id; a relative path that exists in the repository but not here is taken from the repository.
-        adapter: Folder of a PEFT LoRA adapter, under the module names of transformers or of the official LLaDA.
+        path: Folder or hub id; a relative path that exists in the repository but not here is taken
+            from the repository.
+        adapter: Folder of a PEFT LoRA adapter, under the module names of transformers or of the
+            official LLaDA.
         device: Torch device; None or `auto` takes the accelerator where there is one.
         dtype: Precision; None takes float32.
-        merge: Fold the adapter into the weights: faster, but its own output can no longer be observed.
-        allow_remote_code: Run the code that a checkpoint of another architecture brings along. Its logits are taken as they are.
+        merge: Fold the adapter into the weights: faster, but its own output can no longer be
+            observed.
+        allow_remote_code: Run the code that a checkpoint of another architecture brings along. Its
+            logits are taken as they are.
 
     Raises:
-        ValueError: Device or dtype is unknown; the checkpoint is unreadable, of another architecture, or lacks a mask token; or the
-            adapter does not fit.
+        ValueError: Device or dtype is unknown; the checkpoint is unreadable, of another
+            architecture, or lacks a mask token; or the adapter does not fit.
     """
     path = str(located(path))
     precision = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype or torch.float32
@@ -99,7 +115,10 @@ def load_denoiser(
     mask_id = getattr(model.config, "mask_token_id", None)
     mask_id = tokenizer.mask_token_id if mask_id is None else mask_id
     if mask_id is None or mask_id >= model.config.vocab_size:
-        raise ValueError(f"{path}: the vocabulary of {model.config.vocab_size} tokens has no mask token (mask_token_id is {mask_id})")
+        raise ValueError(
+            f"{path}: the vocabulary of {model.config.vocab_size} tokens has no mask token"
+            f" (mask_token_id is {mask_id})"
+        )
     complete(tokenizer, model.config, path)
     tokenizer.padding_side = "left"
     if adapter is not None:
@@ -107,13 +126,16 @@ def load_denoiser(
     return Denoiser(model, tokenizer, mask_id)
 
 
-def _sources(positions: torch.Tensor | None, count: torch.Tensor, shift: int) -> torch.Tensor | None:
+def _sources(
+    positions: torch.Tensor | None, count: torch.Tensor, shift: int
+) -> torch.Tensor | None:
     """Positions of the hidden states that score `positions`; None: every one scores itself.
 
     Args:
         positions: [batch, k], or None for all.
         count: Real tokens up to each position.
-        shift: A hidden state scores the position so far to its right; nothing scores the first tokens, which take the first state.
+        shift: A hidden state scores the position so far to its right; nothing scores the first
+            tokens, which take the first state.
     """
     if not shift:
         return positions
@@ -124,7 +146,11 @@ def _sources(positions: torch.Tensor | None, count: torch.Tensor, shift: int) ->
 
 
 def _at(values: torch.Tensor, positions: torch.Tensor | None) -> torch.Tensor:
-    return values if positions is None else values.gather(1, positions[..., None].expand(-1, -1, values.shape[-1]))
+    return (
+        values
+        if positions is None
+        else values.gather(1, positions[..., None].expand(-1, -1, values.shape[-1]))
+    )
 
 
 def _device(name: str | None) -> torch.device:
@@ -132,5 +158,11 @@ def _device(name: str | None) -> torch.device:
         try:
             return torch.device(name)
         except RuntimeError:
-            raise ValueError(f"unknown device {name!r}; use auto, or a torch device name such as cpu or cuda:0") from None
-    return torch.accelerator.current_accelerator() or torch.device("cpu") if torch.accelerator.is_available() else torch.device("cpu")
+            raise ValueError(
+                f"unknown device {name!r}; use auto, or a torch device name such as cpu or cuda:0"
+            ) from None
+    return (
+        torch.accelerator.current_accelerator() or torch.device("cpu")
+        if torch.accelerator.is_available()
+        else torch.device("cpu")
+    )

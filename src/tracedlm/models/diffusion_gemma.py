@@ -1,4 +1,7 @@
-"""Early exit inside `DiffusionGemmaForBlockDiffusion.generate`: its canvas is observed by a map, and stopped by TRACE's rule."""
+"""Early exit inside `DiffusionGemmaForBlockDiffusion.generate`.
+
+Its canvas is observed by a map, and stopped by TRACE's rule.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,23 +15,34 @@ from tracedlm.records.rrm import Rrm
 from tracedlm.theory.stability import step_statistics
 
 try:
-    from transformers.models.diffusion_gemma.generation_diffusion_gemma import DiffusionGemmaAdaptiveStopping
+    from transformers.models.diffusion_gemma.generation_diffusion_gemma import (
+        DiffusionGemmaAdaptiveStopping,
+    )
 except ImportError as error:
-    raise ImportError(f"DiffusionGemma is not part of transformers {transformers.__version__}; the first that has it is newer") from error
+    raise ImportError(
+        f"DiffusionGemma is not part of transformers {transformers.__version__}; the first that has"
+        " it is newer"
+    ) from error
 
 
 class RadStopping(DiffusionGemmaAdaptiveStopping):
-    """Stops a canvas once the matched-support KL of the RAD was below `delta` for `omega` consecutive steps (TRACE Alg. 1).
+    """Stops a canvas once the RAD has stood still for `omega` consecutive steps.
 
-    DiffusionGemma has no mask token: before each forward it keeps the tokens its sampler has accepted and draws all others
-    anew. So a position is visible where its token was accepted after the step before; in a canvas' first step none is.
+    It stands still where its matched-support KL is below `delta` (TRACE Alg. 1).
+
+    DiffusionGemma has no mask token: before each forward it keeps the tokens its sampler has
+    accepted and draws all others anew. So a position is visible where its token was accepted after
+    the step before; in a canvas' first step none is.
 
     Attributes:
         sampler: The sampler of the running `generate`, which says what it accepted.
     """
 
     def __init__(self, observer: Observer, delta: float, omega: int, tau: float = 1.0) -> None:
-        """`observer`: of one map; `delta`: KL threshold in nats; `omega`: consecutive steps; `tau`: readout temperature."""
+        """`observer`: of one map; `delta`: KL threshold in nats; `omega`: consecutive steps.
+
+        `tau`: readout temperature.
+        """
         if not delta > 0 or omega < 1:
             raise ValueError(f"needs delta > 0 and omega >= 1, got delta {delta} and omega {omega}")
         self.observer, self.delta, self.omega, self.tau = observer, delta, omega, tau
@@ -44,7 +58,11 @@ class RadStopping(DiffusionGemmaAdaptiveStopping):
     def __call__(self, argmax_canvas: torch.Tensor, logits: torch.Tensor, **_: Any) -> torch.Tensor:
         """Which rows stop: bool [batch]."""
         (similarity,) = self.observer.latest.values()
-        visible = torch.zeros_like(similarity, dtype=torch.bool) if self.accepted is None else self.accepted
+        visible = (
+            torch.zeros_like(similarity, dtype=torch.bool)
+            if self.accepted is None
+            else self.accepted
+        )
         self.accepted = self.sampler.accepted_token_mask.clone()
         self.seen = [*self.seen[-1:], (similarity, visible)]
         similarities, visibles = (torch.stack(part, dim=1) for part in zip(*self.seen, strict=True))
@@ -54,11 +72,16 @@ class RadStopping(DiffusionGemmaAdaptiveStopping):
 
 
 @contextmanager
-def stopping(model: Any, rrm: Rrm, delta: float, omega: int, tau: float = 1.0, activation: str = "projection") -> Iterator[RadStopping]:
-    """Inside it, `model.generate` stops each canvas by the RAD of a map instead of by its own criterion.
+def stopping(
+    model: Any, rrm: Rrm, delta: float, omega: int, tau: float = 1.0, activation: str = "projection"
+) -> Iterator[RadStopping]:
+    """Let the map stop `model.generate`, canvas by canvas, within this context.
 
-    `generate` takes no criterion as an argument: it makes its own from the generation config, and that is what is replaced.
-    Leave the cache dynamic, as it is by default: with a static one `generate` compiles the decoder, and hooks with it.
+    The model's own criterion is not asked.
+
+    `generate` takes no criterion as an argument: it makes its own from the generation config, and
+    that is what is replaced. Leave the cache dynamic, as it is by default: with a static one
+    `generate` compiles the decoder, and hooks with it.
 
     Args:
         model: A `DiffusionGemmaForBlockDiffusion`.

@@ -1,4 +1,7 @@
-"""The families of checkpoints that load natively: how each `config.json` becomes a transformers class and its config."""
+"""The families of checkpoints that load natively.
+
+How each `config.json` becomes a transformers class and its config.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +19,10 @@ DREAM_COMPUTED: dict[str, tuple[Any, ...]] = {
     "use_mrope": (False, None),
     "use_sliding_window": (False, None),
 }
-"""Fields of Dream's config that change what is computed, with the values that `Qwen2ForCausalLM` computes; None: absent."""
+"""Fields of Dream's config that change what is computed -> accepted values.
+
+`Qwen2ForCausalLM` computes these. None stands for an absent field.
+"""
 
 
 @dataclass(frozen=True)
@@ -26,10 +32,13 @@ class Family:
     Attributes:
         model: Name of the transformers class.
         config: `config.json` to the class's config; see `read`.
-        tokenizer: Name of the transformers class of the tokenizer. Named where the checkpoint asks for code of its own.
-        computed: Fields of `config.json` that the class computes with these values only; None among them: may be absent.
+        tokenizer: Name of the transformers class of the tokenizer. Named where the checkpoint asks
+            for code of its own.
+        computed: Fields of `config.json` that the class computes with these values only; None among
+            them: may be absent.
         key_mapping: Tensor names in the checkpoint to those of the class, as regular expressions.
-        rotated_in_fp32: Queries and keys are rotated in float32 also where the weights are not (`llada.rotate_in_fp32`).
+        rotated_in_fp32: Queries and keys are rotated in float32 also where the weights are not
+            (`llada.rotate_in_fp32`).
     """
 
     model: str
@@ -60,8 +69,9 @@ def family_of(raw: dict[str, Any]) -> Family | None:
     kind = raw.get("model_type")
     if kind == "diffusion_gemma":
         raise ValueError(
-            "DiffusionGemma denoises in its own generate and cannot be called as tokens, mask -> logits; "
-            "load it with transformers and stop it with tracedlm.models.diffusion_gemma.stopping"
+            "DiffusionGemma denoises in its own generate and cannot be called as tokens, mask ->"
+            " logits; load it with transformers and stop it with"
+            " tracedlm.models.diffusion_gemma.stopping"
         )
     return FAMILIES.get(kind or "")
 
@@ -75,13 +85,17 @@ def _converted(raw: dict[str, Any]) -> Any:
     """A causal architecture that was trained to look both ways, and says so."""
     if raw.get("is_causal") is not False and raw.get("mask_token_id") is None:
         raise ValueError(
-            f"a {raw['model_type']} is a causal model unless it says is_causal: false or names a mask_token_id, and this one does neither"
+            f"a {raw['model_type']} is a causal model unless it says is_causal: false or names a"
+            " mask_token_id, and this one does neither"
         )
     return _of_class(raw["model_type"], raw)
 
 
 def _a2d(raw: dict[str, Any]) -> Any:
-    """A causal architecture converted by dLLM: its name says so, and its mask token is the tokenizer's."""
+    """A causal architecture converted by dLLM.
+
+    Its name says so, and its mask token is the tokenizer's.
+    """
     return _of_class(raw["model_type"].removeprefix("a2d-"), raw)
 
 
@@ -90,12 +104,21 @@ def _masked(raw: dict[str, Any]) -> Any:
 
 
 def _of_class(kind: str, raw: dict[str, Any]) -> Any:
-    return CONFIG_MAPPING[kind].from_dict({key: value for key, value in raw.items() if key not in ("model_type", "auto_map")})
+    return CONFIG_MAPPING[kind].from_dict(
+        {key: value for key, value in raw.items() if key not in ("model_type", "auto_map")}
+    )
 
 
 CAUSAL = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
 FAMILIES = {
-    "llada": Family("LlamaForCausalLM", llada_config, "PreTrainedTokenizerFast", COMPUTED, KEY_MAPPING, rotated_in_fp32=True),
+    "llada": Family(
+        "LlamaForCausalLM",
+        llada_config,
+        "PreTrainedTokenizerFast",
+        COMPUTED,
+        KEY_MAPPING,
+        rotated_in_fp32=True,
+    ),
     "Dream": Family("Qwen2ForCausalLM", _dream, "Qwen2Tokenizer", DREAM_COMPUTED),
     **{kind: Family(model, _converted) for kind, model in CAUSAL.items()},
     **{f"a2d-{kind}": Family(model, _a2d) for kind, model in CAUSAL.items()},

@@ -1,4 +1,7 @@
-"""Where a transformers model keeps what we call and observe: its body, its head, and every layer's q, k and v projections."""
+"""Where a transformers model keeps what we call and observe.
+
+Its body, its head, and every layer's q, k and v projections.
+"""
 
 from dataclasses import dataclass
 from operator import attrgetter
@@ -14,7 +17,8 @@ class Layout:
         head: Hidden states to logits, applied in turn.
         layers: The list of transformer blocks.
         attention: A block's attention module.
-        fused: The one projection whose output is queries, keys and values side by side; None where they are three.
+        fused: The one projection whose output is queries, keys and values side by side; None where
+            they are three.
         no_lora: Why LoRA pairs on q, k and v cannot be trained; None where they can.
     """
 
@@ -31,9 +35,16 @@ LAYOUTS = {
     "qwen2": Layout(),
     "qwen3": Layout(),
     "eurobert": Layout(),
-    "modernbert": Layout(head=("head", "decoder"), attention="attn", fused="Wqkv", no_lora="Wqkv holds q, k and v in one matrix"),
+    "modernbert": Layout(
+        head=("head", "decoder"),
+        attention="attn",
+        fused="Wqkv",
+        no_lora="Wqkv holds q, k and v in one matrix",
+    ),
     "diffusion_gemma": Layout(
-        body="model.decoder", layers="model.decoder.layers", no_lora="its encoder and its decoder share their projections"
+        body="model.decoder",
+        layers="model.decoder.layers",
+        no_lora="its encoder and its decoder share their projections",
     ),
 }
 """By the `model_type` of the loaded model: LLaDA is a `llama` and Dream a `qwen2` once loaded."""
@@ -47,12 +58,17 @@ def layout_of(model: Any) -> Layout:
     """
     kind = model.config.model_type
     if kind not in LAYOUTS:
-        raise ValueError(f"the modules of {type(model).__name__} (model_type {kind}) are not known; known: {', '.join(LAYOUTS)}")
+        raise ValueError(
+            f"the modules of {type(model).__name__} (model_type {kind}) are not known; known:"
+            f" {', '.join(LAYOUTS)}"
+        )
     return LAYOUTS[kind]
 
 
 def projection(model: Any, layer: int, name: str) -> tuple[Any, slice]:
-    """The module that computes a layer's queries, keys or values, and the part of its output's last axis that they are.
+    """Where a layer computes its queries, keys or values.
+
+    The module, and the part of its output's last axis.
 
     Args:
         model: Model without an adapter around it; its modules may carry LoRA.
@@ -60,12 +76,15 @@ def projection(model: Any, layer: int, name: str) -> tuple[Any, slice]:
         name: `q`, `k` or `v`.
 
     Raises:
-        ValueError: The class is not known, the model has no such layer, or the layer has no such projection.
+        ValueError: The class is not known, the model has no such layer, or the layer has no such
+            projection.
     """
     layout = layout_of(model)
     layers = attrgetter(layout.layers)(model)
     if not 0 <= layer < len(layers):
-        raise ValueError(f"the map belongs to layer {layer}, the model has layers 0..{len(layers) - 1}")
+        raise ValueError(
+            f"the map belongs to layer {layer}, the model has layers 0..{len(layers) - 1}"
+        )
     attention = getattr(layers[layer], layout.attention)
     if layout.fused is not None:
         module = getattr(attention, layout.fused)
@@ -73,7 +92,10 @@ def projection(model: Any, layer: int, name: str) -> tuple[Any, slice]:
         return module, slice(part * width, (part + 1) * width)
     module = getattr(attention, f"{name}_proj")
     if module is None:
-        raise ValueError(f"layer {layer} of {type(model).__name__} has no projection {name}: its values are its keys")
+        raise ValueError(
+            f"layer {layer} of {type(model).__name__} has no projection {name}: its values are its"
+            " keys"
+        )
     return module, slice(0, module.out_features)
 
 

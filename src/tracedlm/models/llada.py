@@ -1,4 +1,7 @@
-"""LLaDA's official checkpoints as `LlamaForCausalLM`: its config, its tensor names, and its rotary embedding in full precision."""
+"""LLaDA's official checkpoints as `LlamaForCausalLM`.
+
+Its config, its tensor names, and its rotary embedding in full precision.
+"""
 
 import re
 from typing import Any
@@ -23,10 +26,16 @@ IN_A_BLOCK = {
 OUTSIDE = {"wte": "model.embed_tokens", "ln_f": "model.norm", "ff_out": "lm_head"}
 
 KEY_MAPPING = {
-    **{rf"model\.transformer\.blocks\.(\d+)\.{official}(?!\w)": rf"model.layers.\1.{name}" for official, name in IN_A_BLOCK.items()},
+    **{
+        rf"model\.transformer\.blocks\.(\d+)\.{official}(?!\w)": rf"model.layers.\1.{name}"
+        for official, name in IN_A_BLOCK.items()
+    },
     **{rf"model\.transformer\.{official}(?!\w)": name for official, name in OUTSIDE.items()},
 }
-"""Official names to those of `LlamaForCausalLM`, as regular expressions: one per tensor, so that no two are merged or split."""
+"""Official names to those of `LlamaForCausalLM`, as regular expressions.
+
+One per tensor, so that no two are merged or split.
+"""
 
 COMPUTED: dict[str, tuple[Any, ...]] = {
     "architectures": (["LLaDAModelLM"], None),
@@ -48,16 +57,23 @@ COMPUTED: dict[str, tuple[Any, ...]] = {
     "embedding_dropout": (0.0, None),
     "residual_dropout": (0.0, None),
 }
-"""Fields of the official config that change what is computed, with the values that `LlamaForCausalLM` computes; None: absent."""
+"""Fields of LLaDA's config that change what is computed -> accepted values.
+
+`LlamaForCausalLM` computes these. None stands for an absent field.
+"""
 
 ROTATED_IN_FP32 = "sdpa_rotated_in_fp32"
 """Name of our attention in transformers' registry."""
 
 
 def transformers_name(name: str) -> str:
-    """Name in `LlamaForCausalLM` of a tensor or module of an official LLaDA; any other name is returned as it is.
+    """Name in `LlamaForCausalLM` of a tensor or module of an official LLaDA.
 
-    >>> transformers_name("base_model.model.model.transformer.blocks.5.ff_out.lora_B.default.weight")
+    Any other name is returned as it is.
+
+    >>> transformers_name(
+    ...     "base_model.model.model.transformer.blocks.5.ff_out.lora_B.default.weight"
+    ... )
     'base_model.model.model.layers.5.mlp.down_proj.lora_B.default.weight'
     >>> transformers_name("model.transformer.ff_out.weight")
     'lm_head.weight'
@@ -70,12 +86,23 @@ def transformers_name(name: str) -> str:
 
 
 def llada_config(raw: dict[str, Any]) -> LlamaConfig:
-    """The config of `LlamaForCausalLM` for an official `config.json` whose fields are as in `COMPUTED`.
+    """The config of `LlamaForCausalLM` for an official `config.json`.
+
+    Its fields are as in `COMPUTED`.
 
     Raises:
         ValueError: A field is missing.
     """
-    needed = ("d_model", "n_heads", "n_layers", "vocab_size", "rope_theta", "rms_norm_eps", "max_sequence_length", "weight_tying")
+    needed = (
+        "d_model",
+        "n_heads",
+        "n_layers",
+        "vocab_size",
+        "rope_theta",
+        "rms_norm_eps",
+        "max_sequence_length",
+        "weight_tying",
+    )
     if missing := [field for field in needed if raw.get(field) is None]:
         raise ValueError(f"{missing[0]} is missing")
     return LlamaConfig(
@@ -98,12 +125,17 @@ def llada_config(raw: dict[str, Any]) -> LlamaConfig:
 
 
 def rotate_in_fp32(model: Any) -> None:
-    """Let a model loaded with the attention `ROTATED_IN_FP32` rotate queries and keys in float32, as LLaDA does in any precision.
+    """Let a model rotate queries and keys in float32, as LLaDA does in any precision.
 
-    `LlamaForCausalLM` alone rounds sines and cosines to the precision of the weights; so does any other attention chosen later.
+    It must have been loaded with the attention `ROTATED_IN_FP32`.
+
+    `LlamaForCausalLM` alone rounds sines and cosines to the precision of the weights; so does any
+    other attention chosen later.
     """
 
-    def in_fp32(_: nn.Module, inputs: tuple[torch.Tensor, ...], more: dict[str, Any]) -> tuple[tuple[torch.Tensor, ...], dict[str, Any]]:
+    def in_fp32(
+        _: nn.Module, inputs: tuple[torch.Tensor, ...], more: dict[str, Any]
+    ) -> tuple[tuple[torch.Tensor, ...], dict[str, Any]]:
         if model.config._attn_implementation != ROTATED_IN_FP32:
             return inputs, more
         hidden, *rest = inputs
@@ -112,9 +144,18 @@ def rotate_in_fp32(model: Any) -> None:
     model.model.rotary_emb.register_forward_pre_hook(in_fp32, with_kwargs=True)
 
 
-def _attention(module: nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *more: Any, **settings: Any) -> Any:
+def _attention(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    *more: Any,
+    **settings: Any,
+) -> Any:
     """SDPA of rotated queries and keys, rounded back to the precision of the values."""
-    return sdpa_attention_forward(module, query.to(value.dtype), key.to(value.dtype), value, *more, **settings)
+    return sdpa_attention_forward(
+        module, query.to(value.dtype), key.to(value.dtype), value, *more, **settings
+    )
 
 
 AttentionInterface.register(ROTATED_IN_FP32, _attention)

@@ -13,4 +13,9 @@ def attach_lora(model: Any, rank: int, alpha: int, dropout: float) -> Any:
     Raises:
         ValueError: The model's class is not known, or has no LoRA pair per projection.
     """
-    return get_peft_model(model, LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=lora_targets(model)))
+    return get_peft_model(
+        model,
+        LoraConfig(
+            r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=lora_targets(model)
+        ),
+    )

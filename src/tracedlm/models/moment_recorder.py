@@ -1,4 +1,7 @@
-"""`MomentRecorder`: running means of AdamW's updates during training, for any `transformers.Trainer`."""
+"""`MomentRecorder`: running means of AdamW's updates during training.
+
+It works with any `transformers.Trainer`.
+"""
 
 import hashlib
 import json
@@ -25,16 +28,23 @@ FUSED_ELSEWHERE = ("FusedAdam", "DeepSpeedCPUAdam")
 Named = list[tuple[str, torch.nn.Parameter]]
 
 AT_ONCE = 2**22
-"""Numbers updated together: enough that an 8B model's step takes a few hundred kernels, few enough that they need no memory to speak of."""
+"""Numbers updated together.
+
+Enough that an 8B model's step takes a few hundred kernels, few enough that they need no memory to
+speak of.
+"""
 
 
 class MomentRecorder(TrainerCallback):
-    """Keeps the mean of U_k over optimiser steps for every LoRA matrix (TRACE Eq. 3), in four variants, in fp32.
+    """Keeps the mean of U_k over optimiser steps for every LoRA matrix.
 
-    It reads the optimiser's state after each step and never changes it; nothing is dumped per step, and nothing makes the
-    accelerator wait. Its state is saved in every Trainer checkpoint and restored on resumption, so that a resumed run gives the
-    same means bit for bit. Works with AdamW in full precision (`adamw_torch`, `adamw_torch_fused`), on one process, under DDP,
-    and under FSDP2, where each process averages its own shards.
+    TRACE Eq. 3, in four variants, in float32.
+
+    It reads the optimiser's state after each step and never changes it; nothing is dumped per step,
+    and nothing makes the accelerator wait. Its state is saved in every Trainer checkpoint and
+    restored on resumption, so that a resumed run gives the same means bit for bit. Works with AdamW
+    in full precision (`adamw_torch`, `adamw_torch_fused`), on one process, under DDP, and under
+    FSDP2, where each process averages its own shards.
     """
 
     def __init__(self) -> None:
@@ -51,29 +61,37 @@ class MomentRecorder(TrainerCallback):
 
     @property
     def gradients(self) -> list[tuple[int, str, float]]:
-        """(step, module, root mean square of its gradient as the optimiser saw it: after clipping) of every step.
+        """(step, module, RMS gradient after clipping) of every step.
 
         Under FSDP every process must ask for it.
         """
         for step, named, norms in self._norms:
             squares = summed(norms.square(), named[0][1]).tolist()
             self._gradients += [
-                (step, name, math.sqrt(square / parameter.numel())) for (name, parameter), square in zip(named, squares, strict=True)
+                (step, name, math.sqrt(square / parameter.numel()))
+                for (name, parameter), square in zip(named, squares, strict=True)
             ]
         self._norms.clear()
         return self._gradients
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any, optimizer: Any = None, **_: Any) -> None:
+    def on_train_begin(
+        self, args: Any, state: Any, control: Any, model: Any, optimizer: Any = None, **_: Any
+    ) -> None:
         """Start afresh, or restore from the checkpoint that training resumes from.
 
         Raises:
-            ValueError: There is nothing to record, or the checkpoint holds no state of a recorder of this model and this optimiser.
+            ValueError: There is nothing to record, or the checkpoint holds no state of a recorder
+                of this model and this optimiser.
         """
         self._forget()
         self._groups = _grouped(model)
         if not self._groups:
-            raise ValueError("MomentRecorder: the model has no trainable LoRA matrices on q, k or v; attach them before training")
-        # An optimiser may be older than the recording: `train()` called once more goes on with the same one.
+            raise ValueError(
+                "MomentRecorder: the model has no trainable LoRA matrices on q, k or v; attach them"
+                " before training"
+            )
+        # An optimiser may be older than the recording: `train()` called once more goes on with the
+        # same one.
         inner = getattr(optimizer, "optimizer", optimizer)
         self._before = _steps_of(inner, self._groups[0][0][1])
         if state.global_step:
@@ -84,35 +102,58 @@ class MomentRecorder(TrainerCallback):
         """Log the norm of each module's gradient, as the optimiser will see it."""
         for named in self._groups:
             having = [(name, parameter) for name, parameter in named if parameter.grad is not None]
-            norms = torch._foreach_norm([local(parameter.grad) for _, parameter in having], 2, torch.float32)  # type: ignore[arg-type]
+            gradients = [local(parameter.grad) for _, parameter in having]  # type: ignore[arg-type]
+            norms = torch._foreach_norm(gradients, 2, torch.float32)
             self._norms.append((state.global_step + 1, having, torch.stack(norms)))
 
-    def on_optimizer_step(self, args: Any, state: Any, control: Any, optimizer: Any, **_: Any) -> None:
-        """Add this step's updates, many matrices as one flat array, so that a step costs few kernels.
+    def on_optimizer_step(
+        self, args: Any, state: Any, control: Any, optimizer: Any, **_: Any
+    ) -> None:
+        """Add this step's updates.
+
+        Many matrices form one flat array, so that a step costs few kernels.
 
         Raises:
             ValueError: The optimiser keeps no moments in full precision.
         """
-        if getattr(optimizer, "step_was_skipped", False):  # fp16 loss scaling overflowed: the moments did not move
+        # A step is skipped where fp16 loss scaling overflowed: the moments did not move.
+        if getattr(optimizer, "step_was_skipped", False):
             return
         inner = getattr(optimizer, "optimizer", optimizer)
         if not self.steps:
-            _flat(inner, self._groups[0][:1], "exp_avg")  # refuses an optimiser that keeps none, in words of its own
+            _flat(
+                inner, self._groups[0][:1], "exp_avg"
+            )  # refuses an optimiser that keeps none, in words of its own
             _check_class(inner)
             self.eps, self.betas = _constants(inner, self._groups[0][0][1])
         self.steps += 1
         for group, named in enumerate(self._groups):
             first, second = (_flat(inner, named, key) for key in ("exp_avg", "exp_avg_sq"))
-            for variant, change in updates(first, second, self.eps, self._before + self.steps, self.betas):
+            for variant, change in updates(
+                first, second, self.eps, self._before + self.steps, self.betas
+            ):
                 self._means.setdefault((group, variant), RunningMean()).add(change)
 
     def on_save(self, args: Any, state: Any, control: Any, optimizer: Any = None, **_: Any) -> None:
         """Save with the Trainer's checkpoint."""
         arrays = {f"sum/{name}": total.cpu().numpy() for name, total in self._totals().items()}
-        index = {name: number for number, name in enumerate(dict.fromkeys(name for _, name, _ in self.gradients))}
-        arrays["gradients"] = np.array([(step, index[name], rms) for step, name, rms in self.gradients], dtype=np.float64).reshape(-1, 3)
-        metadata = {"steps": self.steps, "before": self._before, "eps": self.eps, "betas": self.betas, "modules": list(index)}
-        metadata["optimizer"] = _digest(getattr(optimizer, "optimizer", optimizer), self._groups[0][0][1])
+        index = {
+            name: number
+            for number, name in enumerate(dict.fromkeys(name for _, name, _ in self.gradients))
+        }
+        arrays["gradients"] = np.array(
+            [(step, index[name], rms) for step, name, rms in self.gradients], dtype=np.float64
+        ).reshape(-1, 3)
+        metadata = {
+            "steps": self.steps,
+            "before": self._before,
+            "eps": self.eps,
+            "betas": self.betas,
+            "modules": list(index),
+        }
+        metadata["optimizer"] = _digest(
+            getattr(optimizer, "optimizer", optimizer), self._groups[0][0][1]
+        )
         if state.is_world_process_zero:
             path = Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE_FILE
             write_arrays(path, arrays, {key: json.dumps(value) for key, value in metadata.items()})
@@ -124,7 +165,10 @@ class MomentRecorder(TrainerCallback):
             ValueError: No optimiser step has been recorded.
         """
         if not self.steps:
-            raise ValueError("no optimiser step was recorded: add the recorder to the Trainer's callbacks, then train")
+            raise ValueError(
+                "no optimiser step was recorded: add the recorder to the Trainer's callbacks, then"
+                " train"
+            )
         means = {name: (total / self.steps).cpu().numpy() for name, total in self._totals().items()}
         return Moments(means, self.steps, self.eps, self.betas)
 
@@ -133,37 +177,62 @@ class MomentRecorder(TrainerCallback):
         totals = {}
         for (group, variant), mean in self._means.items():
             named = self._groups[group]
-            parts = mean.total.split([local(parameter).numel() for _, parameter in named])  # type: ignore[union-attr]
+            sizes = [local(parameter).numel() for _, parameter in named]
+            parts = mean.total.split(sizes)  # type: ignore[union-attr]
             for (name, parameter), part in zip(named, parts, strict=True):
                 totals[f"{name}/{variant}"] = gathered(part.view(local(parameter).shape), parameter)
         return totals
 
     def _restore(self, path: Path, optimizer: Any, first_process: bool) -> None:
         arrays, metadata = read_arrays(path, "the moment recorder's state")
-        # The Trainer does not say which folder it resumes from. The optimiser's moments do: they are this checkpoint's or another's.
-        if first_process and json.loads(metadata.get("optimizer", "null")) != _digest(optimizer, self._groups[0][0][1]):
+        # The Trainer does not say which folder it resumes from. The optimiser's moments do: they
+        # are this checkpoint's or another's.
+        if first_process and json.loads(metadata.get("optimizer", "null")) != _digest(
+            optimizer, self._groups[0][0][1]
+        ):
             raise ValueError(
-                f"{path}: recorded beside another optimiser's state than the one that training resumes with: the checkpoint was saved "
-                "without it (save_only_model), or is another folder's; resume from a whole checkpoint in output_dir, or train afresh"
+                f"{path}: recorded beside another optimiser's state than the one that training"
+                " resumes with: the checkpoint was saved without it (save_only_model), or is"
+                " another folder's; resume from a whole checkpoint in output_dir, or train afresh"
             )
         self.steps, self._before = json.loads(metadata["steps"]), json.loads(metadata["before"])
-        self.eps, betas, modules = (json.loads(metadata[key]) for key in ("eps", "betas", "modules"))
+        self.eps, betas, modules = (
+            json.loads(metadata[key]) for key in ("eps", "betas", "modules")
+        )
         self.betas = (betas[0], betas[1])
-        self._gradients = [(int(step), modules[int(index)], float(rms)) for step, index, rms in arrays["gradients"]]
+        self._gradients = [
+            (int(step), modules[int(index)], float(rms)) for step, index, rms in arrays["gradients"]
+        ]
         for group, named in enumerate(self._groups):
             for variant in VARIANTS:
                 if absent := [name for name, _ in named if f"sum/{name}/{variant}" not in arrays]:
-                    raise ValueError(f"{path}: holds no sums of {absent[0]}: another model's; delete this checkpoint, or train that model")
-                wholes = [torch.from_numpy(arrays[f"sum/{name}/{variant}"]).to(parameter.device) for name, parameter in named]
-                parts = [scattered(whole, parameter).reshape(-1) for whole, (_, parameter) in zip(wholes, named, strict=True)]
+                    raise ValueError(
+                        f"{path}: holds no sums of {absent[0]}: another model's; delete this"
+                        " checkpoint, or train that model"
+                    )
+                wholes = [
+                    torch.from_numpy(arrays[f"sum/{name}/{variant}"]).to(parameter.device)
+                    for name, parameter in named
+                ]
+                parts = [
+                    scattered(whole, parameter).reshape(-1)
+                    for whole, (_, parameter) in zip(wholes, named, strict=True)
+                ]
                 self._means[group, variant] = RunningMean(torch.cat(parts), self.steps)
 
 
 def _grouped(model: Any) -> list[Named]:
-    """The trainable LoRA matrices with their short names, in groups that lie on one device and are updated together."""
+    """The trainable LoRA matrices with their short names, in groups.
+
+    The matrices of a group lie on one device and are updated together.
+    """
     groups: list[Named] = []
     size = 0
-    trained = {full_name: parameter for full_name, parameter in model.named_parameters() if parameter.requires_grad}
+    trained = {
+        full_name: parameter
+        for full_name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    }
     for name, full_name in modules_of(trained, "MomentRecorder").items():
         parameter = trained[full_name]
         size += local(parameter).numel()
@@ -175,12 +244,19 @@ def _grouped(model: Any) -> list[Named]:
 
 
 def _check_class(optimizer: Any) -> None:
-    """Refuse an optimiser whose step is not AdamW's, though it keeps moments of the same names, as NAdam and RAdam do."""
-    adam = isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW) or type(optimizer).__name__ in FUSED_ELSEWHERE
+    """Refuse an optimiser whose step is not AdamW's.
+
+    NAdam and RAdam keep moments of the same names.
+    """
+    adam = (
+        isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW)
+        or type(optimizer).__name__ in FUSED_ELSEWHERE
+    )
     if not adam or any(group.get("amsgrad") for group in optimizer.param_groups):
         raise ValueError(
-            f"{type(optimizer).__name__} (or its amsgrad) does not step as AdamW does, so that its moments do not say how the weights "
-            "moved; moment logging needs AdamW: optim='adamw_torch' or 'adamw_torch_fused'"
+            f"{type(optimizer).__name__} (or its amsgrad) does not step as AdamW does, so that its"
+            " moments do not say how the weights moved; moment logging needs AdamW:"
+            " optim='adamw_torch' or 'adamw_torch_fused'"
         )
 
 
@@ -199,13 +275,23 @@ def _digest(optimizer: Any, parameter: torch.nn.Parameter) -> str | None:
 
 def _constants(optimizer: Any, parameter: torch.nn.Parameter) -> tuple[float, tuple[float, float]]:
     """Epsilon and decay rates of the group a parameter is in; NaN where the optimiser has none."""
-    groups = [group for group in optimizer.param_groups if any(parameter is other for other in group["params"])]
+    groups = [
+        group
+        for group in optimizer.param_groups
+        if any(parameter is other for other in group["params"])
+    ]
     beta1, beta2 = groups[0].get("betas", (math.nan, math.nan)) if groups else (math.nan, math.nan)
-    return float(groups[0].get("eps", math.nan)) if groups else math.nan, (float(beta1), float(beta2))
+    return float(groups[0].get("eps", math.nan)) if groups else math.nan, (
+        float(beta1),
+        float(beta2),
+    )
 
 
 def _flat(optimizer: Any, named: Named, key: str) -> torch.Tensor:
-    """One moment of many parameters as one fp32 vector: this process's shards, one after another."""
+    """One moment of many parameters as one fp32 vector.
+
+    This process's shards, one after another.
+    """
     parts = []
     for name, parameter in named:
         state = optimizer.state.get(parameter, {})
@@ -214,8 +300,8 @@ def _flat(optimizer: Any, named: Named, key: str) -> torch.Tensor:
         if not (isinstance(moment, DTensor) or type(moment) is torch.Tensor):
             kept = ", ".join(map(str, state)) or "nothing"
             raise ValueError(
-                f"{type(optimizer).__name__} keeps no {key} in full precision for {name} (it keeps {kept}); "
-                "moment logging needs AdamW: optim='adamw_torch' or 'adamw_torch_fused'"
+                f"{type(optimizer).__name__} keeps no {key} in full precision for {name} (it keeps"
+                f" {kept}); moment logging needs AdamW: optim='adamw_torch' or 'adamw_torch_fused'"
             )
         parts.append(local(moment).reshape(-1))
     return torch.cat(parts).float()

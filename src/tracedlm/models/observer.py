@@ -1,4 +1,7 @@
-"""Hooks that turn a projection's activations into similarities with a map, inside the forward that decoding makes anyway."""
+"""Hooks that compare a projection's activations with a map.
+
+They run inside the forward that decoding makes anyway.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +19,8 @@ from tracedlm.records.rrm import Rrm
 class Observer:
     """Readings of the last forward, by `key_of` their map.
 
-    Only the reading is kept, never the activation: [batch, length] floats instead of [batch, length, d].
+    Only the reading is kept, never the activation: [batch, length] floats instead of [batch,
+    length, d].
     """
 
     def __init__(self) -> None:
@@ -24,23 +28,33 @@ class Observer:
 
 
 def key_of(rrm: Rrm) -> tuple[int, str]:
-    """Layer and projection; `q_input` and the like for maps of LoRA-A, which are compared with what the projection is given."""
+    """Layer and projection.
+
+    `q_input` and the like for maps of LoRA-A, which are compared with what the projection is given.
+    """
     return rrm.layer, rrm.projection if rrm.matrix == "B" else f"{rrm.projection}_input"
 
 
 @contextmanager
-def observing(denoiser: Any, maps: Sequence[Rrm], activation: str = "projection", reading: ReadingKind = "cosine") -> Iterator[Observer]:
+def observing(
+    denoiser: Any,
+    maps: Sequence[Rrm],
+    activation: str = "projection",
+    reading: ReadingKind = "cosine",
+) -> Iterator[Observer]:
     """Observe the modules the maps belong to; hooks are removed on leaving.
 
     Args:
-        denoiser: A `Denoiser`, or a bare transformers model; with `lora_delta` its adapter must not be merged.
+        denoiser: A `Denoiser`, or a bare transformers model; with `lora_delta` its adapter must not
+            be merged.
         maps: One map per module to observe.
-        activation: `projection`, the whole projection's output (TRACE), or `lora_delta`, the LoRA-B output (EDIT). Maps of LoRA-A are
-            compared with the projection's input in either case.
+        activation: `projection`, the whole projection's output (TRACE), or `lora_delta`, the LoRA-B
+            output (EDIT). Maps of LoRA-A are compared with the projection's input in either case.
         reading: What is read of the activation, see `models.readings`.
 
     Raises:
-        ValueError: A map's layer or width does not fit the model, its modules are not known, or there is no LoRA to observe.
+        ValueError: A map's layer or width does not fit the model, its modules are not known, or
+            there is no LoRA to observe.
     """
     model = getattr(denoiser, "causal_lm", denoiser)
     observer, handles = Observer(), []
@@ -49,8 +63,8 @@ def observing(denoiser: Any, maps: Sequence[Rrm], activation: str = "projection"
             module, part = module_of(model, rrm, activation)
             if len(rrm.u) != part.stop - part.start:
                 raise ValueError(
-                    f"the map of {rrm.projection} has width {len(rrm.u)}, the model's projection has {part.stop - part.start}: "
-                    "it was made for another model"
+                    f"the map of {rrm.projection} has width {len(rrm.u)}, the model's projection"
+                    f" has {part.stop - part.start}: it was made for another model"
                 )
             u, U = (torch.from_numpy(array).to(model.device) for array in (rrm.u, rrm.subspace))
 
@@ -75,7 +89,9 @@ def observing(denoiser: Any, maps: Sequence[Rrm], activation: str = "projection"
 
 
 def module_of(model: Any, rrm: Rrm, activation: str) -> tuple[Any, slice]:
-    """The module to hook, and the part of its output that belongs to the map's projection; for a map of LoRA-A, of its input.
+    """The module to hook, and the part of its output that belongs to the map's projection.
+
+    For a map of LoRA-A, of its input.
 
     Raises:
         ValueError: The activation is not known, or is that of an adapter that is not there.
@@ -88,5 +104,8 @@ def module_of(model: Any, rrm: Rrm, activation: str) -> tuple[Any, slice]:
     if activation != "lora_delta":
         raise ValueError(f"unknown activation {activation!r}; known: projection, lora_delta")
     if not hasattr(module, "lora_B"):
-        raise ValueError("activation lora_delta needs an unmerged LoRA adapter; load the denoiser with adapter=... and merge=False")
+        raise ValueError(
+            "activation lora_delta needs an unmerged LoRA adapter; load the denoiser with"
+            " adapter=... and merge=False"
+        )
     return module.lora_B["default"], part

@@ -9,16 +9,25 @@ from torch import nn
 class MuonWithAdamW(torch.optim.Optimizer):
     """Muon on two-dimensional weights inside the blocks, AdamW on embeddings and norms.
 
-    Measured against AdamW alone on the base model's pretraining: see docs/log.md. Both parts read their learning rate from
-    `param_groups`, so one scheduler drives both.
+    Measured against AdamW alone on the base model's pretraining: see docs/log.md. Both parts read
+    their learning rate from `param_groups`, so one scheduler drives both.
     """
 
     def __init__(self, model: nn.Module, learning_rate: float, weight_decay: float) -> None:
-        hidden = {name for name, weight in model.named_parameters() if weight.ndim == 2 and "embed" not in name and "lm_head" not in name}
+        hidden = {
+            name
+            for name, weight in model.named_parameters()
+            if weight.ndim == 2 and "embed" not in name and "lm_head" not in name
+        }
         matrices = [weight for name, weight in model.named_parameters() if name in hidden]
         others = [weight for name, weight in model.named_parameters() if name not in hidden]
         self.parts: tuple[torch.optim.Optimizer, ...] = (
-            torch.optim.Muon(matrices, lr=learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.Muon(
+                matrices,
+                lr=learning_rate,
+                weight_decay=weight_decay,
+                adjust_lr_fn="match_rms_adamw",
+            ),
             torch.optim.AdamW(others, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
         )
         super().__init__([*matrices, *others], {"lr": learning_rate})

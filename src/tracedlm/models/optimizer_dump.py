@@ -1,4 +1,7 @@
-"""AdamW's moments in the optimiser checkpoints of somebody else's training. The only reader of `.pt` files; it runs no code they hold."""
+"""AdamW's moments in the optimiser checkpoints of somebody else's training.
+
+The only reader of `.pt` files; it runs no code they hold.
+"""
 
 import zipfile
 from collections import defaultdict
@@ -14,7 +17,13 @@ import torch
 from tracedlm.records.footprint import by_layer
 from tracedlm.records.lora_names import modules_of
 from tracedlm.records.moments import VARIANTS
-from tracedlm.records.parameter_names import check_order, name_map_beside, order_from_adapter, read_name_map, to_modules
+from tracedlm.records.parameter_names import (
+    check_order,
+    name_map_beside,
+    order_from_adapter,
+    read_name_map,
+    to_modules,
+)
 from tracedlm.theory import moments
 from tracedlm.theory.moments import RunningMean
 
@@ -38,13 +47,17 @@ class Entry:
 
 
 class OptimizerDumps:
-    """Mean over checkpoints of the updates U_k that their moments stand for (TRACE App. H, optimiser mode). A `Footprint`.
+    """Mean over checkpoints of the updates U_k that their moments stand for.
 
-    Two layouts are read. A Trainer's `optimizer.pt` numbers its parameters. Their names come from `names`; or from a JSON file with
-    `name` in its own name, beside the dump or in the folder above; or from the optimiser, where it was given named parameters; or from
-    the adapter beside the dump (`records.parameter_names.order_from_adapter`). EDIT's dumps name them: parameter -> exp_avg,
-    exp_avg_sq, step, epsilon. There is one file a process, and processes are averaged within a checkpoint, as its released code does.
-    Bias-corrected variants exist where the dumps state their step.
+    A `Footprint` (TRACE App. H, optimiser mode).
+
+    Two layouts are read. A Trainer's `optimizer.pt` numbers its parameters. Their names come from
+    `names`; or from a JSON file with `name` in its own name, beside the dump or in the folder
+    above; or from the optimiser, where it was given named parameters; or from the adapter beside
+    the dump (`records.parameter_names.order_from_adapter`). EDIT's dumps name them: parameter ->
+    exp_avg, exp_avg_sq, step, epsilon. There is one file a process, and processes are averaged
+    within a checkpoint, as its released code does. Bias-corrected variants exist where the dumps
+    state their step.
 
     Args:
         files: Dumps of each checkpoint, one file a process.
@@ -62,7 +75,13 @@ class OptimizerDumps:
         eps: float = 1e-8,
         betas: tuple[float, float] = (0.9, 0.999),
     ) -> None:
-        self.files, self.names, self.eps, self.betas, self.steps = files, names, eps, betas, len(files)
+        self.files, self.names, self.eps, self.betas, self.steps = (
+            files,
+            names,
+            eps,
+            betas,
+            len(files),
+        )
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -75,10 +94,13 @@ class OptimizerDumps:
         return by_layer(self._steps_known)
 
     def matrices(self, modules: Sequence[str], variants: Sequence[str]) -> dict[str, np.ndarray]:
-        """Mean updates of some modules; one dump is open at a time, and of it only these modules are read.
+        """Mean updates of some modules.
+
+        One dump is open at a time, and of it only these modules are read.
 
         Raises:
-            ValueError: A dump is unreadable, lacks a module that others have, or holds it in another shape.
+            ValueError: A dump is unreadable, lacks a module that others have, or holds it in
+                another shape.
         """
         means: dict[str, RunningMean] = defaultdict(RunningMean)
         for processes in self.files:
@@ -87,11 +109,16 @@ class OptimizerDumps:
                 entries = self._entries(path)
                 for module in (module for module in modules if module in entries):
                     for variant in variants:
-                        _add(within[f"{module}/{variant}"], entries[module].update(variant), f"{path}: {module}")
+                        _add(
+                            within[f"{module}/{variant}"],
+                            entries[module].update(variant),
+                            f"{path}: {module}",
+                        )
             for module in modules:
                 if f"{module}/{variants[0]}" not in within:
                     raise ValueError(
-                        f"{processes[0]}: no moments of {module}, which other checkpoints hold; leave this one out of the folder"
+                        f"{processes[0]}: no moments of {module}, which other checkpoints hold;"
+                        " leave this one out of the folder"
                     )
             for name, mean in within.items():
                 _add(means[name], mean.value, f"{processes[0]}: {name.split('/')[0]}")
@@ -99,37 +126,70 @@ class OptimizerDumps:
 
     @cached_property
     def _steps_known(self) -> dict[str, bool]:
-        """Modules of the first checkpoint, all processes together, and whether it states their step."""
-        return {module: entry.step is not None for path in self.files[0] for module, entry in self._entries(path).items()}
+        """Modules of the first checkpoint, and whether it states their step.
+
+        All processes together.
+        """
+        return {
+            module: entry.step is not None
+            for path in self.files[0]
+            for module, entry in self._entries(path).items()
+        }
 
     def _entries(self, path: Path) -> dict[str, Entry]:
         content = load_pickled(path)
-        if isinstance(content, dict) and isinstance(content.get("state"), dict) and isinstance(content.get("param_groups"), list):
+        if (
+            isinstance(content, dict)
+            and isinstance(content.get("state"), dict)
+            and isinstance(content.get("param_groups"), list)
+        ):
             try:
                 found = self._of_trainer(content, path)
             except (KeyError, TypeError, AttributeError) as error:
-                raise ValueError(f"{path}: not the state_dict of an optimiser ({error!r}); save AdamW's with torch.save") from error
+                raise ValueError(
+                    f"{path}: not the state_dict of an optimiser ({error!r}); save AdamW's with"
+                    " torch.save"
+                ) from error
         else:
             named = content if isinstance(content, dict) else {}
             states = {str(name): state for name, state in named.items() if isinstance(state, dict)}
-            found = {module: (states[name], {}) for module, name in modules_of(states, str(path)).items()}
+            found = {
+                module: (states[name], {}) for module, name in modules_of(states, str(path)).items()
+            }
         if not found:
             raise ValueError(
-                f"{path}: no moments of a LoRA matrix on q, k or v; expected a Trainer's optimizer.pt, or a dict of parameter name -> "
-                "{exp_avg, exp_avg_sq, step, epsilon}"
+                f"{path}: no moments of a LoRA matrix on q, k or v; expected a Trainer's"
+                " optimizer.pt, or a dict of parameter name -> {exp_avg, exp_avg_sq, step,"
+                " epsilon}"
             )
-        return {module: self._entry(state, group, f"{path}: {module}") for module, (state, group) in found.items()}
+        return {
+            module: self._entry(state, group, f"{path}: {module}")
+            for module, (state, group) in found.items()
+        }
 
-    def _of_trainer(self, content: dict[str, Any], path: Path) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+    def _of_trainer(
+        self, content: dict[str, Any], path: Path
+    ) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
         """Module -> (state, its group) of a Trainer's optimizer.pt."""
         states, groups = content["state"], content["param_groups"]
-        named = {number: name for group in groups for number, name in zip(group["params"], group.get("param_names", ()), strict=False)}
+        named = {
+            number: name
+            for group in groups
+            for number, name in zip(group["params"], group.get("param_names", ()), strict=False)
+        }
         file = self.names or name_map_beside(path)
         numbers = [group["params"] for group in groups]
-        shapes = {number: tuple(state["exp_avg"].shape) for number, state in states.items() if "exp_avg" in state}
+        shapes = {
+            number: tuple(state["exp_avg"].shape)
+            for number, state in states.items()
+            if "exp_avg" in state
+        }
         for group in groups:
             if "momentum_decay" in group or group.get("amsgrad"):
-                raise ValueError(f"{path}: the state of NAdam or of AMSGrad, whose updates are not AdamW's; a map needs AdamW's moments")
+                raise ValueError(
+                    f"{path}: the state of NAdam or of AMSGrad, whose updates are not AdamW's; a"
+                    " map needs AdamW's moments"
+                )
         if file is not None:
             names = read_name_map(file)
             check_order(names, numbers, shapes, str(file))
@@ -139,12 +199,17 @@ class OptimizerDumps:
         else:
             modules = order_from_adapter(path, numbers, shapes)
         group_of = {number: group for group in groups for number in group["params"]}
-        return {module: (states[number], group_of[number]) for number, module in modules.items() if number in states}
+        return {
+            module: (states[number], group_of[number])
+            for number, module in modules.items()
+            if number in states
+        }
 
     def _entry(self, state: dict[str, Any], group: dict[str, Any], where: str) -> Entry:
         if not all(_is_whole(state.get(key)) for key in ("exp_avg", "exp_avg_sq")):
             raise ValueError(
-                f"{where} has {', '.join(map(str, state)) or 'no state'}; expected exp_avg and exp_avg_sq, as AdamW in full precision keeps"
+                f"{where} has {', '.join(map(str, state)) or 'no state'}; expected exp_avg and"
+                " exp_avg_sq, as AdamW in full precision keeps"
             )
         if state["exp_avg"].shape != state["exp_avg_sq"].shape or state["exp_avg"].ndim != 2:
             shapes = " and ".join(str(tuple(state[key].shape)) for key in ("exp_avg", "exp_avg_sq"))
@@ -153,15 +218,25 @@ class OptimizerDumps:
             eps = float(state.get("epsilon", state.get("eps", group.get("eps", self.eps))))
             beta1, beta2 = map(float, group.get("betas", self.betas))
             step = None if state.get("step") is None else int(state["step"])
-            if not (0 <= eps < 1 and 0 <= beta1 < 1 and 0 <= beta2 < 1 and (step is None or 0 < step < 2**53)):
+            if not (
+                0 <= eps < 1
+                and 0 <= beta1 < 1
+                and 0 <= beta2 < 1
+                and (step is None or 0 < step < 2**53)
+            ):
                 raise ValueError(f"epsilon {eps}, betas {beta1} and {beta2}, step {step}")
         except (TypeError, ValueError, OverflowError, RuntimeError) as error:
-            raise ValueError(f"{where}: its epsilon, betas or step cannot be AdamW's ({error})") from None
+            raise ValueError(
+                f"{where}: its epsilon, betas or step cannot be AdamW's ({error})"
+            ) from None
         return Entry(state["exp_avg"], state["exp_avg_sq"], eps, (beta1, beta2), step)
 
 
 def _is_whole(value: Any) -> bool:
-    """Whether a value is a tensor with every number in the file: not sparse, not one number repeated by strides to any size."""
+    """Whether a value is a tensor with every number in the file.
+
+    Not sparse, not one number repeated by strides to any size.
+    """
     return (
         isinstance(value, torch.Tensor)
         and value.is_floating_point()
@@ -172,7 +247,9 @@ def _is_whole(value: Any) -> bool:
 
 
 def load_pickled(path: Path) -> Any:
-    """Content of a `torch.save` file that holds tensors and plain values; any other object is refused and not made.
+    """Content of a `torch.save` file that holds tensors and plain values.
+
+    Any other object is refused and not made.
 
     Raises:
         ValueError: The file is missing or unreadable, or holds something else.
@@ -186,17 +263,19 @@ def load_pickled(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except FileNotFoundError:
         raise ValueError(f"{path}: optimiser dump not found; correct the path") from None
-    except Exception as error:  # torch raises UnpicklingError, EOFError, RuntimeError, ...; all mean a file that will not be used
+    # torch raises UnpicklingError, EOFError, RuntimeError, ...; all mean a file that will not be
+    # used
+    except Exception as error:
         raise ValueError(
-            f"{path}: not a dump of tensors and plain values ({type(error).__name__}); nothing in it was run. "
-            "Save the optimiser's state_dict with torch.save, without other objects"
+            f"{path}: not a dump of tensors and plain values ({type(error).__name__}); nothing in"
+            " it was run. Save the optimiser's state_dict with torch.save, without other objects"
         ) from error
 
 
 def _add(mean: RunningMean, update: np.ndarray, where: str) -> None:
     if mean.total is not None and mean.total.shape != update.shape:
         raise ValueError(
-            f"{where} is {update.shape}, in another dump {mean.total.shape}: of another run, or parts of a sharded optimiser; "
-            "gather those before saving"
+            f"{where} is {update.shape}, in another dump {mean.total.shape}: of another run, or"
+            " parts of a sharded optimiser; gather those before saving"
         )
     mean.add(update)

@@ -1,4 +1,7 @@
-"""A hook that reads the activation a map is compared with, and can push it: what finite differences are made of."""
+"""A hook that reads the activation a map is compared with, and can push it.
+
+What finite differences are made of.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

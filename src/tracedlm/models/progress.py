@@ -12,7 +12,8 @@ class TrainingProgress(TrainerCallback):
     """Loss, gradient norm, learning rate, throughput and time left, from the first process.
 
     Attributes:
-        tokens: Tokens this process has put through the model, padding included; whoever trains adds to it.
+        tokens: Tokens this process has put through the model, padding included; whoever trains adds
+            to it.
     """
 
     def __init__(self) -> None:
@@ -23,13 +24,21 @@ class TrainingProgress(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Start the clock."""
         self.tokens, self.started = 0, time.monotonic()
-        self.progress = Progress("training", state.max_steps, "step", state.global_step) if state.is_world_process_zero else None
+        self.progress = (
+            Progress("training", state.max_steps, "step", state.global_step)
+            if state.is_world_process_zero
+            else None
+        )
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
         """Count the steps since the last log, and show what was logged."""
         if self.progress is None or "loss" not in logs:
             return
-        facts = {"loss": logs["loss"], **({"gradient_norm": logs["grad_norm"]} if "grad_norm" in logs else {}), "lr": logs["learning_rate"]}
+        facts = {
+            "loss": logs["loss"],
+            **({"gradient_norm": logs["grad_norm"]} if "grad_norm" in logs else {}),
+            "lr": logs["learning_rate"],
+        }
         speed = self.tokens * args.world_size / (time.monotonic() - self.started)
         self.progress.add(state.global_step - self.progress.done, **facts, tokens_per_second=speed)
 

@@ -1,4 +1,7 @@
-"""Prompts as people have them, as lists of token ids: strings, ids, conversations, a tokenizer's output."""
+"""Prompts as people have them, as lists of token ids.
+
+Strings, ids, conversations, a tokenizer's output.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -13,21 +16,28 @@ def prompt_tokens(tokenizer: Any, prompts: Any, vocabulary: int, mask_id: int) -
 
     Args:
         tokenizer: With a chat template, which strings and conversations are put into.
-        prompts: Strings, each a user turn; conversations, each a list of messages with `role` and `content`; token lists, arrays or
-            tensors, taken as they are; or a mapping with `input_ids` and, where rows are padded, `attention_mask`.
+        prompts: Strings, each a user turn; conversations, each a list of messages with `role` and
+            `content`; token lists, arrays or tensors, taken as they are; or a mapping with
+            `input_ids` and, where rows are padded, `attention_mask`.
         vocabulary: Ids are below it.
         mask_id: The token that no prompt may hold.
 
     Raises:
-        ValueError: It is none of these, or an id cannot be; the message names the prompt and says what is expected.
+        ValueError: It is none of these, or an id cannot be; the message names the prompt and says
+            what is expected.
     """
     if isinstance(prompts, str):
         raise ValueError(f"prompts are a list, got the string {prompts[:40]!r}; write [prompt]")
     rows = _unpadded(prompts) if isinstance(prompts, Mapping) else list(_iterated(prompts))
     if rows and all(_is_id(row) for row in rows):
-        raise ValueError("prompts are a list of token lists, got one list of token ids; write [ids]")
+        raise ValueError(
+            "prompts are a list of token lists, got one list of token ids; write [ids]"
+        )
     if rows and all(isinstance(row, Mapping) for row in rows):
-        raise ValueError("prompts are a list of conversations, got one list of messages; write [messages], or one string for each prompt")
+        raise ValueError(
+            "prompts are a list of conversations, got one list of messages; write [messages], or"
+            " one string for each prompt"
+        )
     tokens = []
     for number, row in enumerate(rows):
         ids = _tokens(tokenizer, row, number)
@@ -47,7 +57,10 @@ def _iterated(prompts: Any) -> Iterable[Any]:
 def _unpadded(batch: Mapping[str, Any]) -> list[list[Any]]:
     """Rows of a tokenizer's output without their padding."""
     if "input_ids" not in batch:
-        raise ValueError(f"prompts are a mapping with the keys {', '.join(map(str, batch))}, and no input_ids; {EXPECTED}")
+        raise ValueError(
+            f"prompts are a mapping with the keys {', '.join(map(str, batch))}, and no input_ids;"
+            f" {EXPECTED}"
+        )
     rows = _listed(batch["input_ids"])
     if rows and all(_is_id(row) for row in rows):
         rows = [rows]
@@ -57,8 +70,14 @@ def _unpadded(batch: Mapping[str, Any]) -> list[list[Any]]:
     if masks and not isinstance(masks[0], list):
         masks = [masks]
     if [len(row) for row in rows] != [len(mask) for mask in masks]:
-        raise ValueError("prompts: input_ids and attention_mask differ in shape; pass both as one call of the tokenizer returned them")
-    return [[token for token, real in zip(row, mask, strict=True) if real] for row, mask in zip(rows, masks, strict=True)]
+        raise ValueError(
+            "prompts: input_ids and attention_mask differ in shape; pass both as one call of the"
+            " tokenizer returned them"
+        )
+    return [
+        [token for token, real in zip(row, mask, strict=True) if real]
+        for row, mask in zip(rows, masks, strict=True)
+    ]
 
 
 def _listed(values: Any) -> list[Any]:
@@ -77,7 +96,9 @@ def _tokens(tokenizer: Any, row: Any, number: int) -> list[Any]:
     if values and all(isinstance(message, Mapping) for message in values):
         for message in values:
             if not {"role", "content"} <= message.keys():
-                raise ValueError(f"prompt {number}: the message {dict(message)!r} lacks role or content")
+                raise ValueError(
+                    f"prompt {number}: the message {dict(message)!r} lacks role or content"
+                )
         return _templated(tokenizer, values)
     return values
 
@@ -96,16 +117,23 @@ def _check_ids(tokenizer: Any, ids: list[Any], number: int, vocabulary: int, mas
         if not _is_id(token):
             raise ValueError(f"prompt {number} holds {token!r}, which is no token id; {EXPECTED}")
         if not 0 <= token < vocabulary:
-            raise ValueError(f"prompt {number} holds the id {token}; the vocabulary of this model has ids 0 to {vocabulary - 1}")
+            raise ValueError(
+                f"prompt {number} holds the id {token}; the vocabulary of this model has ids 0 to"
+                f" {vocabulary - 1}"
+            )
         if token == mask_id:
-            raise ValueError(f"prompt {number} holds the mask token ({mask_id}), which nothing would fill in there; take it out")
+            raise ValueError(
+                f"prompt {number} holds the mask token ({mask_id}), which nothing would fill in"
+                " there; take it out"
+            )
     pad_id = tokenizer.pad_token_id
     # Where the same token also begins or ends texts, it says nothing.
     pads = pad_id is not None and pad_id not in (tokenizer.bos_token_id, tokenizer.eos_token_id)
     if ids and pads and pad_id in (ids[0], ids[-1]):
         raise ValueError(
-            f"prompt {number} is padded (token {pad_id}) and its padding would be read as text; pass attention_mask too, that is, all that "
-            "the tokenizer returned, or rows without padding"
+            f"prompt {number} is padded (token {pad_id}) and its padding would be read as text;"
+            " pass attention_mask too, that is, all that the tokenizer returned, or rows without"
+            " padding"
         )
 
 

@@ -1,4 +1,7 @@
-"""Pseudo-gradients of decoding: how a step's change of predictions pulls at LoRA-B (EDIT App. G)."""
+"""Pseudo-gradients of decoding.
+
+How a step's change of predictions pulls at LoRA-B (EDIT App. G).
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,10 +26,13 @@ def pseudo_gradients(
     positions: torch.Tensor,
     visible: torch.Tensor,
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """RMS of grad_B of sum_s KL(p_t(s) || p_t+1(s)) for many pairs of steps in one backward pass (EDIT Eq. 32).
+    """RMS of the pseudo-gradient of many pairs of steps, in one backward pass.
 
-    Both predictions depend on B, and the gradient flows through both. Each pair's gradient is that of its own loss alone: it is put
-    together from what flows back to the outputs of LoRA-B, row by row.
+    grad_B of sum_s KL(p_t(s) || p_t+1(s)) (EDIT Eq. 32).
+
+    Both predictions depend on B, and the gradient flows through both. Each pair's gradient is that
+    of its own loss alone: it is put together from what flows back to the outputs of LoRA-B, row by
+    row.
 
     Args:
         denoiser: With an unmerged adapter.
@@ -39,12 +45,17 @@ def pseudo_gradients(
         visible: bool [pairs, k], S_t+1 among them.
 
     Returns:
-        The divergences [pairs] in nats, float64; and the RMS [pairs] of each projection's gradient, float64.
+        The divergences [pairs] in nats, float64; and the RMS [pairs] of each projection's gradient,
+            float64.
 
     Raises:
         ValueError: A projection has no LoRA.
     """
-    tokens, mask, where = torch.cat([before, after]), attention_mask.repeat(2, 1), positions.repeat(2, 1)
+    tokens, mask, where = (
+        torch.cat([before, after]),
+        attention_mask.repeat(2, 1),
+        positions.repeat(2, 1),
+    )
     # Denoiser's call without its inference mode, under which nothing can be differentiated.
     forward = unwrap(Denoiser.__call__)
     with torch.enable_grad(), _probed(denoiser, layer, projections) as probes:
@@ -53,13 +64,20 @@ def pseudo_gradients(
         flowing = torch.autograd.grad(divergence.sum(), [probe for probe, _ in probes.values()])
     rms = {}
     for name, gradient in zip(projections, flowing, strict=True):
-        ours, theirs = (torch.cat(values.float().chunk(2), dim=1) for values in (gradient, probes[name][1]))
-        rms[name] = root_mean_square(weight_gradient(ours, theirs).double())  # squares of late steps underflow float32
+        ours, theirs = (
+            torch.cat(values.float().chunk(2), dim=1) for values in (gradient, probes[name][1])
+        )
+        rms[name] = root_mean_square(
+            weight_gradient(ours, theirs).double()
+        )  # squares of late steps underflow float32
     return divergence.detach(), rms
 
 
 Probes = dict[str, tuple[torch.Tensor, torch.Tensor]]
-"""Projection -> a zero added to LoRA-B's output, at which the gradient is taken, and LoRA-B's input."""
+"""Projection -> a zero added to LoRA-B's output, and LoRA-B's input.
+
+The gradient is taken at that zero.
+"""
 
 
 @contextmanager
@@ -70,9 +88,14 @@ def _probed(denoiser: Denoiser, layer: int, projections: Sequence[str]) -> Itera
         for name in projections:
             module: Any = projection(denoiser.causal_lm, layer, name)[0]
             if not hasattr(module, "lora_B"):
-                raise ValueError(f"layer {layer}, {name}: no LoRA to differentiate by; load the denoiser with adapter=... and merge=False")
+                raise ValueError(
+                    f"layer {layer}, {name}: no LoRA to differentiate by; load the denoiser with"
+                    " adapter=... and merge=False"
+                )
 
-            def hook(_: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor, name: str = name) -> torch.Tensor:
+            def hook(
+                _: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor, name: str = name
+            ) -> torch.Tensor:
                 probe = torch.zeros_like(output, requires_grad=True)
                 probes[name] = probe, inputs[0].detach()
                 return output + probe

@@ -1,7 +1,10 @@
-"""Key/value reuse between the steps of a block (Fast-dLLM): fewer tokens to compute, at the price of approximate predictions.
+"""Key/value reuse between the steps of a block (Fast-dLLM).
 
-In a bidirectional model every token's keys and values change when any token does, so keeping some is an approximation: those outside
-the queried tokens stay as they were at the block's first step. What that changes in the output is measured, not assumed away.
+Fewer tokens to compute, at the price of approximate predictions.
+
+In a bidirectional model every token's keys and values change when any token does, so keeping some
+is an approximation: those outside the queried tokens stay as they were at the block's first step.
+What that changes in the output is measured, not assumed away.
 """
 
 from operator import attrgetter
@@ -15,7 +18,10 @@ from tracedlm.models.layout import layout_of
 from tracedlm.models.observer import Observer
 
 Scope = Literal["block", "prefix"]
-"""What is computed anew at each step: the active block alone, or everything from its first token on."""
+"""What is computed anew at each step.
+
+The active block alone, or everything from its first token on.
+"""
 
 
 class Reuse:
@@ -29,13 +35,26 @@ class Reuse:
         observer: Readings outside the queried tokens stay as they were, too.
 
     Raises:
-        ValueError: The model predicts the next token, or is of a class whose cache is not understood.
+        ValueError: The model predicts the next token, or is of a class whose cache is not
+            understood.
     """
 
-    def __init__(self, denoiser: Denoiser, slots: int, length: int, scope: Scope, observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        slots: int,
+        length: int,
+        scope: Scope,
+        observer: Observer | None = None,
+    ) -> None:
         kind = denoiser.causal_lm.config.model_type
-        if kind not in ("llama", "qwen2", "qwen3") or getattr(denoiser.causal_lm.config, "logit_shift", 0):
-            raise ValueError(f"decode.reuse: {scope!r} is supported for LLaDA and other llama, qwen2 and qwen3 models, not for {kind}")
+        if kind not in ("llama", "qwen2", "qwen3") or getattr(
+            denoiser.causal_lm.config, "logit_shift", 0
+        ):
+            raise ValueError(
+                f"decode.reuse: {scope!r} is supported for LLaDA and other llama, qwen2 and qwen3"
+                f" models, not for {kind}"
+            )
         self.denoiser, self.length, self.scope, self.observer = denoiser, length, scope, observer
         self.cache = _SlotCache(slots, length)
         self.readings: dict[Any, torch.Tensor] = {}
@@ -61,7 +80,8 @@ class Reuse:
             fresh: Rows that are at their block's first step, for which everything is computed.
 
         Returns:
-            Logits float32 [rows, k, vocabulary]; readings [rows, length, ...]; tokens computed for each row.
+            Logits float32 [rows, k, vocabulary]; readings [rows, length, ...]; tokens computed for
+                each row.
         """
         logits: list[Any] = [None] * len(fresh)
         computed = [0] * len(fresh)
@@ -74,19 +94,33 @@ class Reuse:
             part = self._forward(tokens[rows], attention[rows], query, positions[rows], slots[rows])
             for number, row in enumerate(chosen):
                 logits[row], computed[row] = part[number], query.shape[1]
-        return torch.stack(logits), {key: value[slots] for key, value in self.readings.items()}, computed
+        return (
+            torch.stack(logits),
+            {key: value[slots] for key, value in self.readings.items()},
+            computed,
+        )
 
     def _query(self, begin: torch.Tensor, positions: torch.Tensor, whole: bool) -> torch.Tensor:
-        """Positions to compute [rows, q]; a shorter row repeats its last one, which changes nothing."""
+        """Positions to compute [rows, q].
+
+        A shorter row repeats its last one, which changes nothing.
+        """
         everything = torch.arange(self.length, device=begin.device)
         if whole:
             return everything.expand(len(begin), -1)
         if self.scope == "block":
             return positions
-        return (begin[:, None] + everything[: self.length - int(begin.min())]).clamp(max=self.length - 1)
+        return (begin[:, None] + everything[: self.length - int(begin.min())]).clamp(
+            max=self.length - 1
+        )
 
     def _forward(
-        self, tokens: torch.Tensor, attention: torch.Tensor, query: torch.Tensor, positions: torch.Tensor, slots: torch.Tensor
+        self,
+        tokens: torch.Tensor,
+        attention: torch.Tensor,
+        query: torch.Tensor,
+        positions: torch.Tensor,
+        slots: torch.Tensor,
     ) -> torch.Tensor:
         model = self.denoiser.causal_lm
         self.cache.slots, self.cache.query = slots, query
@@ -103,15 +137,24 @@ class Reuse:
         ).last_hidden_state
         for key, reading in self.observer.latest.items() if self.observer else ():
             if key not in self.readings:
-                self.readings[key] = reading.new_zeros((self.cache.rows, self.length, *reading.shape[2:]))
+                self.readings[key] = reading.new_zeros(
+                    (self.cache.rows, self.length, *reading.shape[2:])
+                )
             self.readings[key][slots[:, None], query] = reading
-        at = (query[:, :, None] == positions[:, None, :]).int().argmax(1)  # where each wanted position is among the queried ones
+        at = (
+            (query[:, :, None] == positions[:, None, :]).int().argmax(1)
+        )  # where each wanted position is among the queried ones
         with phase("head_and_softmax"):
-            return model.lm_head(states.gather(1, at[..., None].expand(-1, -1, states.shape[-1]))).float()
+            return model.lm_head(
+                states.gather(1, at[..., None].expand(-1, -1, states.shape[-1]))
+            ).float()
 
 
 class _SlotCache:
-    """What a model's attention asks of a cache: store the queried keys and values, return those of the whole row."""
+    """What a model's attention asks of a cache.
+
+    Store the queried keys and values, return those of the whole row.
+    """
 
     is_compileable = False
 
@@ -120,8 +163,13 @@ class _SlotCache:
         self.slots = self.query = torch.empty(0, dtype=torch.long)
         self.kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
-    def update(self, keys: torch.Tensor, values: torch.Tensor, layer: int, *_: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys and values [rows, heads, q, d] of a layer, scattered into their slots; the whole rows [rows, heads, length, d]."""
+    def update(
+        self, keys: torch.Tensor, values: torch.Tensor, layer: int, *_: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys and values [rows, heads, q, d] of a layer, scattered into their slots.
+
+        The whole rows [rows, heads, length, d].
+        """
         if layer not in self.kept:
             shape = (self.rows, self.length, keys.shape[1], keys.shape[3])
             self.kept[layer] = (keys.new_zeros(shape), values.new_zeros(shape))

@@ -1,4 +1,7 @@
-"""Checkpoints of a model or an adapter while it trains: when they are kept, and reading one back for analysis."""
+"""Checkpoints of a model or an adapter while it trains.
+
+When they are kept, and reading one back for analysis.
+"""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -17,24 +20,39 @@ from tracedlm.records.moments import MOMENTS_FILE
 
 
 class CausalBatches(NoisyBatches):
-    """Sentences as they are: nothing is masked, and each token is predicted from those before it; the mean is over tokens."""
+    """Sentences as they are: nothing is masked, and each token is predicted from those before it.
 
-    def _noise(self, step: int, lengths: torch.Tensor, written: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    The mean is over tokens.
+    """
+
+    def _noise(
+        self, step: int, lengths: torch.Tensor, written: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         real = torch.arange(int(lengths.max())) < lengths[:, None]
         predicted = real & (torch.arange(real.shape[1]) > 0)
         return torch.zeros_like(real), predicted * (len(lengths) / predicted.sum())
 
 
 class MaskedBatches(NoisyBatches):
-    """Sentences under masked diffusion's noise, which spares the first and the last token: they say where the sentence stands."""
+    """Sentences under masked diffusion's noise, which spares the first and the last token.
 
-    def _noise(self, step: int, lengths: torch.Tensor, written: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        masked, weights = (functional.pad(inner, (1, 1)) for inner in super()._noise(step, lengths - 2, written - 2))
+    They say where the sentence stands.
+    """
+
+    def _noise(
+        self, step: int, lengths: torch.Tensor, written: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        masked, weights = (
+            functional.pad(inner, (1, 1))
+            for inner in super()._noise(step, lengths - 2, written - 2)
+        )
         return masked, weights
 
 
 class SnapshotSaver(TrainerCallback):
-    """Saves weights and config of the model at given steps, each in a folder that appears whole. Training does not notice.
+    """Saves weights and config of the model at given steps, each in a folder that appears whole.
+
+    Training does not notice.
 
     Args:
         folder: Snapshots go to `<folder>/<step>`.
@@ -44,7 +62,9 @@ class SnapshotSaver(TrainerCallback):
     def __init__(self, folder: Path, steps: Collection[int]) -> None:
         self.folder, self.steps = folder, frozenset(steps)
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+    def on_train_begin(
+        self, args: Any, state: Any, control: Any, model: Any = None, **_: Any
+    ) -> None:
         """Save the model as initialised."""
         if state.global_step == 0:
             self._save(model, state)
@@ -60,7 +80,9 @@ class SnapshotSaver(TrainerCallback):
 
 
 class AdapterSaver(SnapshotSaver):
-    """Saves the adapter, and beside it `moments.safetensors`: the mean updates so far. To stand behind the recorder among the callbacks.
+    """Saves the adapter, and beside it `moments.safetensors`: the mean updates so far.
+
+    To stand behind the recorder among the callbacks.
 
     Args:
         folder: As in `SnapshotSaver`.
@@ -75,7 +97,10 @@ class AdapterSaver(SnapshotSaver):
     def _save(self, model: Any, state: Any) -> None:
         if state.global_step not in self.steps:
             return
-        weights, moments = lora_state(model), self.recorder.moments() if self.recorder.steps else None  # gathered from every process
+        weights, moments = (
+            lora_state(model),
+            self.recorder.moments() if self.recorder.steps else None,
+        )  # gathered from every process
         if state.is_world_process_zero:
             with replacing_folder(self.folder / str(state.global_step)) as folder:
                 model.save_pretrained(folder, state_dict=weights, save_embedding_layers=False)

@@ -6,8 +6,9 @@ from typing import Any
 def complete(tokenizer: Any, config: Any, path: str) -> None:
     """Give a tokenizer the padding and the end token that its files do not name.
 
-    Llama's tokenizers, for one, have no padding token. Padding is masked in attention, so that any token can pad.
-    After a response it is learnt as the end, so that the end token is the natural choice.
+    Llama's tokenizers, for one, have no padding token. Padding is masked in attention, so that any
+    token can pad. After a response it is learnt as the end, so that the end token is the natural
+    choice.
 
     Args:
         tokenizer: Changed in place.
@@ -27,8 +28,8 @@ def complete(tokenizer: Any, config: Any, path: str) -> None:
         _name(tokenizer, "pad_token", tokenizer.eos_token_id)
     if tokenizer.pad_token_id is None or tokenizer.eos_token_id is None:
         raise ValueError(
-            f"{path}: neither the tokenizer nor config.json names an end or a padding token, so that no response could end; "
-            "set eos_token in tokenizer_config.json"
+            f"{path}: neither the tokenizer nor config.json names an end or a padding token, so"
+            " that no response could end; set eos_token in tokenizer_config.json"
         )
 
 

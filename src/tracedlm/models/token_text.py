@@ -1,4 +1,7 @@
-"""Text of single tokens, from a checkpoint's tokenizer alone: loads neither its weights nor, where it can be helped, torch."""
+"""Text of single tokens, from a checkpoint's tokenizer alone.
+
+Loads neither its weights nor, where it can be helped, torch.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +22,11 @@ class TokenText:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._decode = tokenizer.decode
-        self.special = frozenset(number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special)
+        self.special = frozenset(
+            number
+            for number, token in tokenizer.get_added_tokens_decoder().items()
+            if token.special
+        )
 
     def piece(self, token: int) -> str:
         """What the token adds to a text; part of a character is U+FFFD."""
@@ -42,19 +49,33 @@ def read_token_text(path: str | Path) -> TokenText:
     """
     folder = located(path)
     try:
-        file = folder / "tokenizer.json" if folder.is_dir() else Path(hf_hub_download(str(path), "tokenizer.json"))
+        file = (
+            folder / "tokenizer.json"
+            if folder.is_dir()
+            else Path(hf_hub_download(str(path), "tokenizer.json"))
+        )
         return TokenText(Tokenizer.from_file(str(file)) if file.exists() else _slow(str(folder)))
     except EntryNotFoundError:
         return TokenText(_slow(str(path)))
     except Exception as error:  # tokenizers raises nothing more specific
-        raise ValueError(f"{path}: no usable tokenizer: {' '.join(str(error).split())[:300]}; name a checkpoint in model.path") from error
+        raise ValueError(
+            f"{path}: no usable tokenizer: {' '.join(str(error).split())[:300]}; name a checkpoint"
+            " in model.path"
+        ) from error
 
 
 def _slow(path: str) -> Tokenizer:
-    """The tokenizer of a checkpoint without tokenizer.json, such as Dream, which transformers puts together. This does load torch."""
+    """The tokenizer of a checkpoint without tokenizer.json, such as Dream.
+
+    transformers puts it together, which does load torch.
+    """
     import transformers
 
     from tracedlm.models.families import family_of
 
     family = family_of(transformers.PretrainedConfig.get_config_dict(path)[0])
-    return getattr(transformers, family.tokenizer if family else "AutoTokenizer").from_pretrained(path).backend_tokenizer
+    return (
+        getattr(transformers, family.tokenizer if family else "AutoTokenizer")
+        .from_pretrained(path)
+        .backend_tokenizer
+    )

@@ -1,11 +1,21 @@
-"""The small tokenizer of the shipped base model: byte-level BPE in which every digit and operator is one token."""
+"""The small tokenizer of the shipped base model.
+
+byte-level BPE in which every digit and operator is one token.
+"""
 
 from collections.abc import Iterable, Sequence
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-BOS, USER, ASSISTANT, EOT, PAD, MASK = "<|startoftext|>", "<|user|>", "<|assistant|>", "<|eot_id|>", "<|endoftext|>", "<|mdm_mask|>"
+BOS, USER, ASSISTANT, EOT, PAD, MASK = (
+    "<|startoftext|>",
+    "<|user|>",
+    "<|assistant|>",
+    "<|eot_id|>",
+    "<|endoftext|>",
+    "<|mdm_mask|>",
+)
 SPECIAL = (PAD, MASK, BOS, USER, ASSISTANT, EOT)
 MARKUP = ("<reasoning>", "</reasoning>", "<answer>", "</answer>", r"\boxed{")
 CHAT_TEMPLATE = (
@@ -17,7 +27,9 @@ CHAT_TEMPLATE = (
 
 
 def train_tokenizer(corpus: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """Train the tokenizer on a corpus. Any text encodes without loss: what is not in the corpus falls back to bytes.
+    """Train the tokenizer on a corpus.
+
+    Any text encodes without loss: what is not in the corpus falls back to bytes.
 
     Args:
         corpus: Texts whose words should become single tokens.
@@ -59,6 +71,10 @@ def word_tokenizer(vocabulary: Sequence[str]) -> PreTrainedTokenizerFast:
         vocabulary: Every token by id; the first four are padding, begin, end and mask.
     """
     pad, bos, eos, mask = vocabulary[:4]
-    tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(vocabulary)}, unk_token=pad))
+    tokenizer = Tokenizer(
+        models.WordLevel({word: number for number, word in enumerate(vocabulary)}, unk_token=pad)
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=pad, bos_token=bos, eos_token=eos, mask_token=mask)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token=pad, bos_token=bos, eos_token=eos, mask_token=mask
+    )

@@ -1,7 +1,10 @@
-"""Masked-diffusion training with `transformers.Trainer`: batches that are pure functions of (seed, step), and the loss.
+"""Masked-diffusion training with `transformers.Trainer`.
 
-Order of the data, noise and dropout are functions of the step number alone, so a run that is killed and resumed sees exactly
-what an uninterrupted one sees, whatever the state of any random number generator.
+Batches that are pure functions of (seed, step), and the loss.
+
+Order of the data, noise and dropout are functions of the step number alone, so a run that is killed
+and resumed sees exactly what an uninterrupted one sees, whatever the state of any random number
+generator.
 """
 
 import importlib.util
@@ -17,7 +20,13 @@ import torch
 from peft import PeftModel
 from torch.nn import functional
 from torch.utils.data import Dataset, SequentialSampler
-from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from tracedlm.models.progress import TrainingProgress
@@ -30,17 +39,27 @@ IGNORED = -100
 WIDTH_MULTIPLE = 16
 """Prompts are padded to multiples of this, so that a compiled model sees few shapes."""
 
-TRACKERS = {"tensorboard": "TENSORBOARD_LOGGING_DIR", "wandb": "WANDB_DIR", "trackio": "TRACKIO_DIR"}
+TRACKERS = {
+    "tensorboard": "TENSORBOARD_LOGGING_DIR",
+    "wandb": "WANDB_DIR",
+    "trackio": "TRACKIO_DIR",
+}
 """Package of a tracker -> environment variable that says where its files go."""
 
 Encoded = tuple[list[int], list[int]]
-"""Prompt tokens and response tokens of one example; padding that is learnt, so that responses end, is part of the response."""
+"""Prompt tokens and response tokens of one example.
+
+Padding that is learnt, so that responses end, is part of the response.
+"""
 
 
 class NoisyBatches(Dataset):
-    """One item per forward of training: a batch of examples, or its share of one, with its noise drawn.
+    """One item per forward of training.
 
-    Noise is drawn for whole batches, so that splitting them over processes and accumulated forwards changes nothing.
+    A batch of examples, or its share of one, with its noise drawn.
+
+    Noise is drawn for whole batches, so that splitting them over processes and accumulated forwards
+    changes nothing.
 
     Args:
         draw: step -> the examples of that batch.
@@ -48,11 +67,12 @@ class NoisyBatches(Dataset):
         mask_id: Token of a masked position.
         pad_id: Token left of short prompts.
         seed: Seed of the noise.
-        block_length: Where given, a `block_share` of the samples is noised as decoding sees them: text before the
-            active block, masks after it, a part of the active block masked.
+        block_length: Where given, a `block_share` of the samples is noised as decoding sees them:
+            text before the active block, masks after it, a part of the active block masked.
         block_share: See `block_length`; in [0, 1].
         ratio: One fixed masking probability instead of t ~ U(eps, 1).
-        parts: Items that a step's batch is divided into: processes times accumulated forwards. Divides the batch.
+        parts: Items that a step's batch is divided into: processes times accumulated forwards.
+            Divides the batch.
     """
 
     def __init__(
@@ -68,18 +88,29 @@ class NoisyBatches(Dataset):
         parts: int = 1,
     ) -> None:
         self.draw, self.steps, self.mask_id, self.pad_id = draw, steps, mask_id, pad_id
-        self.seed, self.block_length, self.block_share, self.ratio, self.parts = seed, block_length, block_share, ratio, parts
+        self.seed, self.block_length, self.block_share, self.ratio, self.parts = (
+            seed,
+            block_length,
+            block_share,
+            ratio,
+            parts,
+        )
 
     def __len__(self) -> int:
         return self.steps * self.parts
 
     def __getitem__(self, item: int) -> dict[str, Any]:
-        """Tokens, attention mask, labels and loss weights, each [rows, length], and `canvas`: the last positions that hold responses."""
+        """Tokens, attention mask, labels and loss weights, each [rows, length], and `canvas`.
+
+        The last positions that hold responses.
+        """
         if not 0 <= item < len(self):
             raise IndexError(item)
         step, part = divmod(item, self.parts)
         examples = self.draw(step)
-        masked, weights = self._noise(step, *(torch.tensor(sizes) for sizes in zip(*map(self._sizes, examples), strict=True)))
+        masked, weights = self._noise(
+            step, *(torch.tensor(sizes) for sizes in zip(*map(self._sizes, examples), strict=True))
+        )
         rows = slice(part * len(examples) // self.parts, (part + 1) * len(examples) // self.parts)
         tokens, attention = _padded(examples[rows], masked.shape[1], self.pad_id)
         prompt = tokens.shape[1] - masked.shape[1]
@@ -100,29 +131,49 @@ class NoisyBatches(Dataset):
             written -= 1
         return len(response), written
 
-    def _noise(self, step: int, lengths: torch.Tensor, written: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Masked positions and weights of their losses for responses of these lengths, `written` without padding; each [n, canvas]."""
+    def _noise(
+        self, step: int, lengths: torch.Tensor, written: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Masked positions and the weights of their losses, each [n, canvas].
+
+        Responses have these lengths, `written` without padding.
+        """
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         n, canvas = len(lengths), int(lengths.max())
         position = torch.arange(canvas)
         maskable = position < lengths[:, None]
         uniform = torch.rand(n, generator=generator)
-        ratio = masking.mask_ratio(uniform) if self.ratio is None else torch.full_like(uniform, self.ratio)
-        masked = masking.masked_positions(ratio, torch.rand(n, canvas, generator=generator), maskable)
+        ratio = (
+            masking.mask_ratio(uniform)
+            if self.ratio is None
+            else torch.full_like(uniform, self.ratio)
+        )
+        masked = masking.masked_positions(
+            ratio, torch.rand(n, canvas, generator=generator), maskable
+        )
         weights = masking.sft_weights(masked, ratio, lengths)
         if self.block_length:
             weights = masked / masked.sum(1, keepdim=True).clamp(min=1)
             # Blocks of padding alone have nothing to teach that uniform noise does not.
-            active_block = (torch.rand(n, generator=generator) * ((written - 1) // self.block_length + 1)).long()
+            active_block = (
+                torch.rand(n, generator=generator) * ((written - 1) // self.block_length + 1)
+            ).long()
             active, future = masking.block_context(active_block, position, self.block_length)
             chosen = torch.rand(n, generator=generator) < self.block_share
-            weights = torch.where(chosen[:, None], (masked & active) / (masked & active).sum(1, keepdim=True).clamp(min=1), weights)
+            weights = torch.where(
+                chosen[:, None],
+                (masked & active) / (masked & active).sum(1, keepdim=True).clamp(min=1),
+                weights,
+            )
             masked = torch.where(chosen[:, None], (masked & active) | (future & maskable), masked)
         return masked, weights
 
 
 def _padded(examples: list[Encoded], canvas: int, pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tokens and attention mask (1 = real), each [n, length]; all responses begin at the same position, `canvas` before the end."""
+    """Tokens and attention mask (1 = real), each [n, length].
+
+    All responses begin at the same position, `canvas` before the end.
+    """
     width = -(-max(len(prompt) for prompt, _ in examples) // WIDTH_MULTIPLE) * WIDTH_MULTIPLE
     tokens = torch.full((len(examples), width + canvas), pad_id)
     attention = torch.zeros_like(tokens)
@@ -133,30 +184,53 @@ def _padded(examples: list[Encoded], canvas: int, pad_id: int) -> tuple[torch.Te
 
 
 class DiffusionTrainer(Trainer):
-    """`Trainer` with the masked-diffusion loss: weighted cross-entropy on masked positions, mean over samples."""
+    """`Trainer` with the masked-diffusion loss.
+
+    Weighted cross-entropy on masked positions, mean over samples.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Our loss is a mean over rows: Trainer divides it by the accumulated forwards, DDP averages it over processes.
+        # Our loss is a mean over rows: Trainer divides it by the accumulated forwards, DDP averages
+        # it over processes.
         self.loss_is_scaled_for_ga, self.model_accepts_loss_kwargs = False, False
         for theirs in (ProgressCallback, PrinterCallback):
             self.remove_callback(theirs)
         self.progress = TrainingProgress()
         self.add_callback(self.progress)
         self.add_callback(SeedOfStep())
-        causal_lm: Any = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+        causal_lm: Any = (
+            self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+        )
         self.can_skip_prompts = "logits_to_keep" in inspect.signature(causal_lm.forward).parameters
         self.shift: int = getattr(causal_lm.config, "logit_shift", 0)
 
-    def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
         """Loss of one batch from `NoisyBatches`."""
         self.progress.tokens += inputs["input_ids"].numel()
         # Logits of the prompt, a vocabulary each, would be computed for nothing.
         kept = {"logits_to_keep": inputs["canvas"] + self.shift} if self.can_skip_prompts else {}
-        logits = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False, **kept).logits
-        logits = logits[:, : logits.shape[1] - self.shift]  # Dream's logits score the token to their right
-        labels, weights = (inputs[name][:, -logits.shape[1] :].flatten() for name in ("labels", "loss_weights"))
-        losses = functional.cross_entropy(logits.flatten(0, 1).float(), labels, ignore_index=IGNORED, reduction="none")
+        logits = model(
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            use_cache=False,
+            **kept,
+        ).logits
+        logits = logits[
+            :, : logits.shape[1] - self.shift
+        ]  # Dream's logits score the token to their right
+        labels, weights = (
+            inputs[name][:, -logits.shape[1] :].flatten() for name in ("labels", "loss_weights")
+        )
+        losses = functional.cross_entropy(
+            logits.flatten(0, 1).float(), labels, ignore_index=IGNORED, reduction="none"
+        )
         loss = (losses * weights).sum() / len(inputs["input_ids"])
         return (loss, {"logits": logits}) if return_outputs else loss
 
@@ -167,7 +241,10 @@ class DiffusionTrainer(Trainer):
 
 
 class SeedOfStep(TrainerCallback):
-    """Makes dropout a function of (seed, step, process), so that resuming needs no generator's state, whatever the device."""
+    """Makes dropout a function of (seed, step, process).
+
+    Resuming then needs no generator's state, whatever the device.
+    """
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Seed every device's generator."""
@@ -175,12 +252,19 @@ class SeedOfStep(TrainerCallback):
 
 
 def grouped_by_length(lengths: list[int], batch_size: int, seed: int) -> list[list[int]]:
-    """Whole batches of examples of similar length, in random order but for the first, which holds the longest: memory fails early or never.
+    """Whole batches of examples of similar length, in random order.
+
+    The batch with the longest example comes first: memory fails early or never.
 
     What does not fill a batch is left out; another seed leaves out others.
     """
-    order = get_length_grouped_indices(lengths, batch_size, generator=torch.Generator().manual_seed(seed))
-    first, *others = [order[start : start + batch_size] for start in range(0, len(order) - batch_size + 1, batch_size)]
+    order = get_length_grouped_indices(
+        lengths, batch_size, generator=torch.Generator().manual_seed(seed)
+    )
+    first, *others = [
+        order[start : start + batch_size]
+        for start in range(0, len(order) - batch_size + 1, batch_size)
+    ]
     random.Random(seed).shuffle(others)
     return [first, *others]
 
@@ -192,7 +276,10 @@ def only_item(items: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def training_arguments(work: Path, seed: int, **settings: Any) -> TrainingArguments:
-    """Arguments for one pass over `NoisyBatches`, one item a forward, with resumable checkpoints in `work`."""
+    """Arguments for one pass over `NoisyBatches`, one item a forward.
+
+    Checkpoints in `work` are resumable.
+    """
     defaults = {
         "per_device_train_batch_size": 1,
         "num_train_epochs": 1,
@@ -200,38 +287,60 @@ def training_arguments(work: Path, seed: int, **settings: Any) -> TrainingArgume
         "report_to": "none",
         "remove_unused_columns": False,
         "use_cpu": not torch.accelerator.is_available(),
-        "logging_nan_inf_filter": False,  # it would log an average in place of a loss that is not finite
+        "logging_nan_inf_filter": (
+            False
+        ),  # it would log an average in place of a loss that is not finite
         "ddp_find_unused_parameters": False,
     }
     arguments = TrainingArguments(output_dir=str(work), seed=seed, **{**defaults, **settings})
-    # One process uses one accelerator: with several in sight, Trainer would wrap the model in DataParallel and ask for several items.
+    # One process uses one accelerator: with several in sight, Trainer would wrap the model in
+    # DataParallel and ask for several items.
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1
     return arguments
 
 
 def reporting(trackers: Sequence[str], folder: Path) -> dict[str, Any]:
-    """Trainer's arguments for reporting to trackers, whose local files go to `folder` unless their own variables name another place.
+    """Trainer's arguments for reporting to trackers.
+
+    Their local files go to `folder`, unless their own variables name another place.
 
     Raises:
         ValueError: The package of a tracker is not installed.
     """
     for name in trackers:
         if importlib.util.find_spec(name) is None:
-            raise ValueError(f"sft.report_to: {name} is not installed; run `pip install {name}`, or leave it out")
-        folder.mkdir(parents=True, exist_ok=True)  # W&B turns to /tmp where its folder does not exist
+            raise ValueError(
+                f"sft.report_to: {name} is not installed; run `pip install {name}`, or leave it out"
+            )
+        folder.mkdir(
+            parents=True, exist_ok=True
+        )  # W&B turns to /tmp where its folder does not exist
         os.environ.setdefault(TRACKERS[name], str(folder.resolve()))
         os.environ.setdefault("WANDB_PROJECT", "tracedlm")  # the others take it from `project`
-    return {"report_to": list(trackers) or "none", "project": "tracedlm", "run_name": folder.parent.as_posix()}
+    return {
+        "report_to": list(trackers) or "none",
+        "project": "tracedlm",
+        "run_name": folder.parent.as_posix(),
+    }
 
 
 def lora_state(model: Any) -> dict[str, torch.Tensor]:
-    """An adapter's trained weights, gathered where they are sharded. Under FSDP every process must call it."""
-    return {name: gathered(local(weight.detach()), weight) for name, weight in model.named_parameters() if weight.requires_grad}
+    """An adapter's trained weights, gathered where they are sharded.
+
+    Under FSDP every process must call it.
+    """
+    return {
+        name: gathered(local(weight.detach()), weight)
+        for name, weight in model.named_parameters()
+        if weight.requires_grad
+    }
 
 
 def resumable(work: Path, last: str) -> bool:
-    """Whether there is a checkpoint to resume from, after removing those that a killed run left half-written.
+    """Whether there is a checkpoint to resume from.
+
+    Those that a killed run left half-written are removed first.
 
     Args:
         work: Folder of the checkpoints.

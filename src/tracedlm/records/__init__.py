@@ -1,1 +1,4 @@
-"""What the pipeline's steps share on disk: one module per artefact, with its schema, writer and checking reader."""
+"""What the pipeline's steps share on disk.
+
+One module per artefact, with its schema, writer and checking reader.
+"""

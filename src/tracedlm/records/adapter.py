@@ -13,7 +13,10 @@ from tracedlm.theory.moments import SquaredDeltas
 
 ADAPTER_FILE = "adapter_model.safetensors"
 DELTAS = ("root_deltas", "squared_deltas")
-"""The root of the accumulated squared deltas, in the unit of the weights; or the sum itself, which TRACE's sentence also allows."""
+"""The root of the accumulated squared deltas, in the unit of the weights.
+
+Or the sum itself, which TRACE's sentence also allows.
+"""
 
 
 class Adapter:
@@ -35,7 +38,10 @@ class Adapter:
         self._names = modules_of(self._arrays, str(file))
         self.others = sorted(set(self._arrays) - set(self._names.values()))
         if not self._names:
-            raise ValueError(f"{file}: no LoRA matrix of a q, k or v projection among its tensors, such as {self.others[:1]}")
+            raise ValueError(
+                f"{file}: no LoRA matrix of a q, k or v projection among its tensors, such as"
+                f" {self.others[:1]}"
+            )
 
     def modules(self) -> list[str]:
         """Module names, by layer."""
@@ -45,13 +51,20 @@ class Adapter:
         """Shape of a matrix, without reading it."""
         return self._arrays.shape(self._names[module])
 
-    def matrices(self, modules: Sequence[str], variants: Sequence[str] = variants) -> dict[str, np.ndarray]:
+    def matrices(
+        self, modules: Sequence[str], variants: Sequence[str] = variants
+    ) -> dict[str, np.ndarray]:
         """Weights of some modules, float32."""
-        return {f"{module}/weights": self._arrays[self._names[module]].astype(np.float32) for module in modules}
+        return {
+            f"{module}/weights": self._arrays[self._names[module]].astype(np.float32)
+            for module in modules
+        }
 
 
 class Snapshots:
-    """How far each matrix moved between the adapters of a run's checkpoints. A `Footprint` of kind `snapshots`, see `DELTAS`.
+    """How far each matrix moved between the adapters of a run's checkpoints.
+
+    A `Footprint` of kind `snapshots`, see `DELTAS`.
 
     Raises:
         ValueError: A snapshot is unreadable.
@@ -77,13 +90,21 @@ class Snapshots:
         expected = {module: Adapter(self.folders[-1]).shape(module) for module in modules}
         for folder in self.folders:
             adapter = Adapter(folder)
-            found = {module: adapter.shape(module) if module in adapter.modules() else None for module in modules}
+            found = {
+                module: adapter.shape(module) if module in adapter.modules() else None
+                for module in modules
+            }
             for module in modules:
                 if found[module] != expected[module]:
                     raise ValueError(
-                        f"{folder}: {module} has shape {found[module]}, in the last snapshot {expected[module]}: not snapshots of one run"
+                        f"{folder}: {module} has shape {found[module]}, in the last snapshot"
+                        f" {expected[module]}: not snapshots of one run"
                     )
             for name, weights in adapter.matrices(modules).items():
                 deltas[name.split("/")[0]].add(weights)
         made = {"root_deltas": np.sqrt, "squared_deltas": np.asarray}
-        return {f"{module}/{variant}": made[variant](deltas[module].value) for module in modules for variant in variants}
+        return {
+            f"{module}/{variant}": made[variant](deltas[module].value)
+            for module in modules
+            for variant in variants
+        }

@@ -10,7 +10,10 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path next to `path`; on success it replaces `path`, on failure it is removed; after a kill, by the next writer."""
+    """Yield a temporary path next to `path`.
+
+    On success it replaces `path`, on failure it is removed; after a kill, by the next writer.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     for left_over in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
@@ -40,10 +43,13 @@ def _alive(process: int) -> bool:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder next to `path`; on success it takes the place of `path`, on any failure it is removed.
+    """Yield a temporary folder next to `path`.
 
-    A folder cannot be replaced in one step, as a file can: between two renames there is none of this name. It is never half-written,
-    and whoever declares it as an output next to a manifest that is written last is made to write it again after a kill in between.
+    On success it takes the place of `path`, on any failure it is removed.
+
+    A folder cannot be replaced in one step, as a file can: between two renames there is none of
+    this name. It is never half-written, and whoever declares it as an output next to a manifest
+    that is written last is made to write it again after a kill in between.
     """
     for left_over in path.parent.glob(f".{path.name}.*.part"):
         shutil.rmtree(left_over)

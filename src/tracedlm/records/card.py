@@ -1,4 +1,7 @@
-"""Exit cards, `risk/<dataset>-<seq_len>-<rule>.json`: a setting of an exit rule, the guarantee it carries, what it was made with."""
+"""Exit cards, `risk/<dataset>-<seq_len>-<rule>.json`.
+
+A setting of an exit rule, the guarantee it carries, what it was made with.
+"""
 
 import hashlib
 import json
@@ -27,15 +30,21 @@ class ExitCard:
         label: Rule and settings, to be shown; None likewise.
         reason: Why there is none; "" otherwise.
         guarantee: What is promised of new samples like those it was made from, in words.
-        epsilon, eta, method: Risk allowed, probability with which it may be exceeded, and how it was controlled (`theory.risk`).
-        loss: What counts as a loss of one sample: `answer_flip` or `lost_answer`, against full decoding.
+        epsilon, eta, method: Risk allowed, probability with which it may be exceeded, and how it
+            was controlled (`theory.risk`).
+        loss: What counts as a loss of one sample: `answer_flip` or `lost_answer`, against full
+            decoding.
         n: Validation samples.
         dataset: Task whose problems those were.
-        decoding: Arguments of `generate` that it holds for: gen_length, block_length, steps, schedule and others.
-        model, adapter, map: Digests of the checkpoint's files (its name, if it is not on disk), of the adapter's, and of the map.
-        tried: The settings tried, in their order: settings, risk, p_value (null with `crc`), valid, forwards.
+        decoding: Arguments of `generate` that it holds for: gen_length, block_length, steps,
+            schedule and others.
+        model, adapter, map: Digests of the checkpoint's files (its name, if it is not on disk), of
+            the adapter's, and of the map.
+        tried: The settings tried, in their order: settings, risk, p_value (null with `crc`), valid,
+            forwards.
         full_forwards: Mean forwards of full decoding on validation.
-        test: Realised on test: n, losses, risk with its exact 95 % interval low and high, forwards, full_forwards; None without settings.
+        test: Realised on test: n, losses, risk with its exact 95 % interval low and high, forwards,
+            full_forwards; None without settings.
         code: Digest of the code that made it.
     """
 
@@ -73,13 +82,22 @@ class ExitCard:
         record = read_json(path, tuple(cls.__annotations__))
         check_format(path, record.get("format"), "card", "an exit card; rule risk writes one")
         try:
-            card = TypeAdapter(cls).validate_python({name: record[name] for name in cls.__annotations__})
+            card = TypeAdapter(cls).validate_python(
+                {name: record[name] for name in cls.__annotations__}
+            )
         except ValidationError as error:
             wrong = error.errors()[0]
             raise ValueError(
-                f"{path}: not an exit card ({'.'.join(map(str, wrong['loc']))}: {wrong['msg']}); rule risk writes one"
+                f"{path}: not an exit card ({'.'.join(map(str, wrong['loc']))}: {wrong['msg']});"
+                " rule risk writes one"
             ) from None
-        return replace(card, decoding={name: tuple(value) if isinstance(value, list) else value for name, value in card.decoding.items()})
+        return replace(
+            card,
+            decoding={
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in card.decoding.items()
+            },
+        )
 
     def check_adapter(self, folder: str | Path | None) -> None:
         """Refuse another adapter than the card's.
@@ -90,7 +108,8 @@ class ExitCard:
         found = None if folder is None else adapter_digest(folder)
         if found != self.adapter:
             raise ValueError(
-                f"this exit card was made with another adapter ({self.adapter}, got {found or 'none'}); pass the one beside the card"
+                f"this exit card was made with another adapter ({self.adapter}, got"
+                f" {found or 'none'}); pass the one beside the card"
             )
 
 
@@ -105,13 +124,20 @@ def files_digest(files: Iterable[str | Path]) -> str:
 
 def adapter_digest(folder: str | Path) -> str:
     """Digest of an adapter's settings and weights."""
-    return files_digest(sorted(file for file in Path(folder).glob("*") if file.suffix in (".json", ".safetensors")))
+    return files_digest(
+        sorted(file for file in Path(folder).glob("*") if file.suffix in (".json", ".safetensors"))
+    )
 
 
 def map_digest(*maps: Rrm) -> str:
-    """Digest of what a rule reads: the maps' vectors and subspaces, and the modules they belong to."""
+    """Digest of what a rule reads.
+
+    The maps' vectors and subspaces, and the modules they belong to.
+    """
     digest = hashlib.sha256()
     for rrm in maps:
         digest.update(repr((rrm.layer, rrm.projection, rrm.matrix, rrm.subspace.shape)).encode())
-        digest.update(np.ascontiguousarray(rrm.u).tobytes() + np.ascontiguousarray(rrm.subspace).tobytes())
+        digest.update(
+            np.ascontiguousarray(rrm.u).tobytes() + np.ascontiguousarray(rrm.subspace).tobytes()
+        )
     return digest.hexdigest()[:16]

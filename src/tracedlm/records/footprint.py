@@ -1,4 +1,7 @@
-"""What training left in LoRA matrices, whatever it is read from: the one interface that maps are made from."""
+"""What training left in LoRA matrices, whatever it is read from.
+
+The one interface that maps are made from.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Protocol
@@ -9,7 +12,8 @@ import numpy as np
 class Footprint(Protocol):
     """One matrix per LoRA module and variant, read when it is asked for.
 
-    A module is named `<layer>.<projection>.<matrix>`, e.g. `5.q.B`. Matrices have the parameter's shape: [d, r] for `B`, [r, d_in] for `A`.
+    A module is named `<layer>.<projection>.<matrix>`, e.g. `5.q.B`. Matrices have the parameter's
+    shape: [d, r] for `B`, [r, d_in] for `A`.
     """
 
     @property
@@ -63,7 +67,10 @@ def find_module(footprint: Footprint, layer: int, projection: str, matrix: str) 
     name = f"{index}.{projection}.{matrix}"
     if name not in modules:
         kinds = sorted({name.split(".", 1)[1] for name in modules})
-        raise ValueError(f"no {footprint.kind} of module {name}; there are layers {layers[0]}..{layers[-1]}, each with {', '.join(kinds)}")
+        raise ValueError(
+            f"no {footprint.kind} of module {name}; there are layers {layers[0]}..{layers[-1]},"
+            f" each with {', '.join(kinds)}"
+        )
     return name
 
 
@@ -76,5 +83,7 @@ def find_variant(footprint: Footprint, variant: str | None) -> str:
     if variant is None:
         return footprint.variants[0]
     if variant not in footprint.variants:
-        raise ValueError(f"no variant {variant!r} of {footprint.kind}; known: {', '.join(footprint.variants)}")
+        raise ValueError(
+            f"no variant {variant!r} of {footprint.kind}; known: {', '.join(footprint.variants)}"
+        )
     return variant

@@ -1,6 +1,9 @@
-"""Formats of what is written to disk. A file names its own, kind and version; a release reads its version and all before it.
+"""Formats of what is written to disk.
 
-To change a format, raise its version here, keep reading the old one, and keep the old samples in `tests/golden`: a test reads them all.
+A file names its own, kind and version; a release reads its version and all before it.
+
+To change a format, raise its version here, keep reading the old one, and keep the old samples in
+`tests/golden`: a test reads them all.
 """
 
 import re
@@ -15,7 +18,10 @@ FORMATS = {
     "manifest": "manifest/1",
     "explorer": "explorer/1",
 }
-"""Kind of file -> the format that this release writes. `table` is every Parquet table; those that name none are older than the name."""
+"""Kind of file -> the format that this release writes.
+
+`table` is every Parquet table; those that name none are older than the name.
+"""
 
 
 def is_of_kind(found: object, kind: str) -> bool:
@@ -36,7 +42,8 @@ def refuse_newer(path: str | Path, found: object) -> None:
     for kind, written in FORMATS.items():
         if is_of_kind(found, kind) and _parts(found)[1] > _parts(written)[1]:
             raise ValueError(
-                f"{path}: written by a newer tracedlm (format {found!r}; this one reads up to {written!r}); install a newer one"
+                f"{path}: written by a newer tracedlm (format {found!r}; this one reads up to"
+                f" {written!r}); install a newer one"
             )
 
 
@@ -55,7 +62,9 @@ def check_format(path: str | Path, found: object, kind: str, what: str) -> None:
     refuse_newer(path, found)
     if not is_of_kind(found, kind):
         expected, _, remedy = what.partition("; ")
-        raise ValueError(f"{path}: not {expected} (format {found!r}, expected {FORMATS[kind]!r}); {remedy}")
+        raise ValueError(
+            f"{path}: not {expected} (format {found!r}, expected {FORMATS[kind]!r}); {remedy}"
+        )
 
 
 def _parts(found: object) -> tuple[str, int]:

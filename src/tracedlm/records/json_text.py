@@ -8,8 +8,8 @@ def parse_json(text: str | bytes) -> Any:
     r"""The value that a JSON text stands for.
 
     Raises:
-        ValueError: The text is no JSON in UTF-8, is nested more deeply than Python's stack allows, or escapes half of a character,
-            which could be neither printed nor written to a file.
+        ValueError: The text is no JSON in UTF-8, is nested more deeply than Python's stack allows,
+            or escapes half of a character, which could be neither printed nor written to a file.
 
     >>> parse_json('{"a": [1, 2]}')
     {'a': [1, 2]}

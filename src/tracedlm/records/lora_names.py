@@ -1,4 +1,7 @@
-"""Short names of LoRA matrices: `<layer>.<projection>.<matrix>`, e.g. `5.q.B`, whatever the model class calls them."""
+"""Short names of LoRA matrices.
+
+`<layer>.<projection>.<matrix>`, e.g. `5.q.B`, whatever the model class calls them.
+"""
 
 import re
 from collections.abc import Iterable
@@ -25,8 +28,9 @@ def short_name(parameter: str) -> str | None:
 def modules_of(parameters: Iterable[str], source: str) -> dict[str, str]:
     """Short name -> full name of the LoRA matrices among parameters.
 
-    A short name must mean one matrix. A vision tower has layers of the same numbers as the language model, and a second adapter
-    has matrices in the same places: a map of either would pass for the other's.
+    A short name must mean one matrix. A vision tower has layers of the same numbers as the language
+    model, and a second adapter has matrices in the same places: a map of either would pass for the
+    other's.
 
     Args:
         parameters: Full names.
@@ -42,8 +46,8 @@ def modules_of(parameters: Iterable[str], source: str) -> dict[str, str]:
             continue
         if module in modules:
             raise ValueError(
-                f"{source}: {modules[module]} and {full_name} are both matrix {module}; a map is of one model and one adapter, so keep or "
-                "train the language model's matrices alone"
+                f"{source}: {modules[module]} and {full_name} are both matrix {module}; a map is of"
+                " one model and one adapter, so keep or train the language model's matrices alone"
             )
         modules[module] = full_name
     return modules

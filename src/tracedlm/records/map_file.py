@@ -1,4 +1,7 @@
-"""Finished maps of other tools, in JSON or `.npz` (TRACE App. H: `rrms/final_block_{Q,K,V}.json`), and our own map files."""
+"""Finished maps of other tools, in JSON or `.npz`, and our own map files.
+
+TRACE App. H calls them `rrms/final_block_{Q,K,V}.json`.
+"""
 
 import re
 import zipfile
@@ -17,12 +20,18 @@ VECTORS = ("u", "rrm", "map", "vector")
 LAYERS = ("layer", "block")
 SUFFIXES = (".json", ".npz")
 LARGEST = 2**26
-"""Bytes of a `.npz` file when unpacked: the maps of every module of LLaDA-8B take a twentieth of it."""
+"""Bytes of a `.npz` file when unpacked.
+
+The maps of every module of LLaDA-8B take a twentieth of it.
+"""
 
 
 @dataclass(frozen=True)
 class Vector:
-    """A vector found in a file; `projection` and `layer` are None where the file does not say them."""
+    """A vector found in a file.
+
+    `projection` and `layer` are None where the file does not say them.
+    """
 
     where: str
     values: np.ndarray
@@ -33,9 +42,10 @@ class Vector:
 def read_foreign_map(path: Path) -> list[Vector]:
     """Vectors of one JSON or `.npz` file.
 
-    A file is a vector, or a mapping with a vector under `u`, `rrm`, `map` or `vector` and maybe `projection` and `layer` (or `block`),
-    or a mapping of such under names that say the projection: `Q`, `q_proj`, `layers.31.self_attn.q_proj`. Where nothing inside says the
-    projection, the file's name may: `final_block_Q.json`.
+    A file is a vector, or a mapping with a vector under `u`, `rrm`, `map` or `vector` and maybe
+    `projection` and `layer` (or `block`), or a mapping of such under names that say the projection:
+    `Q`, `q_proj`, `layers.31.self_attn.q_proj`. Where nothing inside says the projection, the
+    file's name may: `final_block_Q.json`.
 
     Raises:
         ValueError: The file is unreadable, or holds no vector.
@@ -44,16 +54,25 @@ def read_foreign_map(path: Path) -> list[Vector]:
         content = _npz(path) if path.suffix == ".npz" else parse_json(path.read_bytes())
         found = list(_vectors(content, str(path), projection_in(path.stem)))
     except (ValueError, OSError, OverflowError, RecursionError) as error:
-        raise ValueError(f"{path}: not a readable map file ({str(error)[:120]}); expected JSON, or .npz of plain arrays") from error
+        raise ValueError(
+            f"{path}: not a readable map file ({str(error)[:120]}); expected JSON, or .npz of plain"
+            " arrays"
+        ) from error
     if not found:
-        raise ValueError(f"{path}: no vector; expected a list of numbers, or one under {', '.join(VECTORS)} or a projection's name")
+        raise ValueError(
+            f"{path}: no vector; expected a list of numbers, or one under {', '.join(VECTORS)} or a"
+            " projection's name"
+        )
     return found
 
 
 def projection_in(name: str) -> str | None:
     """The projection a name speaks of, or None.
 
-    >>> [projection_in(name) for name in ("final_block_Q", "layers.31.self_attn.k_proj.lora_B", "vector")]
+    >>> [
+    ...     projection_in(name)
+    ...     for name in ("final_block_Q", "layers.31.self_attn.k_proj.lora_B", "vector")
+    ... ]
     ['q', 'k', None]
     """
     found = [part for part in re.split(r"[^a-z]+", name.lower()) if part in PROJECTIONS]
@@ -61,7 +80,9 @@ def projection_in(name: str) -> str | None:
 
 
 class MapFiles:
-    """Finished maps, one for each projection at most: a map file of ours or of another tool, or a folder of either.
+    """Finished maps, one for each projection at most.
+
+    A map file of ours or of another tool, or a folder of either.
 
     Raises:
         ValueError: A file is unreadable, or two are for the same projection.
@@ -70,12 +91,19 @@ class MapFiles:
     kind = "file"
 
     def __init__(self, path: Path) -> None:
-        files = sorted(file for file in path.iterdir() if is_map_file(file)) if path.is_dir() else [path]
+        files = (
+            sorted(file for file in path.iterdir() if is_map_file(file))
+            if path.is_dir()
+            else [path]
+        )
         self.maps: dict[str | None, Rrm] = {}
         for file in files:
             for rrm, projection in _maps(file):
                 if projection in self.maps:
-                    raise ValueError(f"{path}: more than one map of projection {projection or '(not said)'}; name one file")
+                    raise ValueError(
+                        f"{path}: more than one map of projection {projection or '(not said)'};"
+                        " name one file"
+                    )
                 self.maps[projection] = rrm
 
     def rrm(self, projection: str, layer: int = -1) -> Rrm:
@@ -90,9 +118,15 @@ class MapFiles:
         """
         rrm = self.maps.get(projection, self.maps.get(None) if len(self.maps) == 1 else None)
         if rrm is None:
-            raise ValueError(f"no map of projection {projection!r}; there are {', '.join(sorted(str(name) for name in self.maps))}")
+            raise ValueError(
+                f"no map of projection {projection!r}; there are"
+                f" {', '.join(sorted(str(name) for name in self.maps))}"
+            )
         if rrm.layer < 0 and layer < 0:
-            raise ValueError(f"the map of {projection!r} does not say its layer; give it, counted from 0 (LLaDA-8B's final block is 31)")
+            raise ValueError(
+                f"the map of {projection!r} does not say its layer; give it, counted from 0"
+                " (LLaDA-8B's final block is 31)"
+            )
         if 0 <= rrm.layer != layer >= 0:
             raise ValueError(f"the map of {projection!r} is of layer {rrm.layer}, not {layer}")
         return replace(rrm, projection=projection, layer=max(rrm.layer, layer))
@@ -119,13 +153,26 @@ def _maps(file: Path) -> Iterator[tuple[Rrm, str | None]]:
         yield Rrm(u, u[:, None], layer, "", "B", "file", "given", "given", "map"), vector.projection
 
 
-def _vectors(content: Any, where: str, projection: str | None, layer: int | None = None) -> Iterator[Vector]:
+def _vectors(
+    content: Any, where: str, projection: str | None, layer: int | None = None
+) -> Iterator[Vector]:
     if isinstance(content, list):
-        values = np.asarray(content, dtype=float) if all(isinstance(x, int | float) for x in content) else np.empty(0)
+        values = (
+            np.asarray(content, dtype=float)
+            if all(isinstance(x, int | float) for x in content)
+            else np.empty(0)
+        )
         if len(values) > 1:
             yield Vector(where, values, projection, layer)
     elif isinstance(content, dict):
-        layer = next((int(value) for key in LAYERS if isinstance(value := content.get(key), int | float) and value % 1 == 0), layer)
+        layer = next(
+            (
+                int(value)
+                for key in LAYERS
+                if isinstance(value := content.get(key), int | float) and value % 1 == 0
+            ),
+            layer,
+        )
         projection = projection_in(str(content.get("projection", ""))) or projection
         for key, inner in content.items():
             named = projection_in(key)
@@ -140,6 +187,7 @@ def _npz(path: Path) -> Any:
                 raise ValueError(f"{size} bytes when unpacked, more than {LARGEST}")
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name].tolist() for name in file.files}
-    except Exception as error:  # zipfile, zlib and NumPy raise a dozen kinds; all mean a file that will not be used
+    # zipfile, zlib and NumPy raise a dozen kinds; all mean a file that will not be used
+    except Exception as error:
         raise ValueError(str(error) or type(error).__name__) from error
     return next(iter(arrays.values())) if list(arrays) == ["arr_0"] else arrays

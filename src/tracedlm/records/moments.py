@@ -24,8 +24,8 @@ class Moments:
     """Mean updates Ubar per module and variant (TRACE Eq. 3). A `Footprint`.
 
     Attributes:
-        mean_updates: `<module>/<variant>` -> float32 array of the parameter's shape, dimensionless. A module is named
-            `<layer>.<projection>.<matrix>`, e.g. `5.q.B`.
+        mean_updates: `<module>/<variant>` -> float32 array of the parameter's shape, dimensionless.
+            A module is named `<layer>.<projection>.<matrix>`, e.g. `5.q.B`.
         steps: Number K of optimiser steps averaged over.
         eps: AdamW's epsilon.
         betas: AdamW's decay rates.
@@ -53,14 +53,24 @@ class Moments:
 
     def matrices(self, modules: Sequence[str], variants: Sequence[str]) -> dict[str, np.ndarray]:
         """Mean updates of some modules and variants."""
-        return {name: self.mean_updates[name] for module in modules for variant in variants for name in [f"{module}/{variant}"]}
+        return {
+            name: self.mean_updates[name]
+            for module in modules
+            for variant in variants
+            for name in [f"{module}/{variant}"]
+        }
 
     def write(self, path: str | Path) -> None:
         """Write to safetensors."""
         write_arrays(
             path,
             dict(self.mean_updates),
-            {"steps": str(self.steps), "eps": repr(self.eps), "betas": json.dumps(self.betas), "format": FORMATS["moments"]},
+            {
+                "steps": str(self.steps),
+                "eps": repr(self.eps),
+                "betas": json.dumps(self.betas),
+                "format": FORMATS["moments"],
+            },
         )
 
     @classmethod
@@ -77,10 +87,14 @@ class Moments:
             beta1, beta2 = map(float, parse_json(facts["betas"]))
             moments = cls(stored, int(facts["steps"]), float(facts["eps"]), (beta1, beta2))
             modules = moments.modules()
-            if not stored or set(stored) != {f"{module}/{variant}" for module in modules for variant in moments.variants}:
+            if not stored or set(stored) != {
+                f"{module}/{variant}" for module in modules for variant in moments.variants
+            }:
                 raise ValueError("not every module has every variant")
             if strange := [module for module in modules if not MODULE.fullmatch(module)]:
                 raise ValueError(f"no module is called {strange[0]!r}")
         except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}: not the moments of LoRA modules ({error!r}); make it anew with rule sft") from None
+            raise ValueError(
+                f"{path}: not the moments of LoRA modules ({error!r}); make it anew with rule sft"
+            ) from None
         return moments

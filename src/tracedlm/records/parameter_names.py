@@ -1,4 +1,7 @@
-"""Which of an optimiser's numbered parameters is which LoRA matrix: from a name map, or from the adapter saved beside the dump."""
+"""Which of an optimiser's numbered parameters is which LoRA matrix.
+
+From a name map, or from the adapter saved beside the dump.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,17 +10,29 @@ from tracedlm.records.adapter import ADAPTER_FILE, Adapter
 from tracedlm.records.json_text import parse_json
 from tracedlm.records.lora_names import modules_of
 
-REMEDY = "pass names=FILE, a JSON list of parameter names in the optimiser's order (or kind='snapshots' for a map from the adapters)"
+REMEDY = (
+    "pass names=FILE, a JSON list of parameter names in the optimiser's order (or kind='snapshots'"
+    " for a map from the adapters)"
+)
 
 
 def name_map_beside(dump: Path) -> Path | None:
-    """A JSON file with `name` in its own name, in the dump's folder or the one above; None where there is none."""
-    found = [file for folder in (dump.parent, dump.parent.parent) for file in sorted(folder.glob("*name*.json"))]
+    """A JSON file with `name` in its own name, in the dump's folder or the one above.
+
+    None where there is none.
+    """
+    found = [
+        file
+        for folder in (dump.parent, dump.parent.parent)
+        for file in sorted(folder.glob("*name*.json"))
+    ]
     return found[0] if found else None
 
 
 def read_name_map(path: Path) -> dict[int, str]:
-    """Number -> parameter name, from a JSON list in the optimiser's order, `{name: number}` or `{number: name}`.
+    """Number -> parameter name, from a JSON file.
+
+    A list in the optimiser's order, `{name: number}` or `{number: name}`.
 
     Raises:
         ValueError: The file is missing or something else.
@@ -32,15 +47,19 @@ def read_name_map(path: Path) -> dict[int, str]:
         raise ValueError(f"{path}: name map not found; correct names=...") from None
     except (ValueError, AttributeError, TypeError, OverflowError, OSError) as error:
         raise ValueError(
-            f"{path}: not a name map ({error}); expected a JSON list of parameter names, {{name: number}} or {{number: name}}"
+            f"{path}: not a name map ({error}); expected a JSON list of parameter names, {{name:"
+            " number} or {number: name}"
         ) from error
 
 
-def order_from_adapter(dump: Path, groups: Sequence[Sequence[int]], shapes: dict[int, tuple[int, ...]]) -> dict[int, str]:
+def order_from_adapter(
+    dump: Path, groups: Sequence[Sequence[int]], shapes: dict[int, tuple[int, ...]]
+) -> dict[int, str]:
     """Number -> module from the adapter beside a Trainer's dump, where that leaves no choice.
 
-    A Trainer numbers trainable parameters in the order of the model's definition; every model we read defines q, k, v in this order
-    in each block, and PEFT LoRA's A before its B. So the order is known if nothing but these was trained, and every shape must fit.
+    A Trainer numbers trainable parameters in the order of the model's definition; every model we
+    read defines q, k, v in this order in each block, and PEFT LoRA's A before its B. So the order
+    is known if nothing but these was trained, and every shape must fit.
 
     Args:
         dump: The `optimizer.pt`.
@@ -51,19 +70,27 @@ def order_from_adapter(dump: Path, groups: Sequence[Sequence[int]], shapes: dict
         ValueError: There is no adapter, or it leaves a choice; the message asks for the name map.
     """
     if not (dump.parent / ADAPTER_FILE).exists():
-        raise ValueError(f"{dump}: numbers its parameters, and neither a *name*.json nor {ADAPTER_FILE} beside it names them; {REMEDY}")
+        raise ValueError(
+            f"{dump}: numbers its parameters, and neither a *name*.json nor {ADAPTER_FILE} beside"
+            f" it names them; {REMEDY}"
+        )
     adapter = Adapter(dump.parent)
-    order = sorted(adapter.modules(), key=lambda name: (int(name.split(".")[0]), "qkv".index(name.split(".")[1]), name[-1]))
+    order = sorted(
+        adapter.modules(),
+        key=lambda name: (int(name.split(".")[0]), "qkv".index(name.split(".")[1]), name[-1]),
+    )
     filled = [numbers for numbers in groups if numbers]
     if adapter.others or len(filled) != 1 or len(filled[0]) != len(order):
         raise ValueError(
-            f"{dump}: {sum(map(len, filled))} parameters in {len(filled)} groups do not follow from the adapter's {len(order)} matrices of "
-            f"q, k and v and {len(adapter.others)} others; {REMEDY}"
+            f"{dump}: {sum(map(len, filled))} parameters in {len(filled)} groups do not follow from"
+            f" the adapter's {len(order)} matrices of q, k and v and {len(adapter.others)} others;"
+            f" {REMEDY}"
         )
     for number, module in zip(filled[0], order, strict=True):
         if number in shapes and shapes[number] != adapter.shape(module):
             raise ValueError(
-                f"{dump}: parameter {number} has shape {shapes[number]}, the adapter's {module} {adapter.shape(module)}; {REMEDY}"
+                f"{dump}: parameter {number} has shape {shapes[number]}, the adapter's {module}"
+                f" {adapter.shape(module)}; {REMEDY}"
             )
     return dict(zip(filled[0], order, strict=True))
 
@@ -79,12 +106,18 @@ def to_modules(names: dict[int, str], source: str) -> dict[int, str]:
     return {number: modules[name] for number, name in names.items() if name in modules}
 
 
-def check_order(names: dict[int, str], groups: Sequence[Sequence[int]], shapes: dict[int, tuple[int, ...]], source: str) -> None:
+def check_order(
+    names: dict[int, str],
+    groups: Sequence[Sequence[int]],
+    shapes: dict[int, tuple[int, ...]],
+    source: str,
+) -> None:
     """Refuse a name map that is not in the optimiser's order.
 
-    Lists of names are often sorted, as an adapter's keys are, or in the model's order where the optimiser has groups. But an
-    optimiser numbers the parameters of each group in the order in which the model defines them, q before k before v. And the two
-    matrices of a module share their rank.
+    Lists of names are often sorted, as an adapter's keys are, or in the model's order where the
+    optimiser has groups. But an optimiser numbers the parameters of each group in the order in
+    which the model defines them, q before k before v. And the two matrices of a module share their
+    rank.
 
     Args:
         names: Number -> parameter name, as the map says.
@@ -101,7 +134,10 @@ def check_order(names: dict[int, str], groups: Sequence[Sequence[int]], shapes: 
         sorted_by_name = sorted(listed, key=lambda number: names[number])
         defined = sorted(listed, key=lambda number: _place(modules[number]))
         if listed == sorted_by_name and listed != defined:
-            raise ValueError(f"{source}: the names are sorted, {', '.join(names[number] for number in listed[:3])}, ..; {REMEDY}")
+            raise ValueError(
+                f"{source}: the names are sorted,"
+                f" {', '.join(names[number] for number in listed[:3])}, ..; {REMEDY}"
+            )
     numbers = {module: number for number, module in modules.items()}
     for number, module in modules.items():
         other = numbers.get(f"{module[:-1]}B") if module.endswith("A") else None
@@ -110,8 +146,9 @@ def check_order(names: dict[int, str], groups: Sequence[Sequence[int]], shapes: 
         down, up = shapes[number], shapes[other]
         if len(down) == len(up) == 2 and down[0] != up[1]:
             raise ValueError(
-                f"{source}: parameters {number} and {other}, named {module} and {modules[other]}, have shapes {down} and {up}, which are "
-                f"not the two matrices of one module: the names are not in the optimiser's order; {REMEDY}"
+                f"{source}: parameters {number} and {other}, named {module} and {modules[other]},"
+                f" have shapes {down} and {up}, which are not the two matrices of one module: the"
+                f" names are not in the optimiser's order; {REMEDY}"
             )
 
 

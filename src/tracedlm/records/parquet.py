@@ -1,4 +1,7 @@
-"""Parquet with a checked schema: units in field metadata, one clear message for a file that cannot be used."""
+"""Parquet with a checked schema.
+
+Units in field metadata, one clear message for a file that cannot be used.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +15,10 @@ from tracedlm.records.atomic import replacing
 from tracedlm.records.formats import FORMATS, refuse_newer
 
 EXPANSION = 1000
-"""Bytes of columns for each byte of the file beyond which it was made to fill the memory; of our tables it is less than ten."""
+"""Bytes of columns for each byte of the file beyond which it was made to fill the memory.
+
+Of our tables it is less than ten.
+"""
 
 HARMLESS = 100_000_000
 """Bytes of columns that are read whatever the file's size."""
@@ -27,9 +33,13 @@ def column(name: str, kind: pa.DataType, meaning: str) -> pa.Field:
 
 
 def writing(schema: pa.Schema) -> dict[str, Any]:
-    """How pyarrow is to write a table: zstd, dictionaries for all but floating numbers, whose bytes are split by significance; checksums.
+    """How pyarrow is to write a table.
 
-    Measured similarities hardly repeat, so that a dictionary of them costs both time and bytes (`benchmarks/parquet.py`, docs/log.md).
+    Zstd, dictionaries for all but floating numbers, whose bytes are split by significance;
+    checksums.
+
+    Measured similarities hardly repeat, so that a dictionary of them costs both time and bytes
+    (`benchmarks/parquet.py`, docs/log.md).
     """
     leaves = dict(_leaf(field.name, field.type) for field in schema)
     floating = [path for path, kind in leaves.items() if pa.types.is_floating(kind)]
@@ -43,13 +53,24 @@ def writing(schema: pa.Schema) -> dict[str, Any]:
 
 def _leaf(path: str, kind: pa.DataType) -> tuple[str, pa.DataType]:
     """Path and type of what is stored for a column, which may be of lists."""
-    return _leaf(f"{path}.list.element", kind.value_type) if isinstance(kind, pa.ListType) else (path, kind)
+    return (
+        _leaf(f"{path}.list.element", kind.value_type)
+        if isinstance(kind, pa.ListType)
+        else (path, kind)
+    )
 
 
-def write_table(path: str | Path, rows: list[dict[str, Any]], schema: pa.Schema, metadata: dict[str, str] | None = None) -> None:
+def write_table(
+    path: str | Path,
+    rows: list[dict[str, Any]],
+    schema: pa.Schema,
+    metadata: dict[str, str] | None = None,
+) -> None:
     """Write rows as one Parquet file, whole or not at all."""
     with replacing(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows, _with(schema, metadata)), temporary, **writing(schema))
+        pq.write_table(
+            pa.Table.from_pylist(rows, _with(schema, metadata)), temporary, **writing(schema)
+        )
 
 
 class TableWriter:
@@ -70,7 +91,9 @@ class TableWriter:
 
 
 @contextmanager
-def table_writer(path: str | Path, schema: pa.Schema, metadata: dict[str, str] | None = None) -> Iterator[TableWriter]:
+def table_writer(
+    path: str | Path, schema: pa.Schema, metadata: dict[str, str] | None = None
+) -> Iterator[TableWriter]:
     """A `TableWriter` whose file appears under its name only when all rows are written."""
     with replacing(path) as temporary:
         writer = TableWriter(temporary, _with(schema, metadata))
@@ -80,11 +103,14 @@ def table_writer(path: str | Path, schema: pa.Schema, metadata: dict[str, str] |
             writer.writer.close()
 
 
-def read_table(path: str | Path, schema: pa.Schema, what: str, columns: list[str] | None = None) -> pa.Table:
+def read_table(
+    path: str | Path, schema: pa.Schema, what: str, columns: list[str] | None = None
+) -> pa.Table:
     """Read a Parquet file and check it against the schema.
 
     Raises:
-        ValueError: The file is missing, truncated, not Parquet, or lacks a column; the message says what made it and what to do.
+        ValueError: The file is missing, truncated, not Parquet, or lacks a column; the message says
+            what made it and what to do.
     """
     with _explaining(path, what):
         table = read_columns(path, columns)
@@ -97,7 +123,9 @@ def read_columns(path: str | Path, columns: list[str] | None = None) -> pa.Table
         return _validated(file.read(columns))
 
 
-def read_groups(path: str | Path, schema: pa.Schema, what: str, columns: list[str] | None = None) -> Iterator[pa.Table]:
+def read_groups(
+    path: str | Path, schema: pa.Schema, what: str, columns: list[str] | None = None
+) -> Iterator[pa.Table]:
     """Read a Parquet file one row group at a time, in bounded memory; raises as `read_table`."""
     with _explaining(path, what):
         file = _opened(path)
@@ -124,7 +152,9 @@ def _opened(path: str | Path) -> pq.ParquetFile:
     file = pq.ParquetFile(path, page_checksum_verification=True)
     # Not column by column: pyarrow ends the process where a column's metadata are broken.
     groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
-    declared = sum(max(group.total_byte_size, 8 * group.num_rows * group.num_columns) for group in groups)
+    declared = sum(
+        max(group.total_byte_size, 8 * group.num_rows * group.num_columns) for group in groups
+    )
     size = Path(path).stat().st_size
     if declared > max(HARMLESS, EXPANSION * size):
         raise ValueError(f"its {size} bytes declare columns of {declared}")
@@ -142,21 +172,32 @@ def _explaining(path: str | Path, what: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise ValueError(f"{path}: not found ({what}); run the rule that makes it, or correct the path") from None
+        raise ValueError(
+            f"{path}: not found ({what}); run the rule that makes it, or correct the path"
+        ) from None
     except UNREADABLE as error:
-        raise ValueError(f"{path}: not a readable Parquet file of {what} ({str(error)[:120]}); {_remedy(what)}") from error
+        raise ValueError(
+            f"{path}: not a readable Parquet file of {what} ({str(error)[:120]}); {_remedy(what)}"
+        ) from error
 
 
-def _checked(path: str | Path, table: pa.Table, schema: pa.Schema, what: str, columns: list[str] | None) -> pa.Table:
+def _checked(
+    path: str | Path, table: pa.Table, schema: pa.Schema, what: str, columns: list[str] | None
+) -> pa.Table:
     refuse_newer(path, (table.schema.metadata or {}).get(b"format", b"").decode(errors="replace"))
     for field in schema:
         if columns is not None and field.name not in columns:
             continue
         if field.name not in table.schema.names:
-            raise ValueError(f"{path}: column {field.name!r} is missing from {what}; {_remedy(what)}")
+            raise ValueError(
+                f"{path}: column {field.name!r} is missing from {what}; {_remedy(what)}"
+            )
         kind = table.schema.field(field.name).type
         if kind != field.type:
-            raise ValueError(f"{path}: column {field.name!r} of {what} is {kind}, expected {field.type}; {_remedy(what)}")
+            raise ValueError(
+                f"{path}: column {field.name!r} of {what} is {kind}, expected {field.type};"
+                f" {_remedy(what)}"
+            )
     return table
 
 

@@ -1,7 +1,10 @@
-"""What other projects release: generations and early-exit steps in EDIT's and d1's layout, and EDIT's settings.
+"""What other projects release.
 
-A folder holds, for each device k of a set-up, `<set-up>_<k>_generations.json` (texts, questions, gold answers) and, in EDIT's,
-`<set-up>_early_exit_steps_device-<k>.csv`: one row a sample, `Block_i` = forwards spent in block i, the last row their means.
+Generations and early-exit steps in EDIT's and d1's layout, and EDIT's settings.
+
+A folder holds, for each device k of a set-up, `<set-up>_<k>_generations.json` (texts, questions,
+gold answers) and, in EDIT's, `<set-up>_early_exit_steps_device-<k>.csv`: one row a sample,
+`Block_i` = forwards spent in block i, the last row their means.
 """
 
 import csv
@@ -29,9 +32,11 @@ class Released:
     Attributes:
         gen_length: Tokens of the canvas.
         steps: Forwards of the full schedule, all blocks together.
-        block_length: Tokens of a block, as the file says; EDIT's settings may say otherwise of all but the first.
+        block_length: Tokens of a block, as the file says; EDIT's settings may say otherwise of all
+            but the first.
         items: One mapping a sample: `question`, `generations` (the response), `ground_truth`.
-        block_steps: int [n, blocks] forwards spent in each block; None where the folder has no step files.
+        block_steps: int [n, blocks] forwards spent in each block; None where the folder has no step
+            files.
     """
 
     gen_length: int
@@ -42,7 +47,10 @@ class Released:
 
 
 class Block(NamedTuple):
-    """A block of EDIT's schedule: tokens, steps, and the centre and width of the Gaussian as fractions of the block."""
+    """A block of EDIT's schedule.
+
+    Tokens, steps, and the centre and width of the Gaussian as fractions of the block.
+    """
 
     tokens: int
     steps: int
@@ -75,29 +83,60 @@ def read_released(
     files = _files_of_setup(folder, datasets, setup)
     records = [_read_json(path, (*SETUP, "generations")) for path in files]
     for path, record in zip(files, records, strict=True):
-        if not isinstance(record["generations"], list) or not all(_is_count(record[key]) for key in SETUP):
-            raise ValueError(f"{path}: expected a list `generations`, and whole numbers above 0 for {', '.join(SETUP)}")
+        if not isinstance(record["generations"], list) or not all(
+            _is_count(record[key]) for key in SETUP
+        ):
+            raise ValueError(
+                f"{path}: expected a list `generations`, and whole numbers above 0 for"
+                f" {', '.join(SETUP)}"
+            )
     setups = {tuple(record[key] for key in SETUP) for record in records}
     if len(setups) > 1:
-        raise ValueError(f"{folder}: generations of {len(setups)} set-ups ({', '.join(SETUP)} = {sorted(setups)}); one folder for each")
-    items = [_checked(item, path, n) for path, record in zip(files, records, strict=True) for n, item in enumerate(record["generations"])]
-    counts = {_device(path): len(record["generations"]) for path, record in zip(files, records, strict=True)}
+        raise ValueError(
+            f"{folder}: generations of {len(setups)} set-ups ({', '.join(SETUP)} ="
+            f" {sorted(setups)}); one folder for each"
+        )
+    items = [
+        _checked(item, path, n)
+        for path, record in zip(files, records, strict=True)
+        for n, item in enumerate(record["generations"])
+    ]
+    counts = {
+        _device(path): len(record["generations"])
+        for path, record in zip(files, records, strict=True)
+    }
     missing = sorted(set(range(max(counts) + 1)) - counts.keys())
     if missing and not partial:
         raise ValueError(
-            f"{folder}: the generations of device {', '.join(map(str, missing))} are missing of 0 to {max(counts)}, so that the mark would "
-            "be of a part of the data set; add them, or say that a part is meant (partial=True, --partial)"
+            f"{folder}: the generations of device {', '.join(map(str, missing))} are missing of 0"
+            f" to {max(counts)}, so that the mark would be of a part of the data set; add them, or"
+            " say that a part is meant (partial=True, --partial)"
         )
     gen_length, steps, block_length = setups.pop()
-    return Released(gen_length, steps, block_length, items, _read_steps(folder, _setup_name(files[0]), counts))
+    return Released(
+        gen_length, steps, block_length, items, _read_steps(folder, _setup_name(files[0]), counts)
+    )
 
 
 def _files_of_setup(folder: Path, datasets: Sequence[str], setup: str | None) -> list[Path]:
-    """The generations of one set-up, device after device. The name is all that tells set-ups apart."""
+    """The generations of one set-up, device after device.
+
+    The name is all that tells set-ups apart.
+    """
     files = sorted(folder.glob("*_generations.json"), key=_device)
     if not files:
-        below = sorted({str(path.parent) for path in folder.rglob("*_generations.json")}) if folder.is_dir() else []
-        hint = f"; there are in {', '.join(below[:6])}" if below else f"; {folder} does not exist" if not folder.exists() else ""
+        below = (
+            sorted({str(path.parent) for path in folder.rglob("*_generations.json")})
+            if folder.is_dir()
+            else []
+        )
+        hint = (
+            f"; there are in {', '.join(below[:6])}"
+            if below
+            else f"; {folder} does not exist"
+            if not folder.exists()
+            else ""
+        )
         raise ValueError(f"{folder}: no file named *_generations.json{hint}")
     setups: dict[str, list[Path]] = {}
     for path in files:
@@ -107,10 +146,13 @@ def _files_of_setup(folder: Path, datasets: Sequence[str], setup: str | None) ->
     names = sorted(setups)
     if not names:
         present = sorted({path.name.split("_")[0] for path in files})
-        raise ValueError(f"{folder}: no generations of {datasets[0]}; there are of {', '.join(present)}")
+        raise ValueError(
+            f"{folder}: no generations of {datasets[0]}; there are of {', '.join(present)}"
+        )
     if setup is None and len(names) > 1:
         raise ValueError(
-            f"{folder}: generations of {len(names)} set-ups, {', '.join(names)}; say which one (setup={names[0]!r}, --setup {names[0]})"
+            f"{folder}: generations of {len(names)} set-ups, {', '.join(names)}; say which one"
+            f" (setup={names[0]!r}, --setup {names[0]})"
         )
     if setup is not None and setup not in setups:
         raise ValueError(f"{folder}: no set-up {setup!r}; there are {', '.join(names)}")
@@ -123,19 +165,37 @@ def _setup_name(path: Path) -> str:
 
 
 def read_settings(path: str | Path, gen_length: int, steps: int) -> list[Block]:
-    """Blocks of one of EDIT's released settings files, on a canvas of `gen_length` tokens and a budget of `steps` forwards.
+    """Blocks of one of EDIT's released settings files.
 
-    The first block has its own length and that length's share of the steps; the others share the rest evenly.
+    On a canvas of `gen_length` tokens and a budget of `steps` forwards.
+
+    The first block has its own length and that length's share of the steps; the others share the
+    rest evenly.
 
     Raises:
         ValueError: The file is unreadable or lacks a key, or its blocks do not fit the canvas.
     """
     record = _read_json(Path(path), ("first_block_length", "num_blocks", "token_schedule"))
-    first, blocks, schedule = record["first_block_length"], record["num_blocks"], record["token_schedule"]
-    if not (_is_count(first) and _is_count(blocks) and isinstance(schedule, list) and all(map(_is_gaussian, schedule))):
-        raise ValueError(f"{path}: expected whole numbers and, for each block, a `center` and a `std` above 0, as EDIT releases them")
+    first, blocks, schedule = (
+        record["first_block_length"],
+        record["num_blocks"],
+        record["token_schedule"],
+    )
+    if not (
+        _is_count(first)
+        and _is_count(blocks)
+        and isinstance(schedule, list)
+        and all(map(_is_gaussian, schedule))
+    ):
+        raise ValueError(
+            f"{path}: expected whole numbers and, for each block, a `center` and a `std` above 0,"
+            " as EDIT releases them"
+        )
     if len(schedule) != blocks or gen_length % first or not 0 < first <= gen_length:
-        raise ValueError(f"{path}: {len(schedule)} settings for {blocks} blocks, the first of {first} tokens; the canvas has {gen_length}")
+        raise ValueError(
+            f"{path}: {len(schedule)} settings for {blocks} blocks, the first of {first} tokens;"
+            f" the canvas has {gen_length}"
+        )
     first_steps = steps // (gen_length // first)
     others = blocks - 1
     lengths = [first] + [(gen_length - first) // max(others, 1)] * others
@@ -152,25 +212,37 @@ def _read_steps(folder: Path, setup: str, counts: dict[int, int]) -> np.ndarray 
     """Forwards per sample and block, in the order of the devices; None without step files."""
     # Their names lack canvas and steps.
     own = [
-        path for path in folder.glob("*_early_exit_steps_device-*.csv") if setup.startswith(path.name.partition("_early_exit_steps_")[0])
+        path
+        for path in folder.glob("*_early_exit_steps_device-*.csv")
+        if setup.startswith(path.name.partition("_early_exit_steps_")[0])
     ]
     files = {_device(path): path for path in own}
     if not files:
         return None
     if files.keys() != counts.keys():
-        raise ValueError(f"{folder}: generations of devices {sorted(counts)}, but steps of devices {sorted(files)}")
+        raise ValueError(
+            f"{folder}: generations of devices {sorted(counts)}, but steps of devices"
+            f" {sorted(files)}"
+        )
     tables = []
     for device, n in sorted(counts.items()):
         try:
             with files[device].open(newline="", encoding="utf-8") as file:
-                rows = [row for row in csv.DictReader(file) if str(row.get("")).startswith("Sample_")]
+                rows = [
+                    row for row in csv.DictReader(file) if str(row.get("")).startswith("Sample_")
+                ]
         except (OSError, ValueError, csv.Error) as error:
             raise ValueError(f"{files[device]}: not readable as CSV ({error})") from error
         if len(rows) != n:
-            raise ValueError(f"{files[device]}: steps of {len(rows)} samples, but that device has {n} generations")
+            raise ValueError(
+                f"{files[device]}: steps of {len(rows)} samples, but that device has {n}"
+                " generations"
+            )
         tables.append([_forwards(row, files[device]) for row in rows])
     if len(widths := {len(row) for table in tables for row in table}) > 1:
-        raise ValueError(f"{folder}: step files with {sorted(widths)} blocks; one folder for each set-up")
+        raise ValueError(
+            f"{folder}: step files with {sorted(widths)} blocks; one folder for each set-up"
+        )
     return np.array([row for table in tables for row in table], dtype=int)
 
 
@@ -181,13 +253,23 @@ def _forwards(row: dict[str, str], path: Path) -> list[int]:
     except (TypeError, ValueError):
         raise ValueError(f"{path}, row {row['']}: a block's forwards are no number") from None
     if not blocks or any(value % 1 or not 0 <= value < 2**31 for value in values):
-        raise ValueError(f"{path}, row {row['']}: expected whole numbers of forwards in Block_1, Block_2, .., got {dict(blocks)}")
+        raise ValueError(
+            f"{path}, row {row['']}: expected whole numbers of forwards in Block_1, Block_2, ..,"
+            f" got {dict(blocks)}"
+        )
     return [int(value) for value in values]
 
 
 def _checked(item: Any, path: Path, n: int) -> dict[str, Any]:
-    if not isinstance(item, dict) or any(key not in item for key in ITEM) or not all(isinstance(item[key], str) for key in ITEM[:2]):
-        raise ValueError(f"{path}, generation {n + 1}: expected the fields {', '.join(ITEM)}, the first two of them texts")
+    if (
+        not isinstance(item, dict)
+        or any(key not in item for key in ITEM)
+        or not all(isinstance(item[key], str) for key in ITEM[:2])
+    ):
+        raise ValueError(
+            f"{path}, generation {n + 1}: expected the fields {', '.join(ITEM)}, the first two of"
+            " them texts"
+        )
     return item
 
 
@@ -207,7 +289,9 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_gaussian(entry: Any) -> bool:
-    return isinstance(entry, dict) and all(isinstance(x := entry.get(key), int | float) and 1e-9 < x < 1e9 for key in ("center", "std"))
+    return isinstance(entry, dict) and all(
+        isinstance(x := entry.get(key), int | float) and 1e-9 < x < 1e9 for key in ("center", "std")
+    )
 
 
 def _device(path: Path) -> int:

@@ -1,4 +1,7 @@
-"""Denoising as the explorer replays it: samples of full decoding, step by step, with what readouts and exit rules made of them."""
+"""Denoising as the explorer replays it.
+
+Samples of full decoding, step by step, with what readouts and exit rules made of them.
+"""
 
 from dataclasses import dataclass
 
@@ -29,7 +32,8 @@ class ExitReplay:
     Attributes:
         rule: Rule with its settings.
         forwards: Forwards it took.
-        spans: First and last step, from 1, of the forwards it spent in each block, laid on the steps of full decoding.
+        spans: First and last step, from 1, of the forwards it spent in each block, laid on the
+            steps of full decoding.
         answer, correct: Its answer, and whether the problem is solved.
         same: Whether that is full decoding's answer.
     """
@@ -53,7 +57,10 @@ class Commit:
 
 @dataclass(frozen=True)
 class PartialAnswer:
-    """The answer that can be read from the unfinished text from this step on, and whether it solves the problem."""
+    """The answer that can be read from this step on, and whether it solves the problem.
+
+    The text may be unfinished.
+    """
 
     step: int
     answer: str | None
@@ -72,8 +79,8 @@ class SampleReplay:
         block: Active block, -1 while refining.
         late: Whether the step is in the late window, where certificates count.
         commits: Tokens written; a committed mask, which leaves its position open, is none.
-        confidence, entropy: Means over the masked positions of the active block: of the largest probability, and in nats; None
-            where nothing is masked.
+        confidence, entropy: Means over the masked positions of the active block: of the largest
+            probability, and in nats; None where nothing is masked.
         answers: The answer so far, where it changes; the first entry is of step 1.
         readouts: Readout -> what it says; without those that hold no row of the sample.
         exits: Every run of every exit rule.

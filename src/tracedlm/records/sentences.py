@@ -1,4 +1,7 @@
-"""Annotated sentences, `dynamics/corpus/sentences.parquet`, their vocabulary, and both as arrays that models and probes take."""
+"""Annotated sentences (`dynamics/corpus/sentences.parquet`) and their vocabulary.
+
+Both also as the arrays that models and probes take.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,21 +19,37 @@ PAD, BOS, EOS, MASK = range(len(SPECIAL))
 SENTENCES = pa.schema(
     [
         column("sentence_id", pa.int32(), "index in the corpus, from 0"),
-        column("split", pa.string(), "train or held_out, by the sentence's words: no sentence is in both"),
+        column(
+            "split",
+            pa.string(),
+            "train or held_out, by the sentence's words: no sentence is in both",
+        ),
         column("frame", pa.string(), "semantic frame"),
-        column("kind", pa.int32(), "sentence type of the grammar it was drawn from; null where there is none"),
+        column(
+            "kind",
+            pa.int32(),
+            "sentence type of the grammar it was drawn from; null where there is none",
+        ),
         column("words", pa.list_(pa.string()), "its words"),
         column("pos", pa.list_(pa.string()), "part of speech of each word"),
-        column("roles", pa.list_(pa.string()), "semantic role of each word; null where it has none"),
+        column(
+            "roles", pa.list_(pa.string()), "semantic role of each word; null where it has none"
+        ),
     ]
 )
 
 VOCABULARY = pa.schema(
     [
-        column("word", pa.string(), "word; its token id is its row plus the number of special tokens"),
+        column(
+            "word", pa.string(), "word; its token id is its row plus the number of special tokens"
+        ),
         column("pos", pa.string(), "part of speech; null where the corpus has several"),
         column("count", pa.int64(), "occurrences in the corpus"),
-        column("surprisal", pa.float64(), "-log of its probability given its class, nats; null where no grammar is known"),
+        column(
+            "surprisal",
+            pa.float64(),
+            "-log of its probability given its class, nats; null where no grammar is known",
+        ),
     ]
 )
 
@@ -95,20 +114,39 @@ def read_sentences(
         limit: Different sentences at most, repetitions left out; None: all, with their repetitions.
 
     Raises:
-        ValueError: The file is missing or of another kind, holds no sentence of this split, or a word or label that is not known.
+        ValueError: The file is missing or of another kind, holds no sentence of this split, or a
+            word or label that is not known.
     """
-    rows = [row for row in read_table(corpus, SENTENCES, "a corpus").to_pylist() if row["split"] == split]
+    rows = [
+        row
+        for row in read_table(corpus, SENTENCES, "a corpus").to_pylist()
+        if row["split"] == split
+    ]
     if limit is not None:
         rows = list({tuple(row["words"]): row for row in rows}.values())[:limit]
     for row in rows:
-        if not row["words"] or [len(row[name] or ()) for name in ("pos", "roles")] != 2 * [len(row["words"])]:
-            raise ValueError(f"{corpus}: sentence {row['sentence_id']}: needs words, and a part of speech and a role for each of them")
+        if not row["words"] or [len(row[name] or ()) for name in ("pos", "roles")] != 2 * [
+            len(row["words"])
+        ]:
+            raise ValueError(
+                f"{corpus}: sentence {row['sentence_id']}: needs words, and a part of speech and a"
+                " role for each of them"
+            )
     if not rows:
-        raise ValueError(f"{corpus}: no sentence of split {split!r}; draw more sentences, or raise dynamics.held_out")
-    token, pos, role = ({name: number for number, name in enumerate(names)} for names in (vocabulary, pos_names, role_names))
+        raise ValueError(
+            f"{corpus}: no sentence of split {split!r}; draw more sentences, or raise"
+            " dynamics.held_out"
+        )
+    token, pos, role = (
+        {name: number for number, name in enumerate(names)}
+        for names in (vocabulary, pos_names, role_names)
+    )
     width = max(len(row["words"]) for row in rows) + 2
     pos_of, role_of, word, position = np.full((4, len(rows), width), -1, dtype=np.int64)
-    ids, attention = np.full((len(rows), width), PAD, dtype=np.int64), np.zeros((len(rows), width), dtype=np.int64)
+    ids, attention = (
+        np.full((len(rows), width), PAD, dtype=np.int64),
+        np.zeros((len(rows), width), dtype=np.int64),
+    )
     for number, row in enumerate(rows):
         words = slice(1, len(row["words"]) + 1)
         try:
@@ -116,9 +154,26 @@ def read_sentences(
             pos_of[number, words] = [pos[name] for name in row["pos"]]
             role_of[number, words] = [-1 if name is None else role[name] for name in row["roles"]]
         except KeyError as error:
-            raise ValueError(f"{corpus}: sentence {row['sentence_id']}: {error.args[0]!r} is not known; make the corpus anew") from None
-        word[number, words], position[number, words] = ids[number, words], np.arange(len(row["words"]))
+            raise ValueError(
+                f"{corpus}: sentence {row['sentence_id']}: {error.args[0]!r} is not known; make the"
+                " corpus anew"
+            ) from None
+        word[number, words], position[number, words] = (
+            ids[number, words],
+            np.arange(len(row["words"])),
+        )
         ids[number, 0], ids[number, words.stop] = BOS, EOS
         attention[number, : words.stop + 1] = 1
     kind = np.array([-1 if row["kind"] is None else row["kind"] for row in rows], dtype=np.int64)
-    return Sentences(tuple(vocabulary), tuple(pos_names), tuple(role_names), ids, attention, pos_of, role_of, word, position, kind)
+    return Sentences(
+        tuple(vocabulary),
+        tuple(pos_names),
+        tuple(role_names),
+        ids,
+        attention,
+        pos_of,
+        role_of,
+        word,
+        position,
+        kind,
+    )

@@ -1,4 +1,7 @@
-"""Trace tables as dense arrays: [samples, steps, positions], padded where samples have fewer steps."""
+"""Trace tables as dense arrays.
+
+[samples, steps, positions], padded where samples have fewer steps.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,22 +35,31 @@ class Series:
     recorded: np.ndarray
 
     def late(self, window: str, length: int) -> np.ndarray:
-        """The last `length` steps of the phase (`refine`, or `tail` of denoising) of each sample: bool [n, steps]."""
+        """The last `length` steps of the phase (`refine`, or `tail` of denoising) of each sample.
+
+        Bool [n, steps].
+        """
         phase = self.recorded & (self.refine if window == "refine" else ~self.refine)
         from_end = np.flip(np.cumsum(np.flip(phase, 1), axis=1), 1)
         return phase & (from_end <= length)
 
     def on_common_support(self, steps: np.ndarray) -> np.ndarray:
-        """Visible sets in which the given steps (bool [n, steps]) see only what all of them see (method.md section 4)."""
+        """Visible sets in which the given steps (bool [n, steps]) see only what all of them see.
+
+        Source: method.md section 4.
+        """
         common = (self.visible | ~steps[:, :, None]).all(axis=1, keepdims=True)
         return np.where(steps[:, :, None], self.visible & common, self.visible)
 
 
-def read_late(path: Path, window: str, length: int) -> Iterator[tuple[Series, np.ndarray, np.ndarray]]:
+def read_late(
+    path: Path, window: str, length: int
+) -> Iterator[tuple[Series, np.ndarray, np.ndarray]]:
     """A readout's samples, one row group (a batch of samples) at a time.
 
     Yields:
-        The series; its visible sets, with the late window on its common support; the late steps, bool [n, steps].
+        The series; its visible sets, with the late window on its common support; the late steps,
+            bool [n, steps].
 
     Raises:
         ValueError: The file is not a readout, or does not say its canvas length.
@@ -69,21 +81,33 @@ def to_series(table: pa.Table, positions: int, where: str | Path = "readout") ->
     Raises:
         ValueError: A value is missing, or a step or a position cannot be.
     """
-    if any(table[name].null_count for name in ("sample_id", "step", "block", "phase", "position", "similarity")):
+    if any(
+        table[name].null_count
+        for name in ("sample_id", "step", "block", "phase", "position", "similarity")
+    ):
         raise ValueError(f"{where}: values are missing; make it anew with rule readout")
     samples, row = np.unique(table["sample_id"].to_numpy(), return_inverse=True)
     step = table["step"].to_numpy() - 1
     lists, others = table["position"].combine_chunks(), table["similarity"].combine_chunks()
     place, values = (inner.flatten().to_numpy(zero_copy_only=False) for inner in (lists, others))
-    fits = lists.value_lengths().equals(others.value_lengths()) and ((place >= 0) & (place < positions)).all()
+    fits = (
+        lists.value_lengths().equals(others.value_lengths())
+        and ((place >= 0) & (place < positions)).all()
+    )
     if not fits or others.flatten().null_count or not ((step >= 0) & (step < len(table))).all():
-        raise ValueError(f"{where}: steps or positions that cannot be; make it anew with rule readout")
+        raise ValueError(
+            f"{where}: steps or positions that cannot be; make it anew with rule readout"
+        )
     shape = (len(samples), int(step.max()) + 1 if len(step) else 0, positions)
     similarity, visible = np.zeros(shape), np.zeros(shape, dtype=bool)
     seen = np.repeat(np.arange(len(table)), np.diff(lists.offsets.to_numpy()))
     at = (row[seen], step[seen], place)
     visible[at], similarity[at] = True, values
-    refine, block, recorded = np.zeros(shape[:2], bool), np.full(shape[:2], -1), np.zeros(shape[:2], bool)
+    refine, block, recorded = (
+        np.zeros(shape[:2], bool),
+        np.full(shape[:2], -1),
+        np.zeros(shape[:2], bool),
+    )
     refine[row, step] = table["phase"].to_numpy(zero_copy_only=False) == "refine"
     block[row, step], recorded[row, step] = table["block"].to_numpy(), True
     return Series(samples, similarity, visible, refine, block, recorded)

@@ -1,4 +1,7 @@
-"""Named arrays with text metadata in safetensors, and one clear message for a file that cannot be used."""
+"""Named arrays with text metadata in safetensors.
+
+A file that cannot be used gets one clear message.
+"""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -15,12 +18,19 @@ from tracedlm.records.atomic import replacing
 def write_arrays(path: str | Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
     """Write arrays, whole or not at all."""
     with replacing(path) as temporary:
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary, metadata=metadata)
+        save_file(
+            {name: np.ascontiguousarray(array) for name, array in arrays.items()},
+            temporary,
+            metadata=metadata,
+        )
         _sort_metadata(temporary)
 
 
 def _sort_metadata(path: Path) -> None:
-    """Put the metadata in a fixed order, in place: safetensors writes it in hash order, and equal results shall be equal files."""
+    """Put the metadata in a fixed order, in place.
+
+    Safetensors writes it in hash order, and equal results shall be equal files.
+    """
     with path.open("r+b") as file:
         size = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(size))
@@ -32,7 +42,9 @@ def _sort_metadata(path: Path) -> None:
 
 
 class StoredArrays(Mapping[str, np.ndarray]):
-    """Named arrays of a safetensors file, each read when it is asked for: of gigabytes of moments a map needs two megabytes.
+    """Named arrays of a safetensors file, each read when it is asked for.
+
+    Of gigabytes of moments a map needs two megabytes.
 
     Attributes:
         metadata: The file's text metadata.
@@ -45,10 +57,13 @@ class StoredArrays(Mapping[str, np.ndarray]):
         try:
             self._file = safe_open(path, framework="numpy")
         except FileNotFoundError:
-            raise ValueError(f"{path}: not found ({what}); run the rule that makes it, or correct the path") from None
+            raise ValueError(
+                f"{path}: not found ({what}); run the rule that makes it, or correct the path"
+            ) from None
         except (SafetensorError, OSError) as error:
             raise ValueError(
-                f"{path}: not a readable safetensors file of {what} ({str(error)[:120]}); delete it and make it anew"
+                f"{path}: not a readable safetensors file of {what} ({str(error)[:120]}); delete it"
+                " and make it anew"
             ) from error
         self._names = tuple(self._file.keys())
         self.metadata: dict[str, str] = dict(self._file.metadata() or {})

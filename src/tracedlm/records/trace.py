@@ -1,4 +1,7 @@
-"""Denoising traces: tables `samples`, `steps` and `readouts`, one folder per dataset, length and split."""
+"""Denoising traces: tables `samples`, `steps` and `readouts`.
+
+One folder per dataset, length and split.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -34,13 +37,28 @@ STEPS = pa.schema(
         column("step", pa.int32(), "forward of this sample, from 1"),
         column("block_step", pa.int32(), "forward within the block, from 1"),
         column("phase", pa.string(), "denoise or refine"),
-        column("committed_position", pa.list_(pa.int16()), "response positions written after this forward"),
+        column(
+            "committed_position",
+            pa.list_(pa.int16()),
+            "response positions written after this forward",
+        ),
         column("committed_token", pa.list_(pa.int32()), "tokens written there"),
-        column("committed_confidence", pa.list_(pa.float32()), "their probabilities in this forward"),
+        column(
+            "committed_confidence", pa.list_(pa.float32()), "their probabilities in this forward"
+        ),
         column("masked", pa.int32(), "masked response positions before this forward"),
-        column("mean_confidence", pa.float64(), "mean top probability over masked positions of the active block"),
+        column(
+            "mean_confidence",
+            pa.float64(),
+            "mean top probability over masked positions of the active block",
+        ),
         column("mean_entropy", pa.float64(), "mean predictive entropy there, nats"),
-        column("predictive_kl", pa.float64(), "mean KL to the previous forward's predictions in the block, nats; null at its first step"),
+        column(
+            "predictive_kl",
+            pa.float64(),
+            "mean KL to the previous forward's predictions in the block, nats; null at its first"
+            " step",
+        ),
     ]
 )
 
@@ -49,7 +67,11 @@ READOUTS = pa.schema(
         column("sample_id", pa.int32(), "index in the split"),
         column("step", pa.int32(), "forward of this sample, from 1"),
         column("layer", pa.int16(), "transformer block of the map"),
-        column("projection", pa.string(), "q, k or v; q[0], q[1] and so on where several numbers are read of it"),
+        column(
+            "projection",
+            pa.string(),
+            "q, k or v; q[0], q[1] and so on where several numbers are read of it",
+        ),
         column("position", pa.list_(pa.int16()), "response positions visible before this forward"),
         column("similarity", pa.list_(pa.float32()), "cosine of activation and map there, -1 to 1"),
     ]
@@ -68,22 +90,48 @@ READOUT = pa.schema(
         column("block", pa.int32(), "active block; -1 while refining"),
         column("phase", pa.string(), "denoise or refine"),
         column("position", pa.list_(pa.int16()), "visible response positions"),
-        column("similarity", pa.list_(pa.float32()), "aggregated over projections where the readout is an aggregate"),
-        column("kl", pa.float64(), "KL to the previous step on the matched support, nats; null where undefined"),
-        column("tv", pa.float64(), "total variation to the previous step there, 0 to 1; null where undefined"),
-        column("margin", pa.float64(), "top-2 probability margin on the matched support; null where undefined"),
-        column("concentration", pa.float64(), "alignment concentration AC on the visible set; null where undefined"),
+        column(
+            "similarity",
+            pa.list_(pa.float32()),
+            "aggregated over projections where the readout is an aggregate",
+        ),
+        column(
+            "kl",
+            pa.float64(),
+            "KL to the previous step on the matched support, nats; null where undefined",
+        ),
+        column(
+            "tv",
+            pa.float64(),
+            "total variation to the previous step there, 0 to 1; null where undefined",
+        ),
+        column(
+            "margin",
+            pa.float64(),
+            "top-2 probability margin on the matched support; null where undefined",
+        ),
+        column(
+            "concentration",
+            pa.float64(),
+            "alignment concentration AC on the visible set; null where undefined",
+        ),
     ]
 )
 
 EXITS = SAMPLES.append(column("stopped_at", pa.list_(pa.int32()), "forwards spent in each block"))
-EXITS = EXITS.append(column("token_flips", pa.int32(), "response tokens that differ from full decoding"))
-EXITS = EXITS.append(column("answer_flip", pa.bool_(), "the extracted answer differs from full decoding's"))
+EXITS = EXITS.append(
+    column("token_flips", pa.int32(), "response tokens that differ from full decoding")
+)
+EXITS = EXITS.append(
+    column("answer_flip", pa.bool_(), "the extracted answer differs from full decoding's")
+)
 EXITS = EXITS.append(column("rule", pa.string(), "exit rule with its settings"))
 
 
 def read_plan(part: Path) -> tuple[dict[str, Any], int | None]:
-    """How the samples of a part of a trace were decoded: the fields of `decode.plan.Plan`; and the mask's id, None where it is not said.
+    """How the samples of a part of a trace were decoded: the fields of `decode.plan.Plan`.
+
+    And the mask's id, None where it is not said.
 
     Raises:
         ValueError: The file is unreadable, or does not say.
@@ -95,7 +143,10 @@ def read_plan(part: Path) -> tuple[dict[str, Any], int | None]:
             raise ValueError(f"gen_length is {plan['gen_length']}")
         return plan, None if mask is None else int(mask)
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{part}: does not say how it was decoded (metadata plan, mask_id: {error!r}); collect the trace anew") from None
+        raise ValueError(
+            f"{part}: does not say how it was decoded (metadata plan, mask_id: {error!r}); collect"
+            " the trace anew"
+        ) from None
 
 
 def canvas_of(readout: str | Path) -> int:
@@ -106,7 +157,10 @@ def canvas_of(readout: str | Path) -> int:
     """
     length = read_facts(readout, "a readout").get(b"gen_length", b"")
     if not length.isdigit() or not 0 < int(length[:9]) <= LONGEST_CANVAS:
-        raise ValueError(f"{readout}: does not say its canvas length (metadata gen_length); make it anew with rule readout")
+        raise ValueError(
+            f"{readout}: does not say its canvas length (metadata gen_length); make it anew with"
+            " rule readout"
+        )
     return int(length)
 
 
@@ -125,4 +179,7 @@ def exit_block_lengths(exits: str | Path) -> list[int]:
         lengths = parse_json(facts[b"block_lengths"])
         return [int(length) for length in lengths]
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{exits}: does not say its blocks (metadata block_lengths: {error!r}); make it anew with rule exits") from None
+        raise ValueError(
+            f"{exits}: does not say its blocks (metadata block_lengths: {error!r}); make it anew"
+            " with rule exits"
+        ) from None

@@ -139,7 +139,9 @@ def official_checkpoint(
     return folder
 
 
-def small_tokenizer(corpus: Sequence[str] = TWO_LINES, vocab_size: int = 320) -> PreTrainedTokenizerFast:
+def small_tokenizer(
+    corpus: Sequence[str] = TWO_LINES, vocab_size: int = 320
+) -> PreTrainedTokenizerFast:
     """A tokenizer of at most `vocab_size` tokens: 0 pads, 1 masks, 2 begins."""
     return train_tokenizer(corpus, vocab_size)
 

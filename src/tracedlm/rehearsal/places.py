@@ -22,9 +22,9 @@ FILES = ("test", "train", "prompt_template")
 def settle(config: dict[str, Any], folder: Path, random_model: bool = False) -> list[str]:
     """Make every place that a config names one that is there when the study runs in `folder`.
 
-    A path that exists becomes absolute. A large or absent model becomes a random LLaDA, an absent file of a published data set a
-    small one of its columns, both below `folder`. A stand-in that is there from an earlier rehearsal stays, so that only what
-    changed is made anew.
+    A path that exists becomes absolute. A large or absent model becomes a random LLaDA, an absent
+    file of a published data set a small one of its columns, both below `folder`. A stand-in that is
+    there from an earlier rehearsal stays, so that only what changed is made anew.
 
     Args:
         config: A complete config; changed in place.
@@ -35,9 +35,13 @@ def settle(config: dict[str, Any], folder: Path, random_model: bool = False) -> 
         One sentence for each stand-in.
 
     Raises:
-        ValueError: A named file is not there, and no stand-in for it is known; or a large model lies where its stand-in would.
+        ValueError: A named file is not there, and no stand-in for it is known; or a large model
+            lies where its stand-in would.
     """
-    stand_ins = [*_settle_model(config["model"], folder, random_model), *_settle_data(config["catalogue"], folder)]
+    stand_ins = [
+        *_settle_model(config["model"], folder, random_model),
+        *_settle_data(config["catalogue"], folder),
+    ]
     for section, key in (("dynamics", "corpus_file"), ("rrm", "source")):
         named = config[section][key]
         if named not in (None, "moments"):
@@ -57,14 +61,19 @@ def _settle_model(model: dict[str, Any], folder: Path, random_model: bool) -> li
         return []
     if model["adapter"] is not None:
         raise ValueError(
-            f"model.adapter: {model['adapter']} was trained for {path}, for which a rehearsal puts a random model; rehearse without "
-            "it, with `model: {adapter: null}` and `rrm: {source: moments}`"
+            f"model.adapter: {model['adapter']} was trained for {path}, for which a rehearsal puts"
+            " a random model; rehearse without it, with `model: {adapter: null}` and `rrm:"
+            " {source: moments}`"
         )
-    # Neither a root nor a step upwards: the stand-in stays below the folder, and never lands on a real model.
+    # Neither a root nor a step upwards: the stand-in stays below the folder, and never lands on a
+    # real model.
     model["path"] = str(Path(*[part for part in Path(path).parts if part not in ("/", "..")]))
     stand_in = folder / model["path"]
     if _weight_of(stand_in) > SMALL_CHECKPOINT:
-        raise ValueError(f"--folder {folder}: a model lies there at {model['path']}, where its stand-in would be; name another folder")
+        raise ValueError(
+            f"--folder {folder}: a model lies there at {model['path']}, where its stand-in would"
+            " be; name another folder"
+        )
     if not (stand_in / "config.json").exists():
         _write_model(stand_in, model["dtype"])
     return [f"model.path {path}: a random LLaDA of two blocks, in the official layout"]
@@ -103,7 +112,9 @@ def _settle_data(catalogue: dict[str, dict[str, Any]], folder: Path) -> list[str
             if published and not located(named).exists():
                 if not (folder / named).exists():
                     write_source(source, folder / named)
-                stand_ins.append(f"catalogue.{dataset}.{key} {named}: a few rows in the published columns")
+                stand_ins.append(
+                    f"catalogue.{dataset}.{key} {named}: a few rows in the published columns"
+                )
             else:
                 entry[key] = _absolute(named, f"catalogue.{dataset}.{key}")
     return stand_ins

@@ -35,7 +35,13 @@ class Rehearsal:
     left_out: tuple[str, ...]
 
 
-def rehearse(layers: Sequence[Layer], targets: Sequence[str], folder: Path, cores: int, random_model: bool = False) -> Rehearsal:
+def rehearse(
+    layers: Sequence[Layer],
+    targets: Sequence[str],
+    folder: Path,
+    cores: int,
+    random_model: bool = False,
+) -> Rehearsal:
     """Run a study to its targets, with nothing changed but sizes and the places of model and data.
 
     Args:
@@ -74,12 +80,16 @@ def rehearse(layers: Sequence[Layer], targets: Sequence[str], folder: Path, core
 
 
 def _left_out(config: dict[str, Any], results: Path) -> tuple[str, ...]:
-    """A sentence for each part of the report without content; a ValueError where one was promised."""
+    """A sentence for each part of the report without content.
+
+    A ValueError where one was promised.
+    """
     study = load_study(config)
     empty = empty_parts(study, results)
     broken = broken_promises(study, empty)
     if broken:
         raise ValueError(
-            f"{study.study}: empty, although the config asks for it: {', '.join(broken)}; the reason stands in the .csv below {results}"
+            f"{study.study}: empty, although the config asks for it: {', '.join(broken)}; the"
+            f" reason stands in the .csv below {results}"
         )
     return tuple(f"{part}: set {need.setting}" for part, need in empty.items() if need is not None)

@@ -33,7 +33,9 @@ def _gsm8k(first: int) -> list[Row]:
         sentence = f"Anna has {apples} apples and buys {apples + 3} more."
         total = 2 * apples + 3
         worked = f"{apples} + {apples + 3} = <<{apples}+{apples + 3}={total}>>{total}"
-        rows.append({"question": f"{sentence} How many has she now?", "answer": f"{worked}\n#### {total}"})
+        rows.append(
+            {"question": f"{sentence} How many has she now?", "answer": f"{worked}\n#### {total}"}
+        )
     return rows
 
 
@@ -41,7 +43,9 @@ def _math(first: int) -> list[Row]:
     rows = []
     for number in range(first, first + ROWS):
         solution = rf"Twice ${number}$ is $\boxed{{{2 * number}}}$."
-        rows.append({"problem": f"What is $2 \\cdot {number}$?", "level": "Level 1", "solution": solution})
+        rows.append(
+            {"problem": f"What is $2 \\cdot {number}$?", "level": "Level 1", "solution": solution}
+        )
     return rows
 
 

@@ -1,4 +1,7 @@
-"""What the numbers of a study show, in sentences made from its tables. States no more than they do, and says where they show nothing."""
+"""What the numbers of a study show, in sentences made from its tables.
+
+States no more than they do, and says where they show nothing.
+"""
 
 from tracedlm.report.certificate_sentences import association, calibrated, certified, forward
 from tracedlm.report.costs import took

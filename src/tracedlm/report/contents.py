@@ -55,7 +55,16 @@ DYNAMICS_TABLES = ("dynamics_claims", "dynamics_stopping", "dynamics_cost")
 SFT_DYNAMICS = "dynamics_sft"
 """Table and figure of fine-tuning's snapshots, which a study need not keep."""
 
-FIGURES = ("stability", "similarity", "temperature", "pareto", "gradients", "maps", "map_similarity", "update_magnitude")
+FIGURES = (
+    "stability",
+    "similarity",
+    "temperature",
+    "pareto",
+    "gradients",
+    "maps",
+    "map_similarity",
+    "update_magnitude",
+)
 
 FACETED = frozenset(name for name, task in TASKS.items() if task.facets)
 """Datasets whose problems say of what kind they are."""
@@ -85,13 +94,21 @@ class Need:
 
 
 NEEDS = (
-    Need("tables/equal_cost", "a second rule in exits.rules", lambda study: len(study.exits.rules) > 1),
+    Need(
+        "tables/equal_cost",
+        "a second rule in exits.rules",
+        lambda study: len(study.exits.rules) > 1,
+    ),
     Need(
         "tables/equal_cost_pooled",
         "a rule in exits.rules that decides by itself, for example rad",
         lambda study: bool(set(study.exits.rules) - {"full", "truncate", "random"}),
     ),
-    Need("tables/parallelism", "a second rule in exits.rules", lambda study: len(study.exits.rules) > 1),
+    Need(
+        "tables/parallelism",
+        "a second rule in exits.rules",
+        lambda study: len(study.exits.rules) > 1,
+    ),
     Need("tables/hyperparameters", "exits.tune", lambda study: bool(study.exits.tune)),
     Need(
         "tables/transfer",
@@ -105,7 +122,11 @@ NEEDS = (
         "flip_audit.samples and flip_audit.probes",
         lambda study: study.flip_audit.samples > 0 and study.flip_audit.probes > 0,
     ),
-    Need("tables/template_sensitivity", "evaluation.templates", lambda study: bool(study.evaluation.templates)),
+    Need(
+        "tables/template_sensitivity",
+        "evaluation.templates",
+        lambda study: bool(study.evaluation.templates),
+    ),
     Need(
         "tables/template_flips",
         "two of evaluation.templates and two of evaluation.rules",
@@ -113,10 +134,13 @@ NEEDS = (
     ),
     Need(
         "tables/subdomains",
-        "evaluation.templates, and a dataset whose problems are of several kinds: " + ", ".join(sorted(FACETED)),
+        "evaluation.templates, and a dataset whose problems are of several kinds: "
+        + ", ".join(sorted(FACETED)),
         lambda study: bool(study.evaluation.templates) and bool(FACETED & set(study.datasets)),
     ),
-    Need("tables/bias_correction", "rrm.source: moments", lambda study: study.rrm.source == "moments"),
+    Need(
+        "tables/bias_correction", "rrm.source: moments", lambda study: study.rrm.source == "moments"
+    ),
     Need("tables/noise", "noise.shares", lambda study: bool(study.noise.shares)),
     Need(
         "tables/pseudo_gradients",
@@ -125,7 +149,11 @@ NEEDS = (
     ),
     Need("figures/gradients", "model.adapter: null", lambda study: study.model.adapter is None),
     Need("figures/map_similarity", "ablation.tasks", lambda study: bool(study.ablation.tasks)),
-    Need("figures/update_magnitude", "rrm.source: moments", lambda study: study.rrm.source == "moments"),
+    Need(
+        "figures/update_magnitude",
+        "rrm.source: moments",
+        lambda study: study.rrm.source == "moments",
+    ),
 )
 """Every other part of the report has content in every study."""
 
@@ -138,13 +166,17 @@ def empty_parts(study: Study, results: Path) -> dict[str, Need | None]:
         results: Its results folder, with the .csv of every table and figure.
 
     Returns:
-        Part below that folder -> what a config must say to fill it; None where every study fills it.
+        Part below that folder -> what a config must say to fill it; None where every study fills
+            it.
 
     Raises:
         ValueError: A part was not made at all.
     """
     tables = [*TABLES, *TIMED_TABLES, *COST_TABLES]
-    figures = [*FIGURES, *pseudo_gradient_figures(study.datasets, study.pseudo_gradient.samples).values()]
+    figures = [
+        *FIGURES,
+        *pseudo_gradient_figures(study.datasets, study.pseudo_gradient.samples).values(),
+    ]
     if study.dynamics.enabled:
         tables += DYNAMICS_TABLES
         figures += [f"dynamics_{run}" for run in study.dynamics.runs]

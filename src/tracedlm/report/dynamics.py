@@ -1,4 +1,7 @@
-"""Rule `dynamics_report`: tables and figures of the branch, each with its csv; and what the page shows of them."""
+"""Rule `dynamics_report`: tables and figures of the branch, each with its csv.
+
+And what the page shows of them.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -22,15 +25,22 @@ assert tuple(SPECS) == DYNAMICS_TABLES
 
 TITLE = "What models learn while they train"
 CAPTION = (
-    "Mean over seeds with Student's 95 % intervals, all panels over the same optimiser steps. Floor: what the grammar itself loses on the "
-    "evaluated tokens. Probes are trained anew at every checkpoint and tested on other sentences; ceiling: the best any reader of the "
-    "{context} can do; control task: random labels by word. Trace by Hutchinson's estimator, on two fixed disjoint batches."
+    "Mean over seeds with Student's 95 % intervals, all panels over the same optimiser steps."
+    " Floor: what the grammar itself loses on the evaluated tokens. Probes are trained anew at"
+    " every checkpoint and tested on other sentences; ceiling: the best any reader of the {context}"
+    " can do; control task: random labels by word. Trace by Hutchinson's estimator, on two fixed"
+    " disjoint batches."
 )
-RUNS = {"causal": ("A causal decoder", "prefix"), "masked": ("A masked diffusion model", "whole sentence")}
+RUNS = {
+    "causal": ("A causal decoder", "prefix"),
+    "masked": ("A masked diffusion model", "whole sentence"),
+}
 
 
 def make_dynamics(measures: Path, summary: Path, tables: Path, figures: Path) -> None:
-    """Write `<tables>/dynamics_*.{csv,tex}` and, for each kind of run, `<figures>/dynamics_<run>.{png,pdf,csv}`.
+    """Write the branch's tables, and a figure for each kind of run.
+
+    `<tables>/dynamics_*.{csv,tex}` and `<figures>/dynamics_<run>.{png,pdf,csv}`.
 
     Raises:
         ValueError: A file is missing or unreadable.
@@ -56,11 +66,29 @@ def dynamics_section(study: dict[str, Any], tables: Path) -> tuple[str, list[dic
         return TITLE, []
     followed = [SFT] if study["model"]["adapter"] is None and study["sft"]["snapshot_every"] else []
     specs = [*SPECS.values(), *followed]
-    shown: list[dict[str, Any]] = [{"kind": "table", "grid": lay_out(spec, read_csv(tables / f"{spec.name}.csv", spec))} for spec in specs]
-    shown += [{"kind": "figure", "name": spec.name, "title": SFT_TITLE, "caption": SFT_CAPTION, "blank": False} for spec in followed]
+    shown: list[dict[str, Any]] = [
+        {"kind": "table", "grid": lay_out(spec, read_csv(tables / f"{spec.name}.csv", spec))}
+        for spec in specs
+    ]
+    shown += [
+        {
+            "kind": "figure",
+            "name": spec.name,
+            "title": SFT_TITLE,
+            "caption": SFT_CAPTION,
+            "blank": False,
+        }
+        for spec in followed
+    ]
     for run in study["dynamics"]["runs"]:
         title, context = RUNS[run]
         shown.append(
-            {"kind": "figure", "name": f"dynamics_{run}", "title": title, "caption": CAPTION.format(context=context), "blank": False}
+            {
+                "kind": "figure",
+                "name": f"dynamics_{run}",
+                "title": title,
+                "caption": CAPTION.format(context=context),
+                "blank": False,
+            }
         )
     return TITLE, shown

@@ -1,4 +1,7 @@
-"""Rule `dynamics_sft_report`: how the map of fine-tuning and the curves of training move together, as a table and a figure."""
+"""Rule `dynamics_sft_report`.
+
+How the map of fine-tuning and the curves of training move together, as a table and a figure.
+"""
 
 import re
 from pathlib import Path
@@ -19,10 +22,11 @@ from tracedlm.theory.ranking import paired_spearman
 
 TITLE = "The map and the curves of fine-tuning"
 CAPTION = (
-    "One fine-tuning, all panels over the same optimiser steps. Map: LoRA-B of q, k and v in the map's layer, mean update up to the step; "
-    "mass is the root mean square of its entries, captured the share of its energy in the final subspace map; the maps of unrelated "
-    "updates of rank 8 have a cosine of 0.94 (`theory.map_comparison.chance_cosine`). The other panels are "
-    "measured on two fixed batches at mask ratio 0.5; curvature is by LoRA's parameters alone."
+    "One fine-tuning, all panels over the same optimiser steps. Map: LoRA-B of q, k and v in the"
+    " map's layer, mean update up to the step; mass is the root mean square of its entries,"
+    " captured the share of its energy in the final subspace map; the maps of unrelated updates of"
+    " rank 8 have a cosine of 0.94 (`theory.map_comparison.chance_cosine`). The other panels are"
+    " measured on two fixed batches at mask ratio 0.5; curvature is by LoRA's parameters alone."
 )
 
 COLOURS = {"q": BLUE, "k": GREEN, "v": VERMILION}
@@ -34,9 +38,17 @@ def _of_map(metric: str) -> tuple[Series, ...]:
 
 
 def _of_splits(*named: tuple[str, str, str, str]) -> tuple[Series, ...]:
-    """Lines for both batches of (name, metric, module, colour); where the module is empty, it is the batch, else the label is."""
+    """Lines for both batches of (name, metric, module, colour).
+
+    Where the module is empty, it is the batch, else the label is.
+    """
     return tuple(
-        Series(f"{name}, {split}", Which(metric, module or split, None, split if module else ""), colour, dash)
+        Series(
+            f"{name}, {split}",
+            Which(metric, module or split, None, split if module else ""),
+            colour,
+            dash,
+        )
         for name, metric, module, colour in named
         for split, dash in SPLITS.items()
     )
@@ -48,9 +60,15 @@ PANELS: dict[str, tuple[Series, ...]] = {
     "map: captured": _of_map("captured"),
     "map: effective rank": _of_map("effective_rank"),
     "loss, nats": _of_splits(("loss", "loss", "lora", BLUE)),
-    "predictions": _of_splits(("accuracy", "accuracy", "", BLUE), ("entropy, nats", "entropy", "", GREEN), ("ECE", "ece", "", VERMILION)),
+    "predictions": _of_splits(
+        ("accuracy", "accuracy", "", BLUE),
+        ("entropy, nats", "entropy", "", GREEN),
+        ("ECE", "ece", "", VERMILION),
+    ),
     "gradient norm": _of_splits(("norm", "gradient_norm", "lora", BLUE)),
-    "lambda of LoRA": _of_splits(("lambda max", "lambda_max", "lora", VERMILION), ("lambda min", "lambda_min", "lora", GREEN)),
+    "lambda of LoRA": _of_splits(
+        ("lambda max", "lambda_max", "lora", VERMILION), ("lambda min", "lambda_min", "lora", GREEN)
+    ),
     "trace of LoRA": _of_splits(("trace", "trace", "lora", BLUE)),
 }
 """Panel -> its lines, top to bottom. Maps are named by their projection: there is one layer."""
@@ -73,10 +91,21 @@ def make_sft_dynamics(measures: Path, tables: Path, figures: Path) -> None:
 
 
 def curve_rows(rows: list[dict[str, Any]]) -> list[Row]:
-    """One row for each panel, line and snapshot; undefined values are left out of the lines and stay in the csv with their reason."""
+    """One row for each panel, line and snapshot.
+
+    Undefined values are left out of the lines and stay in the csv with their reason.
+    """
     found = _curves(rows)
     return [
-        {"panel": panel, "line": line.name, "step": step, "mean": row["value"], "low": None, "high": None, "reason": row["reason"]}
+        {
+            "panel": panel,
+            "line": line.name,
+            "step": step,
+            "mean": row["value"],
+            "low": None,
+            "high": None,
+            "reason": row["reason"],
+        }
         for panel, lines in PANELS.items()
         for line in lines
         for step, row in found.get(line.which, {}).items()
@@ -84,7 +113,10 @@ def curve_rows(rows: list[dict[str, Any]]) -> list[Row]:
 
 
 def together_rows(rows: list[dict[str, Any]]) -> list[Row]:
-    """One row a curve: its first and last value, and its rank correlation over snapshots with step, mass and cosine of the map of q."""
+    """One row a curve: its first and last value, and its rank correlations.
+
+    Over snapshots, with step, mass and cosine of the map of q.
+    """
     found = _curves(rows)
     skipped = sorted({row["step"] for row in rows if row["metric"] == "snapshot"})
     return [
@@ -95,21 +127,49 @@ def together_rows(rows: list[dict[str, Any]]) -> list[Row]:
     ]
 
 
-def _together(panel: str, line: Series, found: dict[Which, dict[int, dict[str, Any]]], skipped: str) -> Row:
-    values = {step: row["value"] for step, row in found[line.which].items() if row["value"] is not None}
-    row: Row = {"panel": panel, "line": line.name, "start": None, "end": None, "n": 0, "skipped": skipped, "reason": ""}
+def _together(
+    panel: str, line: Series, found: dict[Which, dict[int, dict[str, Any]]], skipped: str
+) -> Row:
+    values = {
+        step: row["value"] for step, row in found[line.which].items() if row["value"] is not None
+    }
+    row: Row = {
+        "panel": panel,
+        "line": line.name,
+        "start": None,
+        "end": None,
+        "n": 0,
+        "skipped": skipped,
+        "reason": "",
+    }
     if not values:
         return row | {"reason": "undefined at every snapshot"}
-    row |= {"start": values[min(values)], "end": values[max(values)], "first_step": min(values), "last_step": max(values), "n": len(values)}
+    row |= {
+        "start": values[min(values)],
+        "end": values[max(values)],
+        "first_step": min(values),
+        "last_step": max(values),
+        "n": len(values),
+    }
     others = {"step": {step: float(step) for step in values}}
     for name, which in AGAINST.items():
-        others[name] = {step: one["value"] for step, one in found.get(which, {}).items() if one["value"] is not None}
+        others[name] = {
+            step: one["value"]
+            for step, one in found.get(which, {}).items()
+            if one["value"] is not None
+        }
     for name, other in others.items():
         if name in AGAINST and line.which == AGAINST[name]:
             continue
         steps = sorted(values.keys() & other.keys())
-        rho, p = paired_spearman(np.array([values[step] for step in steps]), np.array([other[step] for step in steps]))
-        row |= {f"rho_{name}": None if np.isnan(rho) else rho, f"p_{name}": None if np.isnan(p) else p, f"n_{name}": len(steps)}
+        rho, p = paired_spearman(
+            np.array([values[step] for step in steps]), np.array([other[step] for step in steps])
+        )
+        row |= {
+            f"rho_{name}": None if np.isnan(rho) else rho,
+            f"p_{name}": None if np.isnan(p) else p,
+            f"n_{name}": len(steps),
+        }
     return row
 
 
@@ -118,24 +178,36 @@ def _curves(rows: list[dict[str, Any]]) -> dict[Which, dict[int, dict[str, Any]]
     found: dict[Which, dict[int, dict[str, Any]]] = {}
     for row in rows:
         projection = re.fullmatch(r"\d+\.([qkv])\.B", row["module"])
-        which = Which(row["metric"], projection[1] if projection else row["module"], None, row["label"])
+        which = Which(
+            row["metric"], projection[1] if projection else row["module"], None, row["label"]
+        )
         found.setdefault(which, {})[row["step"]] = row
     return found
 
 
 def _correlation(name: str) -> Column:
-    return Column(f"rho with {name}", lambda row: f"{number(row.get(f'rho_{name}'), 'signed')} ({number(row.get(f'p_{name}'), 'p')})")
+    return Column(
+        f"rho with {name}",
+        lambda row: (
+            f"{number(row.get(f'rho_{name}'), 'signed')} ({number(row.get(f'p_{name}'), 'p')})"
+        ),
+    )
 
 
 def _caption(rows: list[Row]) -> str:
     n = max((int(row["n"] or 0) for row in rows), default=0)
-    left_out = f" Skipped for want of a usable snapshot: step {rows[0]['skipped']}." if rows and rows[0]["skipped"] else ""
+    left_out = (
+        f" Skipped for want of a usable snapshot: step {rows[0]['skipped']}."
+        if rows and rows[0]["skipped"]
+        else ""
+    )
     return (
-        "Fine-tuning's snapshots: each curve's first and last value, and Spearman's rho over snapshots with the step, with the mass of the "
-        "map of q (root mean square of the mean update) and with its cosine to the final map; in brackets, two-sided p by permutation. "
-        f"A correlation with the map leaves out step 0, which has none. With at most {n} snapshots and one run this "
-        "describes the run. Two curves that only rise or fall correlate by that alone: "
-        f"compare with the correlation with the step.{left_out}"
+        "Fine-tuning's snapshots: each curve's first and last value, and Spearman's rho over"
+        " snapshots with the step, with the mass of the map of q (root mean square of the mean"
+        " update) and with its cosine to the final map; in brackets, two-sided p by permutation. A"
+        f" correlation with the map leaves out step 0, which has none. With at most {n} snapshots"
+        " and one run this describes the run. Two curves that only rise or fall correlate by that"
+        f" alone: compare with the correlation with the step.{left_out}"
     )
 
 

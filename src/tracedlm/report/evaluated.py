@@ -1,4 +1,7 @@
-"""Answers under several prompt templates and seeds, in memory: `evaluation/<dataset>/<seq_len>.parquet`."""
+"""Answers under several prompt templates and seeds, in memory.
+
+`evaluation/<dataset>/<seq_len>.parquet`.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +17,17 @@ COLUMNS = ("template", "seed", "rule", "sample_id", "facets", "correct", "score_
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Exit rules under several templates and seeds, on one set; arrays [templates, rules, problems, seeds].
+    """Exit rules under several templates and seeds, on one set.
+
+    Arrays [templates, rules, problems, seeds].
 
     Attributes:
         templates, rules, seeds: In the order they were run.
         correct: 1 where the problem is solved (strict scorer).
         score_d1: Share that is right by the published scorer, 0 to 1.
         forwards: Forwards.
-        facets: Of each problem, in the order of sample_id: what kind it is, e.g. {"Subdomain": "Genetics"}.
+        facets: Of each problem, in the order of sample_id: what kind it is, e.g. {"Subdomain":
+            "Genetics"}.
         temperature: Of drawing tokens.
         shots: Worked examples before each question.
     """
@@ -41,21 +47,30 @@ def read_evaluated(path: Path) -> Evaluated:
     """Read the evaluation of one set.
 
     Raises:
-        ValueError: The file is missing or unreadable, or some problems were not answered under some condition.
+        ValueError: The file is missing or unreadable, or some problems were not answered under some
+            condition.
     """
     table = read_table(path, EVALUATION, "an evaluation", columns=list(COLUMNS))
     columns = {name: table[name].to_pylist() for name in COLUMNS}
-    axes = {name: tuple(dict.fromkeys(columns[name])) for name in ("template", "rule", "sample_id", "seed")}
-    places = {name: {value: place for place, value in enumerate(values)} for name, values in axes.items()}
+    axes = {
+        name: tuple(dict.fromkeys(columns[name]))
+        for name in ("template", "rule", "sample_id", "seed")
+    }
+    places = {
+        name: {value: place for place, value in enumerate(values)} for name, values in axes.items()
+    }
     at = tuple(np.array([places[name][value] for value in columns[name]]) for name in axes)
     shape = tuple(map(len, axes.values()))
     if len(table) != np.prod(shape):
         raise ValueError(
-            f"{path}: {len(table)} answers, not one for each of {' x '.join(map(str, shape))}; delete it and run snakemake again"
+            f"{path}: {len(table)} answers, not one for each of {' x '.join(map(str, shape))};"
+            " delete it and run snakemake again"
         )
     facets = dict(zip(columns["sample_id"], columns["facets"], strict=True))
     metadata = table.schema.metadata
-    correct, score_d1, forwards = (_placed(columns[name], at, shape) for name in ("correct", "score_d1", "nfe"))
+    correct, score_d1, forwards = (
+        _placed(columns[name], at, shape) for name in ("correct", "score_d1", "nfe")
+    )
     return Evaluated(
         templates=axes["template"],
         rules=axes["rule"],

@@ -1,4 +1,7 @@
-"""A study's metrics in memory: exit runs, certificate summaries and grids of every dataset and canvas length."""
+"""A study's metrics in memory.
+
+Exit runs, certificate summaries and grids of every dataset and canvas length.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,20 +18,45 @@ from tracedlm.records.metrics import GRID, TEMPERATURE, read_json
 from tracedlm.records.parquet import read_table
 from tracedlm.report.evaluated import Evaluated, read_evaluated
 
-SUMMARY_KEYS = ("n", "tau", "delta", "omega", "window", "dual", "digest", "profile", "spearman", "code")
+SUMMARY_KEYS = (
+    "n",
+    "tau",
+    "delta",
+    "omega",
+    "window",
+    "dual",
+    "digest",
+    "profile",
+    "spearman",
+    "code",
+)
 AFTER_STOP_KEYS = ("stops", "forward", "observables", "calibration", "exits")
-MEASURED = ("sample_id", "correct", "score_d1", "nfe", "token_forwards", "output_tokens", "seconds", "token_flips", "answer_flip", "rule")
+MEASURED = (
+    "sample_id",
+    "correct",
+    "score_d1",
+    "nfe",
+    "token_forwards",
+    "output_tokens",
+    "seconds",
+    "token_flips",
+    "answer_flip",
+    "rule",
+)
 PHASES = ("forward", "head_and_softmax", "rule", "commit", "host")
 """Parts of a decoding step that a profile tells apart."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One exit rule with one setting, on the samples of one set; arrays [n], in the order of sample_id.
+    """One exit rule with one setting, on the samples of one set.
+
+    Arrays [n], in the order of sample_id.
 
     Attributes:
         rule: Family, e.g. `truncate`.
-        place: Its place among the runs of its rule, from 1: the setting chosen on validation, configured ones, others.
+        place: Its place among the runs of its rule, from 1: the setting chosen on validation,
+            configured ones, others.
         label: Rule with its settings, e.g. `truncate(forwards=18.1)`.
         correct: bool, solved under the strict scorer.
         score_d1: Published scorer, 0 to 1.
@@ -76,17 +104,23 @@ class ResultSet:
         dataset: Task name.
         seq_len: Canvas length, tokens.
         steps: Forwards of full decoding, summed over blocks.
-        runs: Runs, rule by rule in the order of the config; a rule's first is the one that tables without room for all of them show.
+        runs: Runs, rule by rule in the order of the config; a rule's first is the one that tables
+            without room for all of them show.
         summaries: Certificate summary of each readout.
         grids: Coverage grid of each readout, one row per bound, calibration, delta and omega.
-        ablation: D_t and coverage under other modules' maps (`ablation/<dataset>/<seq_len>.json`); None but at the shortest canvas.
-        tuned: What rule `tune` tried and chose (`exits/<dataset>/<seq_len>/tuned.json`); None where nothing is tuned.
-        profile: Mean seconds of each of `PHASES` in a step of a batch, and the `label` of the run that was timed
-            (`exits/<dataset>/<seq_len>/profile.json`); None where not profiled.
+        ablation: D_t and coverage under other modules' maps (`ablation/<dataset>/<seq_len>.json`);
+            None but at the shortest canvas.
+        tuned: What rule `tune` tried and chose (`exits/<dataset>/<seq_len>/tuned.json`); None where
+            nothing is tuned.
+        profile: Mean seconds of each of `PHASES` in a step of a batch, and the `label` of the run
+            that was timed (`exits/<dataset>/<seq_len>/profile.json`); None where not profiled.
         cards: Exit cards, rule by rule (`risk/<dataset>-<seq_len>-<rule>.json`).
-        flips: Exits that were undone (`flip_audit/<dataset>-<seq_len>.parquet`); None where none were.
-        freezing: What token-wise freezing could certify (`flip_audit/<dataset>-<seq_len>-freezing.json`); None likewise.
-        evaluated: Rules under several prompt templates (`evaluation/<dataset>/<seq_len>.parquet`); None where none were compared.
+        flips: Exits that were undone (`flip_audit/<dataset>-<seq_len>.parquet`); None where none
+            were.
+        freezing: What token-wise freezing could certify
+            (`flip_audit/<dataset>-<seq_len>-freezing.json`); None likewise.
+        evaluated: Rules under several prompt templates (`evaluation/<dataset>/<seq_len>.parquet`);
+            None where none were compared.
     """
 
     dataset: str
@@ -116,12 +150,15 @@ class Evidence:
         sets: One per dataset and canvas length, in the order of the config.
         readout: Readout of the main tables: q, or the first one where q is not certified.
         selection: What validation decided (`certify/selection.json`).
-        temperature: D_t and margin over steps at several readout temperatures, validation (`certify/temperature.parquet`).
+        temperature: D_t and margin over steps at several readout temperatures, validation
+            (`certify/temperature.parquet`).
         storage: Dimensions of the model and bytes of its maps (`rrm/storage.json`).
         maps: How alike the maps are that the ablation compares (`rrm/similarity.json`).
         seed: Seed of the bootstrap.
-        noise: Fine-tuning runs with corrupted labels, the clean one first (`noise/<run>.json`); empty where there are none.
-        convergence: When pseudo-gradients settle, by dataset (`pseudo_gradients/<dataset>/<seq_len>.json`); empty where not replayed.
+        noise: Fine-tuning runs with corrupted labels, the clean one first (`noise/<run>.json`);
+            empty where there are none.
+        convergence: When pseudo-gradients settle, by dataset
+            (`pseudo_gradients/<dataset>/<seq_len>.json`); empty where not replayed.
     """
 
     sets: tuple[ResultSet, ...]
@@ -166,44 +203,84 @@ def read_evidence(
         evaluated: Rules were compared under several prompt templates.
 
     Raises:
-        ValueError: A file is missing or unreadable, or results were made by different versions of the code or settings.
+        ValueError: A file is missing or unreadable, or results were made by different versions of
+            the code or settings.
     """
     sets = tuple(
-        _read_set(root, dataset, length, readouts, rules, tuned, cards, audits, evaluated, shortest=length == min(seq_lens))
+        _read_set(
+            root,
+            dataset,
+            length,
+            readouts,
+            rules,
+            tuned,
+            cards,
+            audits,
+            evaluated,
+            shortest=length == min(seq_lens),
+        )
         for dataset in datasets
         for length in seq_lens
     )
     exits = [root / "exits" / one.dataset / str(one.seq_len) / "manifest.json" for one in sets]
-    noisy = tuple(read_json(root / f"noise/{run}.json", ("run", "sets", "maps", "code")) for run in noise)
-    replayed = [root / f"pseudo_gradients/{dataset}/{min(seq_lens)}.json" for dataset in datasets] if pseudo_gradients else []
-    convergence = tuple(read_json(path, ("module", "bands", "steps", "correlation", "code")) for path in replayed)
+    noisy = tuple(
+        read_json(root / f"noise/{run}.json", ("run", "sets", "maps", "code")) for run in noise
+    )
+    replayed = (
+        [root / f"pseudo_gradients/{dataset}/{min(seq_lens)}.json" for dataset in datasets]
+        if pseudo_gradients
+        else []
+    )
+    convergence = tuple(
+        read_json(path, ("module", "bands", "steps", "correlation", "code")) for path in replayed
+    )
     codes = {
         "noise": {record["code"] for record in noisy},
         "certify": {summary["code"] for one in sets for summary in one.summaries.values()},
         "exits": {read_json(path, ("code",))["code"] for path in exits},
         "risk": {card.code for one in sets for card in one.cards},
-        "traces": {summary.get("trace_code", "unknown") for one in sets for summary in one.summaries.values()},
+        "traces": {
+            summary.get("trace_code", "unknown")
+            for one in sets
+            for summary in one.summaries.values()
+        },
         "ablation": {one.ablation["code"] for one in sets if one.ablation},
         "exits/*/*/tuned.json": {one.tuned["code"] for one in sets if one.tuned},
         "flip_audit": {one.freezing["code"] for one in sets if one.freezing},
         "pseudo_gradients": {record["code"] for record in convergence},
         "evaluation": {
-            read_json(root / f"evaluation/{one.dataset}/{one.seq_len}.json", ("code",))["code"] for one in sets if one.evaluated
+            read_json(root / f"evaluation/{one.dataset}/{one.seq_len}.json", ("code",))["code"]
+            for one in sets
+            if one.evaluated
         },
     }
     for folder, found in codes.items():
         if len(found) > 1:
-            raise ValueError(f"{root / folder}: {len(found)} versions of the code ({', '.join(sorted(found))}); run snakemake again")
+            raise ValueError(
+                f"{root / folder}: {len(found)} versions of the code ({', '.join(sorted(found))});"
+                " run snakemake again"
+            )
     chosen = read_json(root / "certify/selection.json", ("delta", "omega", "sets"))
-    if {(summary["delta"], summary["omega"]) for one in sets for summary in one.summaries.values()} != {(chosen["delta"], chosen["omega"])}:
-        raise ValueError(f"{root / 'certify'}: summaries are not at the (delta, omega) of selection.json; run snakemake again")
+    if {
+        (summary["delta"], summary["omega"]) for one in sets for summary in one.summaries.values()
+    } != {(chosen["delta"], chosen["omega"])}:
+        raise ValueError(
+            f"{root / 'certify'}: summaries are not at the (delta, omega) of selection.json; run"
+            " snakemake again"
+        )
     return Evidence(
         sets=sets,
         readout="q" if "q" in readouts else readouts[0],
         selection=chosen,
-        temperature=read_table(root / "certify/temperature.parquet", TEMPERATURE, "temperature curves").to_pylist(),
-        storage=read_json(root / "rrm/storage.json", ("layers", "width", "model_bytes", "map_file_bytes")),
-        maps=read_json(root / "rrm/similarity.json", ("maps", "cosine", "correlation", "angle", "chance")),
+        temperature=read_table(
+            root / "certify/temperature.parquet", TEMPERATURE, "temperature curves"
+        ).to_pylist(),
+        storage=read_json(
+            root / "rrm/storage.json", ("layers", "width", "model_bytes", "map_file_bytes")
+        ),
+        maps=read_json(
+            root / "rrm/similarity.json", ("maps", "cosine", "correlation", "angle", "chance")
+        ),
         seed=seed,
         noise=noisy,
         convergence=convergence,
@@ -224,22 +301,55 @@ def _read_set(
 ) -> ResultSet:
     audits = audits if shortest else ()
     audit = root / "flip_audit" / f"{dataset}-{seq_len}"
-    certify, exits = root / "certify" / dataset / str(seq_len), root / "exits" / dataset / str(seq_len)
+    certify, exits = (
+        root / "certify" / dataset / str(seq_len),
+        root / "exits" / dataset / str(seq_len),
+    )
     runs = [run for rule in rules for run in read_runs(exits / f"{rule}.parquet", rule)]
     return ResultSet(
         dataset=dataset,
         seq_len=seq_len,
         steps=int(pq.read_schema(exits / f"{rules[0]}.parquet").metadata[b"steps"]),
         runs=tuple(runs),
-        summaries={readout: read_json(certify / readout / "summary.json", SUMMARY_KEYS + AFTER_STOP_KEYS) for readout in readouts},
-        grids={readout: read_table(certify / readout / "grid.parquet", GRID, "a certificate grid").to_pylist() for readout in readouts},
-        ablation=read_json(root / f"ablation/{dataset}/{seq_len}.json", ("maps", "samples", "code")) if shortest else None,
+        summaries={
+            readout: read_json(certify / readout / "summary.json", SUMMARY_KEYS + AFTER_STOP_KEYS)
+            for readout in readouts
+        },
+        grids={
+            readout: (
+                read_table(
+                    certify / readout / "grid.parquet", GRID, "a certificate grid"
+                ).to_pylist()
+            )
+            for readout in readouts
+        },
+        ablation=(
+            read_json(root / f"ablation/{dataset}/{seq_len}.json", ("maps", "samples", "code"))
+            if shortest
+            else None
+        ),
         tuned=read_json(exits / "tuned.json", ("n", "chosen", "tried", "code")) if tuned else None,
-        profile=read_json(exits / "profile.json", ("label", *PHASES)) if (exits / "profile.json").exists() else None,
-        cards=tuple(ExitCard.read(root / "risk" / f"{dataset}-{seq_len}-{rule}.json") for rule in cards),
-        flips=read_table(f"{audit}.parquet", FLIPS, "a flip audit").to_pylist() if "flips" in audits else None,
-        freezing=read_json(f"{audit}-freezing.json", ("samples", "frozen", "beta", "code")) if "freezing" in audits else None,
-        evaluated=read_evaluated(root / f"evaluation/{dataset}/{seq_len}.parquet") if evaluated else None,
+        profile=(
+            read_json(exits / "profile.json", ("label", *PHASES))
+            if (exits / "profile.json").exists()
+            else None
+        ),
+        cards=tuple(
+            ExitCard.read(root / "risk" / f"{dataset}-{seq_len}-{rule}.json") for rule in cards
+        ),
+        flips=(
+            read_table(f"{audit}.parquet", FLIPS, "a flip audit").to_pylist()
+            if "flips" in audits
+            else None
+        ),
+        freezing=(
+            read_json(f"{audit}-freezing.json", ("samples", "frozen", "beta", "code"))
+            if "freezing" in audits
+            else None
+        ),
+        evaluated=(
+            read_evaluated(root / f"evaluation/{dataset}/{seq_len}.parquet") if evaluated else None
+        ),
     )
 
 
@@ -250,6 +360,15 @@ def read_runs(path: Path, rule: str) -> list[Run]:
     chosen = np.array(table["rule"].to_pylist(), dtype=object)
     parts = {label: table.filter(chosen == label).sort_by("sample_id") for label in labels}
     return [
-        Run(rule, place, label, *(np.array(part[name].to_pylist()) for name in MEASURED if name not in ("sample_id", "rule")))
+        Run(
+            rule,
+            place,
+            label,
+            *(
+                np.array(part[name].to_pylist())
+                for name in MEASURED
+                if name not in ("sample_id", "rule")
+            ),
+        )
         for place, (label, part) in enumerate(parts.items(), start=1)
     ]

@@ -1,7 +1,10 @@
-"""Rule `explorer`: one self-contained HTML file in which a reader replays the study's denoising. Needs no network.
+"""Rule `explorer`: one self-contained HTML file in which a reader replays the study's denoising.
 
-What models wrote is data here and never markup: it is embedded as JSON that cannot end its element, is shown as text only, and the page's
-own script and style are the only ones that its content security policy lets run.
+Needs no network.
+
+What models wrote is data here and never markup: it is embedded as JSON that cannot end its element,
+is shown as text only, and the page's own script and style are the only ones that its content
+security policy lets run.
 """
 
 import base64
@@ -27,7 +30,10 @@ LIMIT = 5_000_000
 """Bytes of the whole file."""
 
 LEVELS = (255, 63, 15)
-"""Different similarities of one sample and readout that are told apart: 8 bits; fewer where the file would be too large."""
+"""Different similarities of one sample and readout that are told apart: 8 bits.
+
+Fewer where the file would be too large.
+"""
 
 COLOURS = "cividis"
 """A colour map that reads the same with any colour vision, and in grey."""
@@ -40,8 +46,8 @@ def write_explorer(study: StudyReplay, code: str, out: Path, limit: int = LIMIT)
         study: What to show.
         code: Digest of the code that made it.
         out: The file.
-        limit: Bytes it may take. Where it would take more, similarities are rounded more coarsely, then fewer samples are shown; the
-            page says so.
+        limit: Bytes it may take. Where it would take more, similarities are rounded more coarsely,
+            then fewer samples are shown; the page says so.
 
     Raises:
         ValueError: One sample of each set takes more than that.
@@ -57,9 +63,18 @@ def _fitted(study: StudyReplay, code: str, limit: int) -> str:
             return page
     while (size := len(page.encode())) > limit:
         if max(len(one.samples) for one in study.sets) == 1:
-            raise ValueError(f"explorer: one sample of each set takes {size} bytes, more than {limit}; list fewer readouts in the config")
+            raise ValueError(
+                f"explorer: one sample of each set takes {size} bytes, more than {limit}; list"
+                " fewer readouts in the config"
+            )
         kept = 0.95 * limit / size
-        study = replace(study, sets=[replace(one, samples=one.samples[: max(1, int(kept * len(one.samples)))]) for one in study.sets])
+        study = replace(
+            study,
+            sets=[
+                replace(one, samples=one.samples[: max(1, int(kept * len(one.samples)))])
+                for one in study.sets
+            ],
+        )
         page = explorer_html(study, code, LEVELS[-1])
     return page
 
@@ -67,7 +82,9 @@ def _fitted(study: StudyReplay, code: str, limit: int) -> str:
 def explorer_html(study: StudyReplay, code: str, levels: int) -> str:
     """The page, with similarities rounded to so many levels."""
     templates = html()
-    script, style = (templates.get_template(f"explorer.{name}").render() for name in ("js.j2", "css"))
+    script, style = (
+        templates.get_template(f"explorer.{name}").render() for name in ("js.j2", "css")
+    )
     return templates.get_template("explorer.html.j2").render(
         study=study,
         code=code,
@@ -81,7 +98,11 @@ def explorer_html(study: StudyReplay, code: str, levels: int) -> str:
 
 def embedded(value: Any) -> Markup:
     """JSON inside an element `script`, which no string in it can end."""
-    return Markup(json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"))
+    return Markup(
+        json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).replace(
+            "<", "\\u003c"
+        )
+    )
 
 
 def quantise(similarity: np.ndarray, levels: int) -> tuple[np.ndarray, float | None, float | None]:
@@ -92,8 +113,10 @@ def quantise(similarity: np.ndarray, levels: int) -> tuple[np.ndarray, float | N
         levels: How many values are told apart, 2 to 255.
 
     Returns:
-        uint8 of the same shape, 0 where not visible, else 1 (lowest) to `levels` (highest); lowest and highest similarity, None where
-        nothing is visible. low + (code - 1) / (levels - 1) * (high - low) is off by at most half a level.
+        uint8 of the same shape, 0 where not visible, else 1 (lowest) to `levels` (highest); lowest
+            and highest similarity, None where
+        nothing is visible. low + (code - 1) / (levels - 1) * (high - low) is off by at most half a
+            level.
 
     >>> quantise(np.array([[np.nan, -1.0], [0.0, 1.0]]), 3)[0].tolist()
     [[0, 1], [2, 3]]
@@ -131,7 +154,12 @@ def _study(study: StudyReplay, levels: int) -> dict[str, Any]:
 
 
 def _set(one: SetReplay, numbers: dict[int, int], levels: int) -> dict[str, Any]:
-    facts = {"dataset": one.dataset, "length": one.seq_len, "begins": one.begins, "total": one.total}
+    facts = {
+        "dataset": one.dataset,
+        "length": one.seq_len,
+        "begins": one.begins,
+        "total": one.total,
+    }
     return {**facts, "samples": [_sample(sample, numbers, levels) for sample in one.samples]}
 
 
@@ -149,21 +177,34 @@ def _sample(sample: SampleReplay, numbers: dict[int, int], levels: int) -> dict[
         "blocks": [[n + 1, sample.block[n]] for n in changes],
         "late": [late[0], late[-1]] if late else None,
         "commits": [
-            [[one.position for one in written], [numbers[one.token] for one in written], [_short(one.confidence) for one in written]]
+            [
+                [one.position for one in written],
+                [numbers[one.token] for one in written],
+                [_short(one.confidence) for one in written],
+            ]
             for written in sample.commits
         ],
         "confidence": [_short(value) for value in sample.confidence],
         "entropy": [_short(value) for value in sample.entropy],
         "answers": [[one.step, one.answer, one.correct] for one in sample.answers],
-        "exits": [[one.rule, one.forwards, one.spans, one.answer, one.correct, one.same] for one in sample.exits],
+        "exits": [
+            [one.rule, one.forwards, one.spans, one.answer, one.correct, one.same]
+            for one in sample.exits
+        ],
         "readouts": {name: _readout(one, levels) for name, one in sample.readouts.items()},
     }
 
 
 def _readout(one: ReadoutReplay, levels: int) -> dict[str, Any]:
-    """Statistics as float32, certificates as bits, and by how much each level differs from that of the step before, modulo 256."""
+    """Statistics as float32, certificates as bits, levels as differences.
+
+    A level is stored as its change since the step before, modulo 256.
+    """
     level, low, high = quantise(one.similarity, levels)
-    bits = sum((one.certified[bound].astype(np.uint8) << place for place, bound in enumerate(BOUNDS)), np.zeros(len(level), np.uint8))
+    bits = sum(
+        (one.certified[bound].astype(np.uint8) << place for place, bound in enumerate(BOUNDS)),
+        np.zeros(len(level), np.uint8),
+    )
     change = np.diff(level, axis=0, prepend=np.zeros((1, level.shape[1]), np.uint8))
     statistics = np.stack([one.kl, one.margin, one.concentration]).astype(np.float32)
     return {"low": low, "high": high, "data": packed([statistics, bits, change])}

@@ -1,4 +1,7 @@
-"""Rule `figures`: each figure as PDF and PNG, with the numbers it shows as .csv. Files are the same byte for byte over two runs."""
+"""Rule `figures`: each figure as PDF and PNG, with the numbers it shows as .csv.
+
+Files are the same byte for byte over two runs.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +20,20 @@ from tracedlm.report.evidence import Evidence
 from tracedlm.report.layout import Row
 from tracedlm.report.map_tables import similarity_rows as map_similarity_rows
 from tracedlm.report.plots_of_cost import draw_gradients, draw_pareto, gradient_rows, pareto_rows
-from tracedlm.report.plots_of_maps import draw_magnitudes, draw_maps, draw_task_similarity, magnitude_rows, task_similarity_rows
-from tracedlm.report.plots_of_steps import draw_similarity, draw_stability, draw_temperature, similarity_rows, stability_rows
+from tracedlm.report.plots_of_maps import (
+    draw_magnitudes,
+    draw_maps,
+    draw_task_similarity,
+    magnitude_rows,
+    task_similarity_rows,
+)
+from tracedlm.report.plots_of_steps import (
+    draw_similarity,
+    draw_stability,
+    draw_temperature,
+    similarity_rows,
+    stability_rows,
+)
 from tracedlm.report.plots_of_training import draw_pseudo_gradients, pseudo_gradient_rows
 from tracedlm.report.profile_tables import curve_rows
 from tracedlm.report.style import STYLE
@@ -34,21 +49,30 @@ def make_figures(
     task_maps: Path | None,
     out: dict[str, Path],
 ) -> None:
-    """Draw all figures. One that the study has nothing for is blank but for the reason, the one row of its csv.
+    """Draw all figures.
+
+    One that the study has nothing for is blank but for the reason, the one row of its csv.
 
     Args:
         evidence: The study's metrics.
         readouts: Test readout of each dataset, at the study's shortest canvas.
         gradients: `sft/gradients.parquet`; None where nothing was fine-tuned.
-        pseudo_gradients: Pseudo-gradients of each dataset at that canvas; empty where none were made.
+        pseudo_gradients: Pseudo-gradients of each dataset at that canvas; empty where none were
+            made.
         magnitudes: Update magnitudes of the study's run and of those on single tasks.
         task_maps: How alike the tasks' maps are; None where no task was fine-tuned on by itself.
         out: Path of each figure's PNG; .pdf and .csv go beside it.
     """
-    tables = {dataset: read_table(path, trace.READOUT, "a readout") for dataset, path in readouts.items()}
+    tables = {
+        dataset: read_table(path, trace.READOUT, "a readout") for dataset, path in readouts.items()
+    }
     log = read_table(gradients, GRADIENTS, "the gradient log").to_pylist() if gradients else []
     grids = [read_table(path, UPDATE_MAGNITUDE, "update magnitudes") for path in magnitudes]
-    tasks = read_json(task_maps, ("runs", "maps", "cosine", "correlation", "angle", "chance")) if task_maps else None
+    tasks = (
+        read_json(task_maps, ("runs", "maps", "cosine", "correlation", "angle", "chance"))
+        if task_maps
+        else None
+    )
     drawn: dict[str, tuple[list[Row], Callable[[list[Row]], Figure]]] = {
         "stability": (stability_rows(tables), draw_stability),
         "similarity": (similarity_rows(tables), draw_similarity),
@@ -82,6 +106,9 @@ def _blank(rows: list[Row]) -> Figure:
 
 def save(figure: Figure, png: Path) -> None:
     """Save without dates or versions, which would differ between runs of the same study."""
-    for path, metadata in ((png, {"Software": None}), (png.with_suffix(".pdf"), {"CreationDate": None, "Creator": None, "Producer": None})):
+    for path, metadata in (
+        (png, {"Software": None}),
+        (png.with_suffix(".pdf"), {"CreationDate": None, "Creator": None, "Producer": None}),
+    ):
         with replacing(path) as temporary:
             figure.savefig(temporary, format=path.suffix[1:], metadata=metadata)

@@ -1,4 +1,7 @@
-"""Training dynamics of one kind of run: every quantity over the same optimiser steps, one panel below the other."""
+"""Training dynamics of one kind of run.
+
+Every quantity over the same optimiser steps, one panel below the other.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,26 +47,43 @@ PANELS: dict[str, tuple[Series, ...]] = {
         Series("TwoNN, sentences side by side", Which("two_nn", "flat", -1), BLUE),
         Series("TwoNN, sentence means", Which("two_nn", "sentence", -1), GREEN),
         Series("TwoNN, tokens", Which("two_nn", "token", -1), VERMILION),
-        Series("participation ratio, tokens", Which("participation_ratio", "token", -1), VERMILION, "--"),
+        Series(
+            "participation ratio, tokens",
+            Which("participation_ratio", "token", -1),
+            VERMILION,
+            "--",
+        ),
     ),
     "curvature": tuple(
         Series(f"{name}, {label}", Which(metric, "all", None, label), colour, dash)
-        for metric, name, colour in (("trace", "trace", BLUE), ("lambda_max", "lambda max", VERMILION), ("lambda_min", "lambda min", GREEN))
+        for metric, name, colour in (
+            ("trace", "trace", BLUE),
+            ("lambda_max", "lambda max", VERMILION),
+            ("lambda_min", "lambda min", GREEN),
+        )
         for label, dash in (("train", "-"), ("validation", "--"))
     ),
     "gradient": (
         Series("norm, train", Which("gradient_norm", "", None, "train"), BLUE),
         Series("norm, validation", Which("gradient_norm", "", None, "validation"), BLUE, "--"),
-        Series("cosine to the one before", Which("gradient_cosine", "", None, "train"), VERMILION, ":"),
+        Series(
+            "cosine to the one before", Which("gradient_cosine", "", None, "train"), VERMILION, ":"
+        ),
     ),
 }
 """Panel -> its lines, top to bottom."""
 
 
 def dynamics_rows(found: Trajectories, run: str) -> list[Row]:
-    """One row for each panel, line and checkpoint: mean over seeds with Student's interval; and one for each floor or ceiling."""
+    """One row for each panel, line and checkpoint: mean over seeds with Student's interval.
+
+    And one for each floor or ceiling.
+    """
     rows: list[Row] = []
-    for panel, lines in {**PANELS, "nats per token": (Series("held-out loss", loss_of(run, found), BLUE),)}.items():
+    for panel, lines in {
+        **PANELS,
+        "nats per token": (Series("held-out loss", loss_of(run, found), BLUE),),
+    }.items():
         for line in lines:
             curve = found.curve(run, line.which)
             if curve is None or np.isnan(curve.values).all():
@@ -74,7 +94,15 @@ def dynamics_rows(found: Trajectories, run: str) -> list[Row]:
             for index, step in enumerate(curve.steps):
                 mean, low, high = (None if np.isnan(value) else value for value in curve.at(index))
                 rows.append(
-                    {"panel": panel, "line": line.name, "step": step, "mean": mean, "low": low, "high": high, "n": len(curve.seeds)}
+                    {
+                        "panel": panel,
+                        "line": line.name,
+                        "step": step,
+                        "mean": mean,
+                        "low": low,
+                        "high": high,
+                        "n": len(curve.seeds),
+                    }
                 )
         rows += [_level(panel, name, value) for name, value in _levels(found, run, panel)]
     return rows
@@ -96,22 +124,33 @@ def _levels(found: Trajectories, run: str, panel: str) -> list[tuple[str, float]
         loss = found.curve(run, Which("nll", module))
         if excess is None or loss is None:
             return []
-        # The grammar's own loss on the very tokens that were evaluated: what is left above it is the model's.
+        # The grammar's own loss on the very tokens that were evaluated: what is left above it is
+        # the model's.
         return [("floor", float(np.nanmean(loss.values - excess.values)))]
     return []
 
 
 def draw_dynamics(rows: list[Any], lines_of: Mapping[str, tuple[Series, ...]] = PANELS) -> Figure:
-    """Panels with one shared axis of steps, linear up to 1 and logarithmic from there; bands are 95 % intervals over seeds.
+    """Panels with one shared axis of steps, linear up to 1 and logarithmic from there.
+
+    Bands are 95 % intervals over seeds.
 
     Args:
         rows: Of `dynamics_rows`.
         lines_of: Panel -> its lines, top to bottom; a panel without rows is left out.
     """
-    panels = [name for name in lines_of if any(row["panel"] == name and row["step"] is not None for row in rows)]
+    panels = [
+        name
+        for name in lines_of
+        if any(row["panel"] == name and row["step"] is not None for row in rows)
+    ]
     figure = Figure(figsize=(7.2, 1.0 + 1.75 * len(panels)), layout="constrained")
     grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-    styles = {(panel, line.name): (line.colour, line.dash) for panel, lines in lines_of.items() for line in lines}
+    styles = {
+        (panel, line.name): (line.colour, line.dash)
+        for panel, lines in lines_of.items()
+        for line in lines
+    }
     for axes, panel in zip(grid, panels, strict=True):
         own = [row for row in rows if row["panel"] == panel]
         for line in dict.fromkeys(row["line"] for row in own):
@@ -119,12 +158,27 @@ def draw_dynamics(rows: list[Any], lines_of: Mapping[str, tuple[Series, ...]] = 
             colour, dash = styles.get((panel, line), (BLUE, "-"))
             if points[0]["step"] is None:
                 axes.axhline(
-                    points[0]["mean"], color=INK if line in ("floor", "ceiling") else colour, linestyle=dash, linewidth=1, label=line
+                    points[0]["mean"],
+                    color=INK if line in ("floor", "ceiling") else colour,
+                    linestyle=dash,
+                    linewidth=1,
+                    label=line,
                 )
                 continue
             steps = [row["step"] for row in points]
-            bounds = [[np.nan if row[name] is None else row[name] for row in points] for name in ("mean", "low", "high")]
-            axes.plot(steps, bounds[0], color=colour, linestyle=dash, marker="o", markersize=2.5, label=line)
+            bounds = [
+                [np.nan if row[name] is None else row[name] for row in points]
+                for name in ("mean", "low", "high")
+            ]
+            axes.plot(
+                steps,
+                bounds[0],
+                color=colour,
+                linestyle=dash,
+                marker="o",
+                markersize=2.5,
+                label=line,
+            )
             axes.fill_between(steps, bounds[1], bounds[2], color=colour, alpha=0.12, linewidth=0)
         axes.set_xscale("symlog", linthresh=1)
         if panel == "curvature":

@@ -1,4 +1,7 @@
-"""How alike the maps of modules, variants and tasks are, and where the updates behind them are large."""
+"""How alike maps are, and where the updates behind them are large.
+
+Maps of modules, variants and tasks.
+"""
 
 from typing import Any
 
@@ -16,10 +19,20 @@ SHOWN = {"cosine": (0.0, 1.0, "Blues"), "correlation": (-1.0, 1.0, "RdBu_r")}
 
 def draw_maps(rows: list[Row]) -> Figure:
     """Two matrices, cosine and correlation, of the row-energy maps of LoRA-B."""
-    chosen: list[Any] = [row for row in rows if not any(word in f"{row['module']} {row['against']}" for word in ("(A)", "mean"))]
-    names = sorted(dict.fromkeys(str(row["module"]) for row in chosen), key=lambda name: "qkv".index(name[0]))
-    figure = Figure(figsize=(2.6 + 0.62 * len(names), 2.2 + 0.26 * len(names)), layout="constrained")
-    for axes, (statistic, (low, high, colours)) in zip(figure.subplots(1, 2, sharey=True), SHOWN.items(), strict=True):
+    chosen: list[Any] = [
+        row
+        for row in rows
+        if not any(word in f"{row['module']} {row['against']}" for word in ("(A)", "mean"))
+    ]
+    names = sorted(
+        dict.fromkeys(str(row["module"]) for row in chosen), key=lambda name: "qkv".index(name[0])
+    )
+    figure = Figure(
+        figsize=(2.6 + 0.62 * len(names), 2.2 + 0.26 * len(names)), layout="constrained"
+    )
+    for axes, (statistic, (low, high, colours)) in zip(
+        figure.subplots(1, 2, sharey=True), SHOWN.items(), strict=True
+    ):
         image = np.full((len(names), len(names)), np.nan)
         for row in chosen:
             if row[statistic] is not None:
@@ -32,7 +45,10 @@ def draw_maps(rows: list[Row]) -> Figure:
 
 
 def task_similarity_rows(record: dict[str, Any] | None) -> list[Row]:
-    """Cosine, correlation and largest principal angle of every pair of runs' maps, by projection (`task_maps/similarity.json`)."""
+    """Cosine, correlation and largest principal angle of every pair of runs' maps.
+
+    By projection (`task_maps/similarity.json`).
+    """
     if record is None:
         return [{"reason": "ablation.tasks is empty: no fine-tuning on single tasks"}]
     maps, runs = record["maps"], record["runs"]
@@ -48,8 +64,13 @@ def task_similarity_rows(record: dict[str, Any] | None) -> list[Row]:
 
 
 def draw_task_similarity(rows: list[Any]) -> Figure:
-    """Cosine above, correlation below, a matrix of runs for each projection; runs of one task stand side by side."""
-    runs, projections = (list(dict.fromkeys(row[key] for row in rows)) for key in ("run", "projection"))
+    """Cosine above, correlation below, a matrix of runs for each projection.
+
+    Runs of one task stand side by side.
+    """
+    runs, projections = (
+        list(dict.fromkeys(row[key] for row in rows)) for key in ("run", "projection")
+    )
     names = [_run_title(run) for run in runs]
     size = 1.5 + 0.36 * len(runs)
     figure = Figure(figsize=(1.5 + size * len(projections), 1.0 + 2 * size), layout="constrained")
@@ -74,19 +95,33 @@ def magnitude_rows(tables: list[pa.Table]) -> list[Row]:
 
 
 def draw_magnitudes(rows: list[Any]) -> Figure:
-    """The grid of LoRA-B beside that of LoRA-A, one line a run; one scale of colours for all, so that they compare."""
-    runs, matrices = list(dict.fromkeys(row["run"] for row in rows)), sorted({row["module"][-1] for row in rows}, reverse=True)
-    figure = Figure(figsize=(1.6 + 3.0 * len(matrices), 0.9 + 2.5 * len(runs)), layout="constrained")
+    """The grid of LoRA-B beside that of LoRA-A, one line a run.
+
+    One scale of colours for all, so that they compare.
+    """
+    runs, matrices = (
+        list(dict.fromkeys(row["run"] for row in rows)),
+        sorted({row["module"][-1] for row in rows}, reverse=True),
+    )
+    figure = Figure(
+        figsize=(1.6 + 3.0 * len(matrices), 0.9 + 2.5 * len(runs)), layout="constrained"
+    )
     grid = figure.subplots(len(runs), len(matrices), squeeze=False)
     largest = max(row["magnitude"] for row in rows)
     for line, run in zip(grid, runs, strict=True):
         for axes, matrix in zip(line, matrices, strict=True):
             own = [row for row in rows if row["run"] == run and row["module"].endswith(matrix)]
-            image = np.full((1 + max(row["row"] for row in own), 1 + max(row["column"] for row in own)), np.nan)
+            image = np.full(
+                (1 + max(row["row"] for row in own), 1 + max(row["column"] for row in own)), np.nan
+            )
             for row in own:
                 image[row["row"], row["column"]] = row["magnitude"]
-            drawn = axes.imshow(image, vmin=0, vmax=largest, cmap="cividis", aspect="auto", interpolation="nearest")
-            axes.set_title(f"{_run_title(run)}: block {own[0]['module'].split('.')[0]}, q, LoRA-{matrix}")
+            drawn = axes.imshow(
+                image, vmin=0, vmax=largest, cmap="cividis", aspect="auto", interpolation="nearest"
+            )
+            axes.set_title(
+                f"{_run_title(run)}: block {own[0]['module'].split('.')[0]}, q, LoRA-{matrix}"
+            )
             axes.grid(False)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.yaxis.set_major_locator(MaxNLocator(integer=True))
@@ -103,7 +138,11 @@ def _run_title(run: str) -> str:
     ('study', 'sudoku', 'sudoku, again')
     """
     task, _, number = run.rpartition("-")
-    return run if not task else {"0": task, "1": f"{task}, again"}.get(number, f"{task}, again ({number})")
+    return (
+        run
+        if not task
+        else {"0": task, "1": f"{task}, again"}.get(number, f"{task}, again ({number})")
+    )
 
 
 def _label(axes: Axes, names: list[str], image: np.ndarray, dark: float) -> None:
@@ -113,5 +152,11 @@ def _label(axes: Axes, names: list[str], image: np.ndarray, dark: float) -> None
     for (i, j), value in np.ndenumerate(image):
         if np.isfinite(value):
             axes.text(
-                j, i, f"{round(value, 2) + 0.0:.2f}", ha="center", va="center", fontsize=5, color="white" if abs(value) > dark else "black"
+                j,
+                i,
+                f"{round(value, 2) + 0.0:.2f}",
+                ha="center",
+                va="center",
+                fontsize=5,
+                color="white" if abs(value) > dark else "black",
             )

@@ -1,4 +1,7 @@
-"""What happens from step to step: stability statistics of a set of samples, similarities of one sample."""
+"""What happens from step to step.
+
+Stability statistics of a set of samples, similarities of one sample.
+"""
 
 from collections.abc import Callable, Mapping
 from itertools import pairwise
@@ -17,7 +20,10 @@ STATISTICS = {"kl": "$D_t$ (nats)", "margin": "margin $m_t$", "concentration": "
 
 
 def stability_rows(tables: dict[str, pa.Table]) -> list[Row]:
-    """Median and quartiles over samples of each statistic at each step; null where no sample has it."""
+    """Median and quartiles over samples of each statistic at each step.
+
+    Null where no sample has it.
+    """
     rows: list[Row] = []
     for dataset, table in tables.items():
         steps = np.array(table["step"].to_pylist())
@@ -28,11 +34,30 @@ def stability_rows(tables: dict[str, pa.Table]) -> list[Row]:
                 at = values[steps == step]
                 defined = at[~np.isnan(at)]
                 low, median, high = (
-                    (float(value) for value in np.quantile(defined, [0.25, 0.5, 0.75])) if len(defined) else (None, None, None)
+                    (float(value) for value in np.quantile(defined, [0.25, 0.5, 0.75]))
+                    if len(defined)
+                    else (None, None, None)
                 )
-                counts: Row = {"n": len(defined), "undefined": len(at) - len(defined), "zeros": int((defined == 0).sum())}
-                where: Row = {"dataset": dataset, "statistic": statistic, "step": step, "phase": phases[step]}
-                rows.append({**where, "median": median, "lower_quartile": low, "upper_quartile": high, **counts})
+                counts: Row = {
+                    "n": len(defined),
+                    "undefined": len(at) - len(defined),
+                    "zeros": int((defined == 0).sum()),
+                }
+                where: Row = {
+                    "dataset": dataset,
+                    "statistic": statistic,
+                    "step": step,
+                    "phase": phases[step],
+                }
+                rows.append(
+                    {
+                        **where,
+                        "median": median,
+                        "lower_quartile": low,
+                        "upper_quartile": high,
+                        **counts,
+                    }
+                )
     return rows
 
 
@@ -54,24 +79,47 @@ def draw_temperature(rows: list[Row]) -> Figure:
     def panel(axes: Axes, statistic: str, chosen: list[Row]) -> None:
         for tau, shade in zip(taus, np.linspace(0.9, 0.35, len(taus)), strict=True):
             curve: list[Any] = [row for row in chosen if row["tau"] == tau]
-            medians = [row["median"] or np.nan for row in curve]  # undefined, or 0, which a logarithm has no place for
-            axes.plot([row["step"] for row in curve], medians, color=BLUE, alpha=shade, label=f"tau = {tau:g}")
+            medians = [
+                row["median"] or np.nan for row in curve
+            ]  # undefined, or 0, which a logarithm has no place for
+            axes.plot(
+                [row["step"] for row in curve],
+                medians,
+                color=BLUE,
+                alpha=shade,
+                label=f"tau = {tau:g}",
+            )
         axes.set_yscale("log")
         _shade(axes, chosen)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
-    figure = _panels(rows, {statistic: STATISTICS[statistic] for statistic in ("kl", "margin")}, 4.4, panel)
+    figure = _panels(
+        rows, {statistic: STATISTICS[statistic] for statistic in ("kl", "margin")}, 4.4, panel
+    )
     figure.axes[0].legend(fontsize=7)
     return figure
 
 
-def _panels(rows: list[Row], shown: Mapping[str, str], height: float, panel: Callable[[Axes, str, list[Row]], None]) -> Figure:
+def _panels(
+    rows: list[Row],
+    shown: Mapping[str, str],
+    height: float,
+    panel: Callable[[Axes, str, list[Row]], None],
+) -> Figure:
     datasets = list(dict.fromkeys(str(row["dataset"]) for row in rows))
     figure = Figure(figsize=(1.2 + 3.4 * len(datasets), height), layout="constrained")
     grid = figure.subplots(len(shown), len(datasets), sharex="col", sharey="row", squeeze=False)
     for column, dataset in enumerate(datasets):
         for line, (statistic, label) in enumerate(shown.items()):
-            panel(grid[line, column], statistic, [row for row in rows if row["dataset"] == dataset and row["statistic"] == statistic])
+            panel(
+                grid[line, column],
+                statistic,
+                [
+                    row
+                    for row in rows
+                    if row["dataset"] == dataset and row["statistic"] == statistic
+                ],
+            )
             grid[line, 0].set_ylabel(label)
         grid[0, column].set_title(dataset)
         grid[-1, column].set_xlabel("step (forward)")
@@ -81,20 +129,43 @@ def _panels(rows: list[Row], shown: Mapping[str, str], height: float, panel: Cal
 
 def _shade(axes: Axes, rows: list[Row]) -> None:
     """Mark the refine steps."""
-    refine = [float(row["step"]) for row in rows if row["phase"] == "refine"]  # type: ignore[arg-type]
+    refine = []
+    for row in rows:
+        if row["phase"] == "refine":
+            refine.append(float(row["step"]))  # type: ignore[arg-type]
     if refine:
         axes.axvspan(min(refine) - 0.5, max(refine) + 0.5, color=SAND, zorder=0, linewidth=0)
-        axes.annotate("refine", (min(refine) - 0.3, 0.98), xycoords=("data", "axes fraction"), va="top", fontsize=7, color=EARTH)
+        axes.annotate(
+            "refine",
+            (min(refine) - 0.3, 0.98),
+            xycoords=("data", "axes fraction"),
+            va="top",
+            fontsize=7,
+            color=EARTH,
+        )
 
 
 def _band(axes: Axes, rows: list[Row], logarithmic: bool) -> None:
-    """Median with its quartiles; a step without values is a gap, a median of 0 a mark on the axis; refine steps are shaded."""
+    """Median with its quartiles; a step without values is a gap, a median of 0 a mark on the axis.
+
+    Refine steps are shaded.
+    """
     step = np.array([row["step"] for row in rows], dtype=float)
-    low, median, high = (np.array([row[key] for row in rows], dtype=float) for key in ("lower_quartile", "median", "upper_quartile"))
+    low, median, high = (
+        np.array([row[key] for row in rows], dtype=float)
+        for key in ("lower_quartile", "median", "upper_quartile")
+    )
     if logarithmic:
         axes.set_yscale("log", nonpositive="clip")
         zero = median == 0
-        axes.plot(step[zero], np.full(zero.sum(), 0.015), "v", color=BLUE, markersize=4, transform=axes.get_xaxis_transform())
+        axes.plot(
+            step[zero],
+            np.full(zero.sum(), 0.015),
+            "v",
+            color=BLUE,
+            markersize=4,
+            transform=axes.get_xaxis_transform(),
+        )
         median = np.where(zero, np.nan, median)
     axes.fill_between(step, low, high, color=BLUE, alpha=0.22, linewidth=0)
     axes.plot(step, median, color=BLUE, marker="o", markersize=2)
@@ -109,7 +180,10 @@ def similarity_rows(tables: dict[str, pa.Table]) -> list[Row]:
     for dataset, table in tables.items():
         length = int(table.schema.metadata[b"gen_length"])
         first = min(table["sample_id"].to_pylist())
-        steps = sorted((row for row in table.to_pylist() if row["sample_id"] == first), key=lambda row: row["step"])
+        steps = sorted(
+            (row for row in table.to_pylist() if row["sample_id"] == first),
+            key=lambda row: row["step"],
+        )
         for row in steps:
             where: Row = {
                 "dataset": dataset,
@@ -147,16 +221,29 @@ def _heat_map(figure: Figure, axes: Axes, rows: list[Any]) -> None:
             image[row["position"], row["step"] - 1] = row["similarity"]
     limit = float(np.nanmax(np.abs(image))) if np.isfinite(image).any() else 1.0
     drawn = axes.imshow(
-        image, aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit, extent=(0.5, last + 0.5, length - 0.5, -0.5), interpolation="nearest"
+        image,
+        aspect="auto",
+        cmap="RdBu_r",
+        vmin=-limit,
+        vmax=limit,
+        extent=(0.5, last + 0.5, length - 0.5, -0.5),
+        interpolation="nearest",
     )
     blocks = dict(sorted((row["step"], row["block"]) for row in rows))
     count = max(blocks.values()) + 1
     for before, after in pairwise(blocks):
         if blocks[before] != blocks[after]:
             refine = blocks[after] < 0
-            axes.axvline(after - 0.5, color="black", linewidth=1.4 if refine else 0.7, linestyle="-" if refine else (0, (3, 2)))
+            axes.axvline(
+                after - 0.5,
+                color="black",
+                linewidth=1.4 if refine else 0.7,
+                linestyle="-" if refine else (0, (3, 2)),
+            )
     for border in range(1, count):
-        axes.axhline(border * length / count - 0.5, color="black", linewidth=0.7, linestyle=(0, (3, 2)))
+        axes.axhline(
+            border * length / count - 0.5, color="black", linewidth=0.7, linestyle=(0, (3, 2))
+        )
     axes.grid(False)
     axes.set_facecolor(MASKED)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

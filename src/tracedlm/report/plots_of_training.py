@@ -16,9 +16,16 @@ ACROSS = 4
 
 
 def pseudo_gradient_rows(table: pa.Table, summary: dict[str, Any]) -> list[Row]:
-    """One row per sample, block and step: the pseudo-gradient of the summary's module, the band, and where the block settled."""
+    """One row per sample, block and step.
+
+    The pseudo-gradient of the summary's module, the band, and where the block settled.
+    """
     band, steps = summary["bands"][summary["module"]], summary["steps"]
-    settled = {(row["sample_id"], row["block"]): row["step"] for row in steps if row["module"] == summary["module"]}
+    settled = {
+        (row["sample_id"], row["block"]): row["step"]
+        for row in steps
+        if row["module"] == summary["module"]
+    }
     fixed: Row = {"sft_mean": band["mean"], "band_low": band["low"], "band_high": band["high"]}
     rows = [row for row in table.to_pylist() if row["module"] == summary["module"]]
     return [
@@ -28,7 +35,10 @@ def pseudo_gradient_rows(table: pa.Table, summary: dict[str, Any]) -> list[Row]:
 
 
 def draw_pseudo_gradients(rows: list[Any]) -> Figure:
-    """One panel per block: a curve per sample, the band of fine-tuning, a triangle where a curve has entered it for good."""
+    """One panel per block.
+
+    A curve per sample, the band of fine-tuning, a triangle where a curve has entered it for good.
+    """
     blocks = list(dict.fromkeys(row["block"] for row in rows))
     down, across = -(-len(blocks) // ACROSS), min(ACROSS, len(blocks))
     figure = Figure(figsize=(1.2 + 2.4 * across, 0.8 + 2.4 * down), layout="constrained")
@@ -38,11 +48,29 @@ def draw_pseudo_gradients(rows: list[Any]) -> Figure:
     for axes, block in zip(grid.flat, blocks, strict=False):
         own = [row for row in rows if row["block"] == block]
         axes.set_yscale("log")
-        axes.axhspan(max(own[0]["band_low"], 1e-300), own[0]["band_high"], color=SAND, linewidth=0, label="band of fine-tuning")
-        axes.axhline(own[0]["sft_mean"], color=EARTH, linestyle="--", linewidth=1, label="mean of fine-tuning")
+        axes.axhspan(
+            max(own[0]["band_low"], 1e-300),
+            own[0]["band_high"],
+            color=SAND,
+            linewidth=0,
+            label="band of fine-tuning",
+        )
+        axes.axhline(
+            own[0]["sft_mean"],
+            color=EARTH,
+            linestyle="--",
+            linewidth=1,
+            label="mean of fine-tuning",
+        )
         for sample in dict.fromkeys(row["sample_id"] for row in own):
             curve = [row for row in own if row["sample_id"] == sample]
-            axes.plot([row["block_step"] for row in curve], [row["rms"] or None for row in curve], color=BLUE, alpha=0.7, linewidth=1.1)
+            axes.plot(
+                [row["block_step"] for row in curve],
+                [row["rms"] or None for row in curve],
+                color=BLUE,
+                alpha=0.7,
+                linewidth=1.1,
+            )
             at = [row for row in curve if row["block_step"] == row["convergence_step"]]
             axes.plot([row["block_step"] for row in at], [row["rms"] for row in at], "v", **SETTLED)
         axes.set_title(f"block {block + 1}")
@@ -56,6 +84,8 @@ def draw_pseudo_gradients(rows: list[Any]) -> Figure:
     handles = dict(zip(*reversed(grid[0, 0].get_legend_handles_labels()), strict=True))
     curves = {(row["sample_id"], row["block"]): row["convergence_step"] for row in rows}
     settled = sum(step is not None for step in curves.values())
-    handles[f"in the band from here on ({settled} of {len(curves)} curves)"] = Line2D([], [], marker="v", linestyle="none", **SETTLED)
+    handles[f"in the band from here on ({settled} of {len(curves)} curves)"] = Line2D(
+        [], [], marker="v", linestyle="none", **SETTLED
+    )
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
     return figure

@@ -1,4 +1,7 @@
-"""A table as plain text, with its caption and what it shows: for a terminal, a diff, a letter (TRACE App. F, step 8)."""
+"""A table as plain text, with its caption and what it shows.
+
+For a terminal, a diff, a letter (TRACE App. F, step 8).
+"""
 
 from textwrap import fill
 
@@ -9,7 +12,10 @@ WIDTH = 140
 
 def preview(grid: Grid, paragraphs: list[str]) -> str:
     """Title, table, caption and paragraphs; the best of a row, bold elsewhere, has an asterisk."""
-    heads = [[Cell(text, numeric) for (text, _), numeric in zip(head, grid.numeric, strict=True)] for head in grid.heads]
+    heads = [
+        [Cell(text, numeric) for (text, _), numeric in zip(head, grid.numeric, strict=True)]
+        for head in grid.heads
+    ]
     lines = [*heads, *grid.body]
     widths = [max(len(_shown(line[place])) for line in lines) for place in range(len(grid.numeric))]
     rule = "  ".join("-" * width for width in widths)
@@ -26,5 +32,8 @@ def _shown(cell: Cell) -> str:
 
 
 def _line(cells: list[Cell], widths: list[int]) -> str:
-    shown = (_shown(cell).rjust(width) if cell.numeric else _shown(cell).ljust(width) for cell, width in zip(cells, widths, strict=True))
+    shown = (
+        _shown(cell).rjust(width) if cell.numeric else _shown(cell).ljust(width)
+        for cell, width in zip(cells, widths, strict=True)
+    )
     return "  ".join(shown).rstrip()

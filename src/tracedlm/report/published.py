@@ -1,4 +1,7 @@
-"""Numbers printed in the papers, all for LLaDA-8B, by this project's dataset names. EDIT: 128, 256 and 512 tokens; TRACE: 128."""
+"""Numbers printed in the papers, all for LLaDA-8B, by this project's dataset names.
+
+EDIT: 128, 256 and 512 tokens; TRACE: 128.
+"""
 
 SOURCE = "LLaDA-8B, published"
 LENGTHS = (128, 256, 512)
@@ -44,10 +47,16 @@ EDIT_STEPS = {
     "gsm8k": (42.8, 103.5, 225.8),
     "gpqa": (40.3, 81.3, 194.1),
 }
-"""EDIT Table 2, steps summed over blocks, of 64, 128 and 256. Its released outputs for Countdown at 128 tokens give 43.1."""
+"""EDIT Table 2, steps summed over blocks, of 64, 128 and 256.
+
+Its released outputs for Countdown at 128 tokens give 43.1.
+"""
 
 TRACE_IMPACT = {"countdown": 2.3, "sudoku": 1.5, "math500": 0.0, "gsm8k": 0.0}
-"""TRACE Tables 1 and 3, accuracy impact: percent in print, taken as points; one value for all lengths."""
+"""TRACE Tables 1 and 3, accuracy impact: percent in print, taken as points.
+
+One value for all lengths.
+"""
 
 EDIT_SETTINGS = {
     ("first", "delta"): dict.fromkeys(EDIT_STEPS, (0.05, 0.05, 0.05)),
@@ -67,7 +76,10 @@ EDIT_SETTINGS = {
         "gpqa": (6, 6, 8),
     },
 }
-"""EDIT Table 3, by block and parameter. They belong to the KL of `rank_softmax`, not to that of `rad` (method.md section 2)."""
+"""EDIT Table 3, by block and parameter.
+
+They belong to the KL of `rank_softmax`, not to that of `rad` (method.md section 2).
+"""
 
 EDIT_MODULES = {
     "q, LoRA-A": (0.142, 0.168),
@@ -75,7 +87,10 @@ EDIT_MODULES = {
     "k, LoRA-B": (0.124, 0.139),
     "v, LoRA-B": (0.117, 0.128),
 }
-"""EDIT Table 4, 100 validation examples of GSM8K: mean KL with row-wise energy and with row-wise mean."""
+"""EDIT Table 4, 100 validation examples of GSM8K.
+
+Mean KL with row-wise energy and with row-wise mean.
+"""
 
 TRACE_COVERAGE = {
     "gsm8k": (0.069, -0.160, 0.295, 0.6250, 0.1406),
@@ -105,9 +120,18 @@ TRACE_STORAGE = (
     ("q k v, 32 blocks", 96, 4, 0.018),
     ("q k v o, 32 blocks", 128, 4, 0.024),
 )
-"""TRACE App. E's examples for width 4096 and a model of 8 GiB: maps, how many, bytes per entry, percent of the model."""
+"""TRACE App. E's examples for width 4096 and a model of 8 GiB.
+
+Maps, how many, bytes per entry, percent of the model.
+"""
 
 
-def at_length(printed: dict[str, tuple[float, float, float]], dataset: str, seq_len: int) -> float | None:
+def at_length(
+    printed: dict[str, tuple[float, float, float]], dataset: str, seq_len: int
+) -> float | None:
     """The value printed for a dataset at a canvas length; None where there is none."""
-    return printed[dataset][LENGTHS.index(seq_len)] if dataset in printed and seq_len in LENGTHS else None
+    return (
+        printed[dataset][LENGTHS.index(seq_len)]
+        if dataset in printed and seq_len in LENGTHS
+        else None
+    )

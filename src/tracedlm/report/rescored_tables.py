@@ -1,4 +1,8 @@
-"""Rule `rescore`'s tables: EDIT's released outputs recomputed beside its Tables 1 and 2, and what its schedules save without any exit."""
+"""Rule `rescore`'s tables.
+
+EDIT's released outputs recomputed beside its Tables 1 and 2, and what its schedules save without
+any exit.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +27,10 @@ FIELDS = (
     "steps",
     "reduction",
 )
-SET = (Column("dataset", text("dataset"), numeric=False, merge=True), Column("tokens", shows("seq_len", "count"), merge=True))
+SET = (
+    Column("dataset", text("dataset"), numeric=False, merge=True),
+    Column("tokens", shows("seq_len", "count"), merge=True),
+)
 
 
 def make_rescored_tables(scores: Path, folder: Path) -> None:
@@ -34,16 +41,29 @@ def make_rescored_tables(scores: Path, folder: Path) -> None:
 
 
 def rescored_rows(record: Any) -> list[Row]:
-    """Accuracy and steps as recomputed and as printed; `mark` names what differs in the digit that is printed."""
+    """Accuracy and steps as recomputed and as printed.
+
+    `mark` names what differs in the digit that is printed.
+    """
     rows = []
     for one in record["sets"]:
         accuracy, steps, reduction = (
             published.at_length(printed, one["dataset"], one["seq_len"])
-            for printed in (published.EDIT_ACCURACY["EDIT"], published.EDIT_STEPS, published.EDIT_REDUCTION)
+            for printed in (
+                published.EDIT_ACCURACY["EDIT"],
+                published.EDIT_STEPS,
+                published.EDIT_REDUCTION,
+            )
         )
         compared = {"accuracy": (100 * one["accuracy"], accuracy), "steps": (one["steps"], steps)}
-        differing = [name for name, (ours, theirs) in compared.items() if None not in (ours, theirs) and round(ours, 1) != theirs]
-        missing = [name for name, (ours, theirs) in compared.items() if ours is None or theirs is None]
+        differing = [
+            name
+            for name, (ours, theirs) in compared.items()
+            if None not in (ours, theirs) and round(ours, 1) != theirs
+        ]
+        missing = [
+            name for name, (ours, theirs) in compared.items() if ours is None or theirs is None
+        ]
         rows.append(
             {
                 **{field: one[field] for field in FIELDS},
@@ -51,14 +71,19 @@ def rescored_rows(record: Any) -> list[Row]:
                 "published_steps": steps,
                 "published_reduction": None if reduction is None else reduction / 100,
                 "mark": ", ".join(differing) or None,
-                "reason": f"{' and '.join(missing)}: not released or not printed" if missing else "",
+                "reason": (
+                    f"{' and '.join(missing)}: not released or not printed" if missing else ""
+                ),
             }
         )
     return rows
 
 
 def schedule_rows(record: Any) -> list[Row]:
-    """Forwards of EDIT's schedules without no-op steps and without its exit rule, beside EDIT's, recomputed where it is released."""
+    """Forwards of EDIT's schedules without no-op steps and without its exit rule.
+
+    Beside EDIT's own, recomputed where it is released.
+    """
     released = {(one["dataset"], one["seq_len"]): one["steps"] for one in record["sets"]}
     rows = []
     for one in record["schedules"]:
@@ -68,7 +93,9 @@ def schedule_rows(record: Any) -> list[Row]:
         saved = None if edit is None else one["full_steps"] - edit
         share = (one["full_steps"] - one["skip_noop_steps"]) / saved if saved else None
         source = "printed" if steps is None and edit is not None else "recomputed"
-        facts = {field: one[field] for field in ("dataset", "seq_len", "full_steps", "skip_noop_steps")}
+        facts = {
+            field: one[field] for field in ("dataset", "seq_len", "full_steps", "skip_noop_steps")
+        }
         reason = "" if saved else "EDIT saves nothing known here"
         rows.append({**facts, "steps": edit, "source": source, "share": share, "reason": reason})
     return rows
@@ -76,18 +103,21 @@ def schedule_rows(record: Any) -> list[Row]:
 
 def _rescored_caption(rows: list[Row]) -> str:
     return (
-        "EDIT's released LLaDA-8B outputs, marked again. Accuracy (percent) by the published scorer d1 with 95 % interval, by the strict "
-        "one, and as EDIT's Table 1 prints it; steps summed over blocks and reduction, recomputed and as Table 2 prints them. "
-        "differs: what is not the printed number to its printed digit."
+        "EDIT's released LLaDA-8B outputs, marked again. Accuracy (percent) by the published scorer"
+        " d1 with 95 % interval, by the strict one, and as EDIT's Table 1 prints it; steps summed"
+        " over blocks and reduction, recomputed and as Table 2 prints them. differs: what is not"
+        " the printed number to its printed digit."
     )
 
 
 def _schedule_caption(rows: list[Row]) -> str:
     more = sum(isinstance(row["share"], float) and row["share"] > 0.5 for row in rows)
     return (
-        "Forwards of EDIT's released schedules when steps that commit nothing are skipped, with no exit rule at all (skip), beside EDIT's "
-        "steps, recomputed from its outputs where they are released. Share: of what EDIT saves against the full schedule, what skipping "
-        f"alone saves without changing any output; above 50 % in {more} of {len(rows)} settings, above 100 % where it is the cheaper one."
+        "Forwards of EDIT's released schedules when steps that commit nothing are skipped, with no"
+        " exit rule at all (skip), beside EDIT's steps, recomputed from its outputs where they are"
+        " released. Share: of what EDIT saves against the full schedule, what skipping alone saves"
+        f" without changing any output; above 50 % in {more} of {len(rows)} settings, above 100 %"
+        " where it is the cheaper one."
     )
 
 

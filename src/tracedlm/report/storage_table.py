@@ -13,11 +13,33 @@ def storage_rows(evidence: Evidence) -> list[Row]:
     """What maps take: TRACE App. E's examples recomputed, and the configured model."""
     rows: list[Row] = []
     for case, modules, entry, printed in published.TRACE_STORAGE:
-        rows.append(_stored("LLaDA-8B (8 GiB)", case, modules, 4096, entry, storage_bytes(modules, 4096, entry), 8 * GIB, printed / 100))
+        rows.append(
+            _stored(
+                "LLaDA-8B (8 GiB)",
+                case,
+                modules,
+                4096,
+                entry,
+                storage_bytes(modules, 4096, entry),
+                8 * GIB,
+                printed / 100,
+            )
+        )
     facts = evidence.storage
     layers, width = facts["layers"], facts["width"]
     for case, modules in (("one q map", 1), (f"q k v, {layers} blocks", 3 * layers)):
-        rows.append(_stored("this study's model", case, modules, width, 4, storage_bytes(modules, width, 4), facts["model_bytes"], None))
+        rows.append(
+            _stored(
+                "this study's model",
+                case,
+                modules,
+                width,
+                4,
+                storage_bytes(modules, width, 4),
+                facts["model_bytes"],
+                None,
+            )
+        )
     on_disk = sum(facts["map_file_bytes"].values())
     rows.append(
         _stored(
@@ -34,7 +56,16 @@ def storage_rows(evidence: Evidence) -> list[Row]:
     return rows
 
 
-def _stored(source: str, case: str, modules: int, width: int, entry: int, size: int, model: int, printed: float | None) -> Row:
+def _stored(
+    source: str,
+    case: str,
+    modules: int,
+    width: int,
+    entry: int,
+    size: int,
+    model: int,
+    printed: float | None,
+) -> Row:
     where: Row = {
         "source": source,
         "case": case,
@@ -48,7 +79,10 @@ def _stored(source: str, case: str, modules: int, width: int, entry: int, size: 
 
 
 def _storage_caption(rows: list[Row]) -> str:
-    return "Bytes of the maps that stay at deployment (TRACE App. E): maps times width times bytes per entry, and their share of the model."
+    return (
+        "Bytes of the maps that stay at deployment (TRACE App. E): maps times width times bytes per"
+        " entry, and their share of the model."
+    )
 
 
 STORAGE = Spec(

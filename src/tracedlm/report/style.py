@@ -1,4 +1,7 @@
-"""One look for all figures: type, lines, and Okabe and Ito's colours, which every kind of colour vision tells apart."""
+"""One look for all figures.
+
+Type, lines, and Okabe and Ito's colours, which every kind of colour vision tells apart.
+"""
 
 from typing import Any
 

@@ -85,7 +85,10 @@ class Tex(str):
 
 
 def make_tables(evidence: Evidence, names: tuple[str, ...], folder: Path) -> None:
-    """Write `<name>.csv` and `<name>.tex` for each name, and the coverage table once more as text with what it shows."""
+    """Write `<name>.csv` and `<name>.tex` for each name.
+
+    The coverage table is also written as text, with what it shows.
+    """
     for name in names:
         write_table(SPECS[name], SPECS[name].build(evidence), folder)
     if certificate_tables.CERTIFIED_COVERAGE.name in names:
@@ -103,7 +106,10 @@ def write_table(spec: Spec, rows: list[Row], folder: Path) -> None:
     path = folder / f"{spec.name}.csv"
     write_csv(path, rows)
     template = latex().get_template("table.tex.j2")
-    parts = [template.render(grid=part, columns=columns, head_of=head_of) for part in pages(lay_out(spec, read_csv(path, spec)))]
+    parts = [
+        template.render(grid=part, columns=columns, head_of=head_of)
+        for part in pages(lay_out(spec, read_csv(path, spec)))
+    ]
     write_text(path.with_suffix(".tex"), "\n".join(parts))
 
 
@@ -126,13 +132,21 @@ def read_csv(path: Path, spec: Spec) -> list[Row]:
         raise ValueError(f"{path}: not found; run snakemake again")
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return [{field: _read(value, field in spec.texts) for field, value in row.items()} for row in csv.DictReader(file)]
+            return [
+                {field: _read(value, field in spec.texts) for field, value in row.items()}
+                for row in csv.DictReader(file)
+            ]
     except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise ValueError(f"{path}: not the csv of a table ({error}); delete it and run snakemake again") from error
+        raise ValueError(
+            f"{path}: not the csv of a table ({error}); delete it and run snakemake again"
+        ) from error
 
 
 def tex_escape(value: object) -> str:
-    """Text as LaTeX that prints as it stands and can neither run nor break anything; a number's minus and power become mathematics."""
+    """Text as LaTeX that prints as it stands and can neither run nor break anything.
+
+    A number's minus and power become mathematics.
+    """
     if isinstance(value, Tex):
         return value
     escaped = tex_literal(str(value))
@@ -142,7 +156,10 @@ def tex_escape(value: object) -> str:
 
 def tex_literal(value: str) -> Tex:
     """Text as LaTeX, character by character; what is no printable ASCII is a question mark."""
-    printable = (character if " " <= character <= "~" else " " if character.isspace() else "?" for character in value)
+    printable = (
+        character if " " <= character <= "~" else " " if character.isspace() else "?"
+        for character in value
+    )
     return Tex("".join(SPECIAL.get(character, character) for character in printable))
 
 
@@ -152,9 +169,14 @@ def columns(grid: Grid) -> Tex:
 
 
 def head_of(text: str) -> Tex:
-    """A column head, two words or more on lines of their own; what spans none is escaped like all else."""
+    """A column head, two words or more on lines of their own.
+
+    What spans none is escaped like all else.
+    """
     first, space, rest = text.partition(" ")
-    return Tex(rf"\shortstack[r]{{{tex_escape(first)}\\{tex_escape(rest)}}}" if space else tex_escape(text))
+    return Tex(
+        rf"\shortstack[r]{{{tex_escape(first)}\\{tex_escape(rest)}}}" if space else tex_escape(text)
+    )
 
 
 def _power(mantissa: str, exponent: int) -> str:
@@ -163,7 +185,10 @@ def _power(mantissa: str, exponent: int) -> str:
 
 
 def latex() -> Environment:
-    """Templates that escape every value, and in which `<` and `>` take the place of braces, which LaTeX needs."""
+    """Templates that escape every value.
+
+    `<` and `>` take the place of braces, which LaTeX needs.
+    """
     return Environment(
         loader=PackageLoader("tracedlm.report"),
         undefined=StrictUndefined,

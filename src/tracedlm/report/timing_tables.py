@@ -1,4 +1,7 @@
-"""Tables of wall time, which differ from run to run: what forwards saved are worth in seconds, and where a step's time goes."""
+"""Tables of wall time, which differ from run to run.
+
+What forwards saved are worth in seconds, and where a step's time goes.
+"""
 
 from tracedlm.report.equal_cost import matched
 from tracedlm.report.evidence import PHASES, Evidence
@@ -9,7 +12,10 @@ SHARES = {f"{phase}_share": phase for phase in PHASES}
 
 
 def latency_rows(evidence: Evidence) -> list[Row]:
-    """Wall time per sample of every run against full decoding, and against `truncate` with as many forwards: what watching costs."""
+    """Wall time per sample of every run against full decoding.
+
+    And against `truncate` with as many forwards, which shows what watching costs.
+    """
     rows: list[Row] = []
     for one in evidence.sets:
         full = one.run("full")
@@ -18,14 +24,31 @@ def latency_rows(evidence: Evidence) -> list[Row]:
             seconds, truncate = float(run.seconds.mean()), matched(run, one, "truncate")
             fewer, sooner = 1 - run.forwards / one.steps, 1 - seconds / whole if whole else None
             as_many = float(truncate.seconds.mean()) if truncate else None
-            row: Row = {"dataset": one.dataset, "seq_len": one.seq_len, "rule": run.rule, "run": run.place, "label": run.label, "n": run.n}
+            row: Row = {
+                "dataset": one.dataset,
+                "seq_len": one.seq_len,
+                "rule": run.rule,
+                "run": run.place,
+                "label": run.label,
+                "n": run.n,
+            }
             row |= {"seconds": seconds, "speed_up": whole / seconds if whole and seconds else None}
             row |= {"output_tokens": float(run.output_tokens.mean())}
-            row |= {"tokens_per_second": float(run.output_tokens.mean()) / seconds if seconds else None}
+            row |= {
+                "tokens_per_second": float(run.output_tokens.mean()) / seconds if seconds else None
+            }
             row |= {"forwards": run.forwards, "forwards_saved": fewer, "time_saved": sooner}
-            row |= {"kept": sooner / fewer if sooner is not None and fewer > 0 else None, "truncate_seconds": as_many}
+            row |= {
+                "kept": sooner / fewer if sooner is not None and fewer > 0 else None,
+                "truncate_seconds": as_many,
+            }
             row |= {"over_truncate": seconds / as_many - 1 if as_many else None}
-            rows.append({**row, "reason": "" if truncate else "no other run of truncate with as many forwards"})
+            rows.append(
+                {
+                    **row,
+                    "reason": "" if truncate else "no other run of truncate with as many forwards",
+                }
+            )
     return rows
 
 
@@ -35,7 +58,13 @@ def step_rows(evidence: Evidence) -> list[Row]:
     for one in evidence.sets:
         where: Row = {"dataset": one.dataset, "seq_len": one.seq_len}
         if one.profile is None:
-            rows.append({**where, **dict.fromkeys(("label", "seconds", *SHARES)), "reason": "decoding was not profiled"})
+            rows.append(
+                {
+                    **where,
+                    **dict.fromkeys(("label", "seconds", *SHARES)),
+                    "reason": "decoding was not profiled",
+                }
+            )
             continue
         total = sum(one.profile[phase] for phase in PHASES)
         rows.append(
@@ -52,19 +81,22 @@ def step_rows(evidence: Evidence) -> list[Row]:
 
 def _latency_caption(rows: list[Row]) -> str:
     return (
-        "Seconds per sample, a share of each batch's wall time, all rules in one process, each at its first setting. Tokens per "
-        "second count what was written, without prompt and padding. Saved: against full decoding, in percent; kept: the share of the "
-        "forwards saved that became time saved. Over truncate: time beyond that of evenly spread forwards, as many of them, percent: "
-        "what watching costs, and what a batch waits for its slowest sample. skip_noop has full decoding's time where no forward can be "
-        "skipped: it is the same run. Time differs from run to run, unlike every other table but the next. "
-        f"n = {sizes(rows)} a set."
+        "Seconds per sample, a share of each batch's wall time, all rules in one process, each at"
+        " its first setting. Tokens per second count what was written, without prompt and padding."
+        " Saved: against full decoding, in percent; kept: the share of the forwards saved that"
+        " became time saved. Over truncate: time beyond that of evenly spread forwards, as many of"
+        " them, percent: what watching costs, and what a batch waits for its slowest sample."
+        " skip_noop has full decoding's time where no forward can be skipped: it is the same run."
+        f" Time differs from run to run, unlike every other table but the next. n = {sizes(rows)} a"
+        " set."
     )
 
 
 def _step_caption(rows: list[Row]) -> str:
     return (
-        f"Where the time of a batch's decoding step goes, percent, timed in one run a set{_timed(rows)}: the model's forward, logits and "
-        "softmax, the exit rule with what it observes, writing tokens, and the host. A rule that needs no map observes less."
+        "Where the time of a batch's decoding step goes, percent, timed in one run a"
+        f" set{_timed(rows)}: the model's forward, logits and softmax, the exit rule with what it"
+        " observes, writing tokens, and the host. A rule that needs no map observes less."
     )
 
 
@@ -97,6 +129,12 @@ STEP_TIME = Spec(
     "Time of a step",
     _step_caption,
     step_rows,
-    (*SET, *(Column(f"{phase.replace('_', ' ')} %", shows(share, "percent")) for share, phase in SHARES.items())),
+    (
+        *SET,
+        *(
+            Column(f"{phase.replace('_', ' ')} %", shows(share, "percent"))
+            for share, phase in SHARES.items()
+        ),
+    ),
     shown=lambda row: row["seconds"] is not None,
 )

@@ -1,4 +1,7 @@
-"""Tables of how exits hang on training: what corrupted labels do to maps and exits, and pseudo-gradients against training's gradients."""
+"""Tables of how exits hang on training.
+
+What corrupted labels do to maps and exits, and pseudo-gradients against training's gradients.
+"""
 
 from tracedlm.report.evidence import Evidence
 from tracedlm.report.exit_tables import SET
@@ -13,56 +16,108 @@ PROJECTIONS = ("q", "k", "v")
 
 
 def noise_rows(evidence: Evidence) -> list[Row]:
-    """Every fine-tuning run against the clean one: its maps, and on each dataset D_t and the exits its map decides."""
+    """Every fine-tuning run against the clean one.
+
+    Its maps, and on each dataset D_t and the exits its map decides.
+    """
     rows: list[Row] = []
     for record in evidence.noise:
         run, maps = record["run"], record["maps"]
-        where: Row = {"run": RUNS.get(run["name"], "corrupted labels"), "share": run["share"], "seed": run["seed"]}
+        where: Row = {
+            "run": RUNS.get(run["name"], "corrupted labels"),
+            "share": run["share"],
+            "seed": run["seed"],
+        }
         for name in PROJECTIONS:
-            where |= {f"cosine_{name}": maps[name]["cosine"], f"correlation_{name}": maps[name]["correlation"]}
-            where |= {f"angle_{name}_{place}": angle for place, angle in enumerate(maps[name]["angles"], start=1)}
+            where |= {
+                f"cosine_{name}": maps[name]["cosine"],
+                f"correlation_{name}": maps[name]["correlation"],
+            }
+            where |= {
+                f"angle_{name}_{place}": angle
+                for place, angle in enumerate(maps[name]["angles"], start=1)
+            }
         for one in record["sets"]:
             facts: Row = {"dataset": one["dataset"], "seq_len": one["seq_len"], "n": one["n"]}
-            facts |= {"kl": one["kl"]["mean"], "kl_low": one["kl"]["low"], "kl_high": one["kl"]["high"]}
+            facts |= {
+                "kl": one["kl"]["mean"],
+                "kl_low": one["kl"]["low"],
+                "kl_high": one["kl"]["high"],
+            }
             facts |= {"forwards": one["forwards"], "full_forwards": one["full_forwards"]}
             for name in ("full", "rad"):
                 low, high = clopper_pearson(one[f"solved_{name}"], one["n"])
-                facts |= {f"accuracy_{name}": one[f"solved_{name}"] / one["n"], f"low_{name}": low, f"high_{name}": high}
-            rows.append({**where, **facts, "reason": "" if one["kl"]["mean"] is not None else "fewer than two steps have a defined D_t"})
+                facts |= {
+                    f"accuracy_{name}": one[f"solved_{name}"] / one["n"],
+                    f"low_{name}": low,
+                    f"high_{name}": high,
+                }
+            rows.append(
+                {
+                    **where,
+                    **facts,
+                    "reason": (
+                        ""
+                        if one["kl"]["mean"] is not None
+                        else "fewer than two steps have a defined D_t"
+                    ),
+                }
+            )
     return rows or [{"run": None, "share": None, "dataset": None, "reason": NOT_NOISY}]
 
 
 def convergence_rows(evidence: Evidence) -> list[Row]:
-    """When pseudo-gradients settle in the band of fine-tuning's gradients, and its rank correlation with each run's exit step."""
+    """When pseudo-gradients settle in the band of fine-tuning's gradients.
+
+    With the rank correlation of that step with each run's exit step.
+    """
     rows: list[Row] = []
     for record in evidence.convergence:
         band = record["bands"][record["module"]]
-        where: Row = {"dataset": record["dataset"], "seq_len": record["seq_len"], "module": record["module"]}
+        where: Row = {
+            "dataset": record["dataset"],
+            "seq_len": record["seq_len"],
+            "module": record["module"],
+        }
         where |= {"sft_mean": band["mean"], "band_low": band["low"], "band_high": band["high"]}
-        where |= {"blocks": record["blocks"], "converged": record["converged"], "median_step": record["median_step"]}
+        where |= {
+            "blocks": record["blocks"],
+            "converged": record["converged"],
+            "median_step": record["median_step"],
+        }
         for found in record["correlation"]:
-            rows.append({**where, **{key: found[key] for key in ("rule", "label", "rho", "low", "high", "n", "dropped", "reason")}})
+            rows.append(
+                {
+                    **where,
+                    **{
+                        key: found[key]
+                        for key in ("rule", "label", "rho", "low", "high", "n", "dropped", "reason")
+                    },
+                }
+            )
     return rows or [{"dataset": None, "label": None, "reason": NOT_REPLAYED}]
 
 
 def _noise_caption(rows: list[Row]) -> str:
     sizes = sorted({str(row["n"]) for row in rows if row.get("n")})
     return (
-        "Fine-tuning again with a share of the training problems given another problem's response, all else the same. Cosine: of each "
-        "run's map u with the clean run's; angle: the largest principal angle of their q subspaces; another seed, with clean labels, is "
-        "the yardstick for both. D_t, forwards and problems solved are of each run's own model and map, with the configured rad"
-        + (f"; n = {', '.join(sizes)} problems a set." if sizes else ".")
+        "Fine-tuning again with a share of the training problems given another problem's response,"
+        " all else the same. Cosine: of each run's map u with the clean run's; angle: the largest"
+        " principal angle of their q subspaces; another seed, with clean labels, is the yardstick"
+        " for both. D_t, forwards and problems solved are of each run's own model and map, with the"
+        " configured rad" + (f"; n = {', '.join(sizes)} problems a set." if sizes else ".")
     )
 
 
 def _convergence_caption(rows: list[Row]) -> str:
     return (
-        "RMS of the gradient, with respect to LoRA-B, of what a forward changed in the predictions of a block's visible tokens "
-        "(EDIT App. G), against the mean and one standard deviation of fine-tuning's gradients. Settled: blocks whose pseudo-gradients "
-        "stay inside that band to their last step, and the median of the steps from which they do; being inside at the last step alone is "
-        "enough, so that a median there says little. rho: Spearman's rank correlation of "
-        "that step with the step at which a run stopped the same block, with a 95 % bootstrap interval over blocks; blocks that never "
-        "settle have none."
+        "RMS of the gradient, with respect to LoRA-B, of what a forward changed in the predictions"
+        " of a block's visible tokens (EDIT App. G), against the mean and one standard deviation of"
+        " fine-tuning's gradients. Settled: blocks whose pseudo-gradients stay inside that band to"
+        " their last step, and the median of the steps from which they do; being inside at the last"
+        " step alone is enough, so that a median there says little. rho: Spearman's rank"
+        " correlation of that step with the step at which a run stopped the same block, with a 95 %"
+        " bootstrap interval over blocks; blocks that never settle have none."
     )
 
 
@@ -71,7 +126,10 @@ def _settled(row: Row) -> str:
 
 
 def _band(row: Row) -> str:
-    return f"{number(row['sft_mean'], 'small')} [{number(row['band_low'], 'small')}, {number(row['band_high'], 'small')}]"
+    return (
+        f"{number(row['sft_mean'], 'small')} [{number(row['band_low'], 'small')},"
+        f" {number(row['band_high'], 'small')}]"
+    )
 
 
 def _angle(row: Row) -> str:

@@ -13,7 +13,10 @@ from tracedlm.theory.early_stopping import mean_interval
 
 @dataclass(frozen=True)
 class Which:
-    """A curve's name: the columns of `records.measures` that tell it from others. `layer` -1 is the last one."""
+    """A curve's name: the columns of `records.measures` that tell it from others.
+
+    `layer` -1 is the last one.
+    """
 
     metric: str
     module: str = ""
@@ -38,7 +41,10 @@ class Curve:
     stderrs: np.ndarray
 
     def at(self, index: int) -> tuple[float, float, float]:
-        """Mean over the seeds that have a value at a checkpoint, with Student's 95 % interval; NaN where there is none."""
+        """Mean over the seeds that have a value at a checkpoint, with Student's 95 % interval.
+
+        NaN where there is none.
+        """
         column = self.values[:, index]
         return mean_interval(column[~np.isnan(column)].tolist())
 
@@ -73,11 +79,17 @@ class Trajectories:
 
     def layers(self, run: str) -> list[int]:
         """Hidden states that were measured, 0 = embeddings."""
-        return sorted({layer for found, _, _, layer, _ in self._found if found == run and layer is not None})
+        return sorted(
+            {layer for found, _, _, layer, _ in self._found if found == run and layer is not None}
+        )
 
     def labels(self, run: str, metric: str, module: str) -> list[str]:
         """Labels of a metric, in the order of the table."""
-        return list(dict.fromkeys(key[4] for key in self._found if key[:3] == (run, metric, module) and key[4]))
+        return list(
+            dict.fromkeys(
+                key[4] for key in self._found if key[:3] == (run, metric, module) and key[4]
+            )
+        )
 
     def curve(self, run: str, which: Which) -> Curve | None:
         """A quantity over training; None where it was not measured."""

@@ -1,4 +1,7 @@
-"""Rule `card`: what a base model can do, for its model card: accuracy over forwards, and calibration by mask ratio."""
+"""Rule `card`: what a base model can do, for its model card.
+
+Accuracy over forwards, and calibration by mask ratio.
+"""
 
 import json
 from pathlib import Path
@@ -35,7 +38,9 @@ def evaluate(
     threads: int,
     out: Path,
 ) -> None:
-    """Measure a base model on the head of each test file and write the record its card is made from.
+    """Measure a base model and write the record its card is made from.
+
+    On the head of each test file.
 
     Args:
         model: Path, precision and device.
@@ -52,19 +57,55 @@ def evaluate(
     curves, calibration = [], []
     for dataset, (file, difficulty) in tests.items():
         task = get_task(dataset, difficulty)
-        problems = task.read(located(file))[:samples] if file else generated_task(dataset, difficulty).sample("test", samples, seed=0)
+        problems = (
+            task.read(located(file))[:samples]
+            if file
+            else generated_task(dataset, difficulty).sample("test", samples, seed=0)
+        )
         for seq_len in seq_lens:
             for share in counted(FORWARD_SHARES, f"card {dataset} {seq_len}", "budget"):
-                curves.append(_accuracy(denoiser, task, problems, seq_len, max(seq_len // 32, round(share * seq_len / 2)), batch_size))
+                curves.append(
+                    _accuracy(
+                        denoiser,
+                        task,
+                        problems,
+                        seq_len,
+                        max(seq_len // 32, round(share * seq_len / 2)),
+                        batch_size,
+                    )
+                )
         calibration += _calibration(denoiser, task, problems, min(seq_lens), seed)
-    write_text(out, json.dumps({"accuracy": curves, "calibration": calibration, "tests": tests}, indent=1) + "\n")
+    write_text(
+        out,
+        json.dumps({"accuracy": curves, "calibration": calibration, "tests": tests}, indent=1)
+        + "\n",
+    )
 
 
-def _accuracy(denoiser: Denoiser, task: Task, problems: list[Problem], seq_len: int, steps: int, batch_size: int) -> dict[str, Any]:
+def _accuracy(
+    denoiser: Denoiser,
+    task: Task,
+    problems: list[Problem],
+    seq_len: int,
+    steps: int,
+    batch_size: int,
+) -> dict[str, Any]:
     """Accuracy with `steps` evenly spread forwards."""
-    generation = generate(denoiser, [task.prompt(problem) for problem in problems], seq_len, min(32, seq_len), steps, batch_size=batch_size)
-    scores = [task.score(problem, text) for problem, text in zip(problems, generation.text, strict=True)]
-    published = [task.score(problem, text, "d1").value for problem, text in zip(problems, generation.text, strict=True)]
+    generation = generate(
+        denoiser,
+        [task.prompt(problem) for problem in problems],
+        seq_len,
+        min(32, seq_len),
+        steps,
+        batch_size=batch_size,
+    )
+    scores = [
+        task.score(problem, text) for problem, text in zip(problems, generation.text, strict=True)
+    ]
+    published = [
+        task.score(problem, text, "d1").value
+        for problem, text in zip(problems, generation.text, strict=True)
+    ]
     solved = sum(score.correct for score in scores)
     low, high = clopper_pearson(solved, len(problems))
     return {
@@ -76,11 +117,15 @@ def _accuracy(denoiser: Denoiser, task: Task, problems: list[Problem], seq_len: 
         "low": low,
         "high": high,
         "d1": float(np.mean(published)),
-        "output_tokens": float(np.mean([len(denoiser.tokenizer(text)["input_ids"]) for text in generation.text])),
+        "output_tokens": float(
+            np.mean([len(denoiser.tokenizer(text)["input_ids"]) for text in generation.text])
+        ),
     }
 
 
-def _calibration(denoiser: Denoiser, task: Task, problems: list[Problem], seq_len: int, seed: int) -> list[dict[str, Any]]:
+def _calibration(
+    denoiser: Denoiser, task: Task, problems: list[Problem], seq_len: int, seed: int
+) -> list[dict[str, Any]]:
     """ECE and accuracy of masked-token predictions on worked solutions, by mask ratio."""
     encoded = [encode_example(denoiser.tokenizer, task, problem, seq_len) for problem in problems]
     examples = [example for example in encoded if example is not None]
@@ -90,9 +135,16 @@ def _calibration(denoiser: Denoiser, task: Task, problems: list[Problem], seq_le
         for start in range(0, len(examples), 16):
             part = examples[start : start + 16]
             batch = NoisyBatches(
-                lambda _, part=part: part, 1, denoiser.mask_id, denoiser.tokenizer.pad_token_id, seed + start, ratio=ratio
+                lambda _, part=part: part,
+                1,
+                denoiser.mask_id,
+                denoiser.tokenizer.pad_token_id,
+                seed + start,
+                ratio=ratio,
             )[0]
-            best = denoiser(batch["input_ids"], batch["attention_mask"]).double().softmax(-1).max(-1)
+            best = (
+                denoiser(batch["input_ids"], batch["attention_mask"]).double().softmax(-1).max(-1)
+            )
             masked = batch["labels"] != IGNORED
             confidence.append(best.values[masked])
             right.append((best.indices == batch["labels"])[masked])

@@ -1,4 +1,7 @@
-"""Rule `certify`: which stops of the test split can be certified, from stored readouts; all readouts of a set in one job. No torch."""
+"""Rule `certify`: which stops of the test split can be certified, from stored readouts.
+
+All readouts of a set in one job. No torch.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -23,9 +26,16 @@ from tracedlm.theory.stability import lscr, step_statistics
 
 
 def certify_set(
-    readouts: dict[str, Path], samples_files: list[Path], maps: list[Path], setup: Setup, seed: int, out: dict[str, dict[str, Path]]
+    readouts: dict[str, Path],
+    samples_files: list[Path],
+    maps: list[Path],
+    setup: Setup,
+    seed: int,
+    out: dict[str, dict[str, Path]],
 ) -> None:
-    """Write per-sample certificates, the coverage grid and a summary of every readout of one set's test split.
+    """Write per-sample certificates, the coverage grid and a summary.
+
+    Of every readout of one set's test split.
 
     Args:
         readouts: Readout name -> its table.
@@ -35,24 +45,36 @@ def certify_set(
         seed: Seed of the bootstrap.
         out: Readout name -> paths of `samples`, `grid` and `summary`.
     """
-    norms = {rrm.projection: float(np.linalg.norm(rrm.u.astype(np.float64))) for rrm in map(Rrm.read, maps)}
+    norms = {
+        rrm.projection: float(np.linalg.norm(rrm.u.astype(np.float64)))
+        for rrm in map(Rrm.read, maps)
+    }
     labels = pa.concat_tables(
-        [read_table(path, tables.SAMPLES, "trace samples", ["sample_id", "correct", "score"]) for path in samples_files]
+        [
+            read_table(path, tables.SAMPLES, "trace samples", ["sample_id", "correct", "score"])
+            for path in samples_files
+        ]
     )
     labels = labels.sort_by("sample_id")
     for readout, path in readouts.items():
         columns = _columns(path, setup)
         if labels["sample_id"].to_pylist() != columns["sample_id"].tolist():
-            raise ValueError(f"{samples_files[0].parent} and {path} hold different samples; collect the trace anew")
+            raise ValueError(
+                f"{samples_files[0].parent} and {path} hold different samples; collect the trace"
+                " anew"
+            )
         columns |= {name: labels[name].to_numpy() for name in ("correct", "score")}
         write_table(out[readout]["samples"], _rows(columns, setup), SAMPLES)
         write_table(out[readout]["grid"], _grid_rows(columns, setup), GRID)
         write_manifest(
-            out[readout]["summary"], "certify",
-            settings=setup.settings.model_dump(), inputs=[str(path), *map(str, samples_files)], map_norms=norms,
+            out[readout]["summary"],
+            "certify",
+            settings=setup.settings.model_dump(),
+            inputs=[str(path), *map(str, samples_files)],
+            map_norms=norms,
             trace_code=_trace_code(path),
             **summary(columns, setup, seed),
-        )  # fmt: skip
+        )
 
 
 def _trace_code(readout: Path) -> str:
@@ -61,9 +83,15 @@ def _trace_code(readout: Path) -> str:
 
 
 def _columns(path: Path, setup: Setup) -> Columns:
-    """Everything that is known of each sample, in the order of sample_id; in memory is one row group of the readout at a time."""
+    """Everything that is known of each sample, in the order of sample_id.
+
+    In memory is one row group of the readout at a time.
+    """
     read = read_late(path, setup.settings.window, setup.settings.late_window)
-    batches = [_batch(*batch, setup) for batch in counted(read, f"certify {path.stem}", "group", row_groups(path, "a readout"))]
+    batches = [
+        _batch(*batch, setup)
+        for batch in counted(read, f"certify {path.stem}", "group", row_groups(path, "a readout"))
+    ]
     joined = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
     order = np.argsort(joined["sample_id"], kind="stable")
     return {name: values[order] for name, values in joined.items()}
@@ -75,7 +103,9 @@ def _batch(series: Series, visible: np.ndarray, late: np.ndarray, setup: Setup) 
     stops = late_stops(series, visible, late, tau, delta, omega)
     bounds = entropy_bounds(stops, tau, delta, omega)
     alpha = setup.calibration["alpha"]
-    asked = required_forward_margin(delta, omega, alpha) if alpha is not None and alpha < 1 else None
+    asked = (
+        required_forward_margin(delta, omega, alpha) if alpha is not None and alpha < 1 else None
+    )
     left = block_exits(series, tau, delta, omega)
     return {
         "sample_id": series.sample_id,
@@ -86,18 +116,26 @@ def _batch(series: Series, visible: np.ndarray, late: np.ndarray, setup: Setup) 
         "stop_margin": stops.margin,
         "contraction": stops.alpha,
         "dobrushin": stops.dobrushin,
-        **{name: np.array(flags, dtype=object) for name, flags in forward_certificates(stops, delta, omega).items()},
+        **{
+            name: np.array(flags, dtype=object)
+            for name, flags in forward_certificates(stops, delta, omega).items()
+        },
         "entropy_moved": stops.entropy_moved,
         "entropy_bound": bounds["window"],
         "entropy_later": stops.entropy_later,
         "entropy_later_bound": bounds["forward"],
         "concentration_per_entropy": bounds["per_nat"],
         "exits": np.array([len(margins) for margins in left]),
-        "exits_certified": np.array([None if asked is None else sum(m >= asked for m in margins) for margins in left], dtype=object),
+        "exits_certified": np.array(
+            [None if asked is None else sum(m >= asked for m in margins) for margins in left],
+            dtype=object,
+        ),
     }
 
 
-def _first_pinsker(series: Series, visible: np.ndarray, late: np.ndarray, tau: float, delta: float, omega: int) -> np.ndarray:
+def _first_pinsker(
+    series: Series, visible: np.ndarray, late: np.ndarray, tau: float, delta: float, omega: int
+) -> np.ndarray:
     """First late step that `pinsker` certifies, from 1; None where there is none."""
     start = max(int(late.any(axis=0).argmax()) - omega, 0)
     flags = certificates(series.similarity[:, start:], visible[:, start:], delta, omega, tau)
@@ -111,7 +149,10 @@ def _from_one(step: np.ndarray) -> np.ndarray:
 
 
 def _statistics(series: Series, visible: np.ndarray, late: np.ndarray, tau: float) -> Columns:
-    """TRACE App. F, steps 2 and 3, per sample: the digest, final AC, LSCR with TV and KL, final margin; NaN where undefined."""
+    """TRACE App. F, steps 2 and 3, per sample.
+
+    The digest, final AC, LSCR with TV and KL, final margin; NaN where undefined.
+    """
     found = step_statistics(series.similarity, visible, tau)
     n, steps = np.arange(len(late)), np.arange(late.shape[1])
     last_denoise = np.where(series.recorded & ~series.refine, steps, -1).max(axis=1)
@@ -122,7 +163,9 @@ def _statistics(series: Series, visible: np.ndarray, late: np.ndarray, tau: floa
     return {
         "steps": series.recorded.sum(axis=1),
         **{
-            f"{name}_{how.__name__}": np.array([how(row) if row.size else np.nan for row in _defined(values)])
+            f"{name}_{how.__name__}": np.array(
+                [how(row) if row.size else np.nan for row in _defined(values)]
+            )
             for name, values in digests.items()
             for how in (np.mean, np.median)
         },
@@ -141,8 +184,14 @@ def _defined(values: np.ndarray) -> list[np.ndarray]:
 
 def _rows(columns: Columns, setup: Setup) -> list[dict[str, Any]]:
     """Rows of SAMPLES, what is undefined as null."""
-    selected = {f"certified_{bound}": setup.held(columns, bound, setup.tau, setup.delta, setup.omega) for bound in BOUNDS}
-    values = [[None if value != value else value for value in {**columns, **selected}[name].tolist()] for name in SAMPLES.names]
+    selected = {
+        f"certified_{bound}": setup.held(columns, bound, setup.tau, setup.delta, setup.omega)
+        for bound in BOUNDS
+    }
+    values = [
+        [None if value != value else value for value in {**columns, **selected}[name].tolist()]
+        for name in SAMPLES.names
+    ]
     return [dict(zip(SAMPLES.names, row, strict=True)) for row in zip(*values, strict=True)]
 
 

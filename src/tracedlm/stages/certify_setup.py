@@ -22,7 +22,8 @@ class Setup:
         tau: Readout temperature.
         delta: Selected KL threshold, nats.
         omega: Selected window length, steps.
-        calibration: What validation lets that pair promise on this set (`PacCalibration`, undefined values as null).
+        calibration: What validation lets that pair promise on this set (`PacCalibration`, undefined
+            values as null).
         calibrated: The study's one calibration: its temperature and its power, where there is one.
     """
 
@@ -44,19 +45,43 @@ class Setup:
     @property
     def deltas(self) -> list[float]:
         """Every KL threshold."""
-        return list(dict.fromkeys([*self.settings.deltas, self.settings.strict_delta, self.settings.fixed_delta, self.delta]))
+        return list(
+            dict.fromkeys(
+                [
+                    *self.settings.deltas,
+                    self.settings.strict_delta,
+                    self.settings.fixed_delta,
+                    self.delta,
+                ]
+            )
+        )
 
     @property
     def omegas(self) -> list[int]:
         """Every window length."""
-        return list(dict.fromkeys([*self.settings.omegas, self.settings.strict_omega, self.settings.fixed_omega, self.omega]))
+        return list(
+            dict.fromkeys(
+                [
+                    *self.settings.omegas,
+                    self.settings.strict_omega,
+                    self.settings.fixed_omega,
+                    self.omega,
+                ]
+            )
+        )
 
-    def held(self, columns: Columns, bound: str, tau: float, delta: float, omega: int) -> np.ndarray:
+    def held(
+        self, columns: Columns, bound: str, tau: float, delta: float, omega: int
+    ) -> np.ndarray:
         """Which samples a rule certifies: bool [n]."""
-        return columns[f"held_{bound}"][:, self.taus.index(tau), self.deltas.index(delta), self.omegas.index(omega)]
+        return columns[f"held_{bound}"][
+            :, self.taus.index(tau), self.deltas.index(delta), self.omegas.index(omega)
+        ]
 
 
-def read_setup(selection_file: Path, dataset: str, seq_len: int, settings: Certify, tau: float) -> Setup:
+def read_setup(
+    selection_file: Path, dataset: str, seq_len: int, settings: Certify, tau: float
+) -> Setup:
     """What `select` decided, for one set.
 
     Raises:
@@ -66,5 +91,15 @@ def read_setup(selection_file: Path, dataset: str, seq_len: int, settings: Certi
     calibrations = {(one["dataset"], one["seq_len"]): one["calibration"] for one in chosen["sets"]}
     if (dataset, seq_len) not in calibrations:
         known = ", ".join(f"{name} at {length}" for name, length in calibrations)
-        raise ValueError(f"{selection_file}: nothing for {dataset} at {seq_len} tokens, only {known}; name the config of this study")
-    return Setup(settings, tau, chosen["delta"], chosen["omega"], calibrations[dataset, seq_len], (chosen["tau"], chosen["gamma"]))
+        raise ValueError(
+            f"{selection_file}: nothing for {dataset} at {seq_len} tokens, only {known}; name the"
+            " config of this study"
+        )
+    return Setup(
+        settings,
+        tau,
+        chosen["delta"],
+        chosen["omega"],
+        calibrations[dataset, seq_len],
+        (chosen["tau"], chosen["gamma"]),
+    )

@@ -1,4 +1,8 @@
-"""Rule `convergence`: when pseudo-gradients settle in the band of fine-tuning's gradients, beside the steps exit rules stop at."""
+"""Rule `convergence`.
+
+When pseudo-gradients settle in the band of fine-tuning's gradients, beside the steps exit rules
+stop at.
+"""
 
 import json
 from pathlib import Path
@@ -21,8 +25,18 @@ OTHER_BLOCKS = (
 )
 
 
-def summarise(pseudo_gradients: Path, gradients: Path, exits: dict[str, Path], dataset: str, seq_len: int, seed: int, out: Path) -> None:
-    """Write bands, convergence steps, and their rank correlation with where each exit rule stopped in the same block.
+def summarise(
+    pseudo_gradients: Path,
+    gradients: Path,
+    exits: dict[str, Path],
+    dataset: str,
+    seq_len: int,
+    seed: int,
+    out: Path,
+) -> None:
+    """Write bands, convergence steps, and their rank correlation with exit steps.
+
+    Exit steps of each rule, in the same block.
 
     Args:
         pseudo_gradients: Table of rule `pseudo_gradient`.
@@ -38,7 +52,10 @@ def summarise(pseudo_gradients: Path, gradients: Path, exits: dict[str, Path], d
     trace_blocks = _trace_blocks(json.loads(table.schema.metadata[b"plan"]))
     log = read_table(gradients, GRADIENTS, "the gradient log").to_pylist()
     modules, steps = [f"{layer}.{projection}.B" for projection in "qkv"], []
-    bands = {module: stable_band(np.array([row["rms"] for row in log if row["module"] == module])) for module in modules}
+    bands = {
+        module: stable_band(np.array([row["rms"] for row in log if row["module"] == module]))
+        for module in modules
+    }
     for module in modules:
         for sample, block in sorted({(row["sample_id"], row["block"]) for row in rows}):
             own = sorted(
@@ -49,7 +66,13 @@ def summarise(pseudo_gradients: Path, gradients: Path, exits: dict[str, Path], d
             rms = np.array([value for _, value in own])
             step = convergence_step(rms, bands[module])
             steps.append(
-                {"module": module, "sample_id": sample, "block": block, "step": step, "reason": "" if step else LEFT}
+                {
+                    "module": module,
+                    "sample_id": sample,
+                    "block": block,
+                    "step": step,
+                    "reason": "" if step else LEFT,
+                }
                 | {"nearest": nearest_step(rms, bands[module].mean), "steps": len(own)}
             )
     settled = [row for row in steps if row["module"] == modules[0]]
@@ -58,14 +81,25 @@ def summarise(pseudo_gradients: Path, gradients: Path, exits: dict[str, Path], d
     for rule, path in exits.items():
         correlations += _correlations(rule, path, trace_blocks, settled, seed)
     write_manifest(
-        out, "convergence", dataset=dataset, seq_len=seq_len, module=modules[0], steps=steps, blocks=len(settled), converged=len(converged),
-        bands={name: {**vars(band), "low": band.low, "high": band.high} for name, band in bands.items()},
+        out,
+        "convergence",
+        dataset=dataset,
+        seq_len=seq_len,
+        module=modules[0],
+        steps=steps,
+        blocks=len(settled),
+        converged=len(converged),
+        bands={
+            name: {**vars(band), "low": band.low, "high": band.high} for name, band in bands.items()
+        },
         median_step=float(np.median(converged)) if converged else None,
         correlation=correlations,
-    )  # fmt: skip
+    )
 
 
-def _correlations(rule: str, path: Path, trace_blocks: list[int], settled: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
+def _correlations(
+    rule: str, path: Path, trace_blocks: list[int], settled: list[dict[str, Any]], seed: int
+) -> list[dict[str, Any]]:
     """Spearman's rho of convergence and exit steps over (sample, block), for each run of a rule.
 
     Undefined, with the reason, where the runs were cut into other blocks than the trace: no block
@@ -88,7 +122,9 @@ def _correlations(rule: str, path: Path, trace_blocks: list[int], settled: list[
     return correlations
 
 
-def _correlation(settled: list[dict[str, Any]], stopped: dict[int, list[int]], seed: int) -> dict[str, Any]:
+def _correlation(
+    settled: list[dict[str, Any]], stopped: dict[int, list[int]], seed: int
+) -> dict[str, Any]:
     """Spearman's rho of one run, whose blocks are the trace's."""
     pairs = [(row["step"], stopped[row["sample_id"]][row["block"]]) for row in settled]
     convergence_steps, exit_steps = np.array(pairs, dtype=float).reshape(-1, 2).T

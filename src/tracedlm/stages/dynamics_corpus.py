@@ -1,4 +1,7 @@
-"""Rule `dynamics_corpus`: sentences with gold labels, their vocabulary, and what the grammar says no model can beat."""
+"""Rule `dynamics_corpus`.
+
+Sentences with gold labels, their vocabulary, and what the grammar says no model can beat.
+"""
 
 from collections import Counter
 from pathlib import Path
@@ -22,13 +25,16 @@ FOREIGN = "the corpus is read from a file: no grammar is known to compute it fro
 
 
 def make_corpus(settings: Dynamics, seed: int, out: dict[str, Path]) -> None:
-    """Draw a corpus, or read one in ABSynth's format, in chunks; write it with its vocabulary and its limits.
+    """Draw a corpus, or read one in ABSynth's format, in chunks.
+
+    Write it with its vocabulary and its limits.
 
     Args:
         settings: See `config.Dynamics`.
         seed: Of the draws and of what is held out.
-        out: `sentences` and `vocabulary`, Parquet; `limits`, JSON: floors in nats, ceilings in [0, 1], and how the corpus fits its
-            grammar: frames asked for and drawn with the chi-square test's p-value, exponent asked for and fitted, types seen.
+        out: `sentences` and `vocabulary`, Parquet; `limits`, JSON: floors in nats, ceilings in [0,
+            1], and how the corpus fits its grammar: frames asked for and drawn with the chi-square
+            test's p-value, exponent asked for and fitted, types seen.
 
     Raises:
         ValueError: A setting or a row of the file is unusable.
@@ -48,8 +54,17 @@ def make_corpus(settings: Dynamics, seed: int, out: dict[str, Path]) -> None:
                 frames[row["frame"]] += 1
                 for word, pos in zip(row["words"], row["pos"], strict=True):
                     kinds.setdefault(word, set()).add(pos)
-    write_table(out["vocabulary"], _vocabulary(known[1] if known else None, known[0] if known else None, counts, kinds), VOCABULARY)
-    facts = {"sentences": frames.total(), "tokens": counts.total(), "types": len(counts), "frames": dict(sorted(frames.items(), key=str))}
+    write_table(
+        out["vocabulary"],
+        _vocabulary(known[1] if known else None, known[0] if known else None, counts, kinds),
+        VOCABULARY,
+    )
+    facts = {
+        "sentences": frames.total(),
+        "tokens": counts.total(),
+        "types": len(counts),
+        "frames": dict(sorted(frames.items(), key=str)),
+    }
     measured = {**limits(*known), **_fit(*known, counts, frames)} if known else {"reason": FOREIGN}
     write_manifest(out["limits"], "dynamics_corpus", seed=seed, **facts, **measured)
 
@@ -60,10 +75,17 @@ def grammar_of(settings: Dynamics) -> tuple[Grammar, Lexicon]:
     return grammar, zipfian_lexicon(grammar, settings.types, settings.exponent)
 
 
-def _vocabulary(lexicon: Lexicon | None, grammar: Grammar | None, counts: Counter, kinds: dict[str, set[str]]) -> list[dict[str, Any]]:
+def _vocabulary(
+    lexicon: Lexicon | None, grammar: Grammar | None, counts: Counter, kinds: dict[str, set[str]]
+) -> list[dict[str, Any]]:
     if lexicon is None or grammar is None:
         return [
-            {"word": word, "pos": min(kinds[word]) if len(kinds[word]) == 1 else None, "count": counts[word], "surprisal": None}
+            {
+                "word": word,
+                "pos": min(kinds[word]) if len(kinds[word]) == 1 else None,
+                "count": counts[word],
+                "surprisal": None,
+            }
             for word in sorted(counts)
         ]
     pos = [grammar.pos[symbol] for symbol in lexicon.word_class]
@@ -89,7 +111,11 @@ def _fit(grammar: Grammar, lexicon: Lexicon, counts: Counter, frames: Counter) -
     return {
         "frame_shares": dict(zip(grammar.frames, shares.tolist(), strict=True)),
         "frame_p": float(chi_square.pvalue) if len(shares) > 1 else None,
-        "exponent": {"asked": lexicon.exponent, "fitted": fitted_exponent(by_word[words]), "class": grammar.classes[largest]},
+        "exponent": {
+            "asked": lexicon.exponent,
+            "fitted": fitted_exponent(by_word[words]),
+            "class": grammar.classes[largest],
+        },
         "expected_types": float(sum(seen)),
         "lexicon": len(lexicon.words),
     }

@@ -1,4 +1,7 @@
-"""Rule `dynamics_measure`: one metric of some checkpoints of one run, on a fixed evaluation set. Training is long over."""
+"""Rule `dynamics_measure`: one metric of some checkpoints of one run, on a fixed evaluation set.
+
+Training is long over.
+"""
 
 import time
 from collections.abc import Callable, Iterator
@@ -49,17 +52,29 @@ class Setting:
         """The evaluation set as the model sees it: once, or once for each mask ratio."""
         if self.causal:
             return {"": self._batches(self.sentences, None)}
-        return {f"ratio {ratio:g}": self._batches(self.sentences, ratio) for ratio in self.settings.mask_ratios}
+        return {
+            f"ratio {ratio:g}": self._batches(self.sentences, ratio)
+            for ratio in self.settings.mask_ratios
+        }
 
     @cached_property
     def fixed(self) -> dict[str, list[Batch]]:
-        """Two disjoint batches under training's own loss: sentences trained on, and held-out ones."""
+        """Two disjoint batches under training's own loss.
+
+        Sentences trained on, and held-out ones.
+        """
         held_out = head(self.sentences, self.settings.curvature_sentences)
-        return {"train": self._batches(self.training, None), "validation": self._batches(held_out, None)}
+        return {
+            "train": self._batches(self.training, None),
+            "validation": self._batches(held_out, None),
+        }
 
     @cached_property
     def floors(self) -> dict[str, np.ndarray | None]:
-        """For each view, surprisal of each token under the grammar, nats [n, width]; None where no grammar is known."""
+        """For each view, surprisal of each token under the grammar, nats [n, width].
+
+        None where no grammar is known.
+        """
         if self.settings.corpus_file:
             return dict.fromkeys(self.views)
         grammar, lexicon = grammar_of(self.settings)
@@ -68,35 +83,57 @@ class Setting:
         if self.causal:
             found = [causal_floor(grammar, lexicon, kind, words)]
         else:
-            found = [masked_floor(grammar, lexicon, kind, words, ratio) for ratio in self.settings.mask_ratios]
-        return {name: np.pad(floor, ((0, 0), (1, 0))) for name, floor in zip(self.views, found, strict=True)}
+            found = [
+                masked_floor(grammar, lexicon, kind, words, ratio)
+                for ratio in self.settings.mask_ratios
+            ]
+        return {
+            name: np.pad(floor, ((0, 0), (1, 0)))
+            for name, floor in zip(self.views, found, strict=True)
+        }
 
     @cached_property
     def ceilings(self) -> list[Measure]:
-        """Largest accuracy and F1 of any probe of roles on the evaluated sentences, whatever it reads; none where no grammar is known."""
+        """Largest accuracy and F1 that any probe of roles can reach.
+
+        On the evaluated sentences, whatever it reads. None where no grammar is known.
+        """
         if self.settings.corpus_file:
             return []
         grammar, _ = grammar_of(self.settings)
-        shares = np.bincount(self.sentences.kind, minlength=len(grammar.probability)) / len(self.sentences)
+        shares = np.bincount(self.sentences.kind, minlength=len(grammar.probability)) / len(
+            self.sentences
+        )
         accuracy, f1 = role_ceilings(grammar, shares, self.causal)
         n = int((self.sentences.role >= 0).sum())
         named = [("accuracy", "", accuracy), *(("f1", role, value) for role, value in f1.items())]
-        return [Measure("ceiling.role.sentence", None, metric, label, value, None, n, 0.0) for metric, label, value in named]
+        return [
+            Measure("ceiling.role.sentence", None, metric, label, value, None, n, 0.0)
+            for metric, label, value in named
+        ]
 
     def groups(self) -> dict[str, Labels]:
         """Labels of each token: part of speech, role, and frequency among the evaluated tokens."""
         real = self.sentences.word >= 0
-        return {**self.tasks(), "frequency": dynamics.frequency_bands(self.sentences.word, real.astype(int))}
+        return {
+            **self.tasks(),
+            "frequency": dynamics.frequency_bands(self.sentences.word, real.astype(int)),
+        }
 
     def tasks(self) -> dict[str, Labels]:
         """What probes are asked for."""
-        return {"pos": Labels(self.sentences.pos, self.sentences.pos_names), "role": Labels(self.sentences.role, self.sentences.role_names)}
+        return {
+            "pos": Labels(self.sentences.pos, self.sentences.pos_names),
+            "role": Labels(self.sentences.role, self.sentences.role_names),
+        }
 
     def _batches(self, sentences: Sentences, ratio: float | None) -> list[Batch]:
         if self.causal:
             return dynamics.causal_batches(sentences.input_ids, sentences.attention_mask)
         words = sentences.word >= 0
-        return dynamics.masked_batches(sentences.input_ids, sentences.attention_mask, MASK, self.noise, ratio, maskable=words)
+        return dynamics.masked_batches(
+            sentences.input_ids, sentences.attention_mask, MASK, self.noise, ratio, maskable=words
+        )
 
 
 def measure(
@@ -110,7 +147,9 @@ def measure(
     threads: int,
     out: Path,
 ) -> None:
-    """Write what one metric says of some checkpoints. One that is missing or half-written has a row that says so, and no number.
+    """Write what one metric says of some checkpoints.
+
+    One that is missing or half-written has a row that says so, and no number.
 
     Args:
         run: `causal` or `masked`.
@@ -129,11 +168,15 @@ def measure(
     torch.set_num_threads(threads)
     words = read_vocabulary(vocabulary)
     splits = (("held_out", settings.evaluation), ("train", settings.curvature_sentences))
-    sets = [read_sentences(corpus, words, POS_NAMES, ROLES, split, limit) for split, limit in splits]
+    sets = [
+        read_sentences(corpus, words, POS_NAMES, ROLES, split, limit) for split, limit in splits
+    ]
     setting = Setting(run == "causal", settings, *sets, noise=0)
     rows = {}
     started = time.process_time()
-    for (seed, step), model in counted(_models(chosen, checkpoints), f"{metric} {run}", "checkpoint", len(chosen)):
+    for (seed, step), model in counted(
+        _models(chosen, checkpoints), f"{metric} {run}", "checkpoint", len(chosen)
+    ):
         if isinstance(model, str):
             print(f"skipped: {model}", flush=True)
             rows[seed, step] = [Measure("", None, metric, "", None, None, 0, 0.0, model)]
@@ -145,12 +188,17 @@ def measure(
 
 
 def with_rest(measures: list[Measure], spent: float) -> list[Measure]:
-    """The measures of one checkpoint with all that they took: reading it and its forwards are shared evenly among them."""
+    """The measures of one checkpoint with all that they took.
+
+    Reading it and its forwards are shared evenly among them.
+    """
     rest = (spent - sum(one.seconds for one in measures)) / len(measures)
     return [one._replace(seconds=one.seconds + rest) for one in measures]
 
 
-def _models(chosen: list[Checkpoint], checkpoints: dict[int, Path]) -> Iterator[tuple[Checkpoint, Any]]:
+def _models(
+    chosen: list[Checkpoint], checkpoints: dict[int, Path]
+) -> Iterator[tuple[Checkpoint, Any]]:
     """Each checkpoint's model, or why there is none."""
     for seed, step in chosen:
         try:
@@ -168,14 +216,19 @@ def _before(step: int, settings: Dynamics, folder: Path) -> Path | None:
 def _outputs(model: Any, setting: Setting, _: Path | None) -> list[Measure]:
     measures = []
     for module, batches in setting.views.items():
-        measures += dynamics.output_measures(model, batches, setting.groups(), setting.floors[module], module)
+        measures += dynamics.output_measures(
+            model, batches, setting.groups(), setting.floors[module], module
+        )
     return measures
 
 
 def _probes(model: Any, setting: Setting, _: Path | None) -> list[Measure]:
     states = dynamics.hidden_states(model, *setting.views.values())
     seeds = tuple(range(setting.settings.probe_seeds))
-    return [*dynamics.probe_measures(states, setting.tasks(), setting.sentences.word, seeds), *setting.ceilings]
+    return [
+        *dynamics.probe_measures(states, setting.tasks(), setting.sentences.word, seeds),
+        *setting.ceilings,
+    ]
 
 
 def _dimension(model: Any, setting: Setting, _: Path | None) -> list[Measure]:
@@ -192,7 +245,9 @@ def _gradients(model: Any, setting: Setting, before: Path | None) -> list[Measur
     measures = []
     for name, batches in setting.fixed.items():
         previous = dynamics.loss_gradients(earlier, batches) if earlier is not None else None
-        measures += dynamics.gradient_measures(dynamics.loss_gradients(model, batches), previous, name)
+        measures += dynamics.gradient_measures(
+            dynamics.loss_gradients(model, batches), previous, name
+        )
     return measures
 
 
@@ -208,5 +263,7 @@ METRICS: dict[str, Callable[[Any, Setting, Path | None], list[Measure]]] = {
 
 def head(sentences: Sentences, n: int) -> Sentences:
     """The first sentences."""
-    arrays = {name: value[:n] for name, value in vars(sentences).items() if isinstance(value, np.ndarray)}
+    arrays = {
+        name: value[:n] for name, value in vars(sentences).items() if isinstance(value, np.ndarray)
+    }
     return Sentences(sentences.vocabulary, sentences.pos_names, sentences.role_names, **arrays)

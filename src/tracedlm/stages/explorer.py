@@ -1,4 +1,7 @@
-"""Rule `explorer`: samples of full decoding as the explorer replays them, from stored results. Loads no model and no torch."""
+"""Rule `explorer`: samples of full decoding as the explorer replays them, from stored results.
+
+Loads no model and no torch.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,14 +15,25 @@ from tracedlm.config import Certify
 from tracedlm.models.token_text import TokenText, read_token_text
 from tracedlm.records import trace as tables
 from tracedlm.records.parquet import read_groups
-from tracedlm.records.replay import Commit, ExitReplay, PartialAnswer, ReadoutReplay, SampleReplay, SetReplay, StudyReplay
+from tracedlm.records.replay import (
+    Commit,
+    ExitReplay,
+    PartialAnswer,
+    ReadoutReplay,
+    SampleReplay,
+    SetReplay,
+    StudyReplay,
+)
 from tracedlm.records.series import to_series
 from tracedlm.stages.certify_setup import Setup, read_setup
 from tracedlm.tasks import Problem, Task, get_task
 from tracedlm.theory.certificate import BOUNDS, certificates, required_margin
 
 HOLE = "\N{WHITE SQUARE}"
-"""Stands for a mask in an unfinished text: no answer contains it, so that digits beside a hole never pass for a number."""
+"""Stands for a mask in an unfinished text.
+
+No answer contains it, so that digits beside a hole never pass for a number.
+"""
 
 Row = dict[str, Any]
 
@@ -48,22 +62,35 @@ def replay_study(
         rules: Exit rules that were compared.
         certify: Which steps are late, where certificates count.
         tau: Readout temperature.
-        samples: How many test problems to show; the sets share them evenly, each from the head of its split.
+        samples: How many test problems to show; the sets share them evenly, each from the head of
+            its split.
 
     Raises:
         ValueError: A result is missing or of another kind.
     """
     text, share = read_token_text(model), max(1, samples // (len(datasets) * len(seq_lens)))
     setups = [
-        (dataset, seq_len, read_setup(results / "certify/selection.json", dataset, seq_len, certify, tau))
+        (
+            dataset,
+            seq_len,
+            read_setup(results / "certify/selection.json", dataset, seq_len, certify, tau),
+        )
         for dataset in datasets
         for seq_len in seq_lens
     ]
     sets = [_set(results, *one, readouts, rules, text, share) for one in setups]
     delta, omega = setups[0][-1].delta, setups[0][-1].omega
-    written = {commit.token for one in sets for sample in one.samples for commits in sample.commits for commit in commits}
+    written = {
+        commit.token
+        for one in sets
+        for sample in one.samples
+        for commits in sample.commits
+        for commit in commits
+    }
     tokens = {token: (text.piece(token), token in text.special) for token in sorted(written)}
-    return StudyReplay(study, list(readouts), delta, omega, tau, required_margin(delta, omega), tokens, sets)
+    return StudyReplay(
+        study, list(readouts), delta, omega, tau, required_margin(delta, omega), tokens, sets
+    )
 
 
 def _set(
@@ -80,24 +107,59 @@ def _set(
     parts = sorted((results / f"traces/{where}/test/samples").glob("*.parquet"))
     if not parts:
         raise ValueError(f"{results}/traces/{where}/test: holds no samples; run the rule trace")
-    rows = sorted((row for part in parts for row in _rows(part, tables.SAMPLES, "trace samples")), key=lambda row: row["sample_id"])
-    ends = {row["tokens"][row["output_tokens"]] for row in rows if row["output_tokens"] < len(row["tokens"])}
+    rows = sorted(
+        (row for part in parts for row in _rows(part, tables.SAMPLES, "trace samples")),
+        key=lambda row: row["sample_id"],
+    )
+    ends = {
+        row["tokens"][row["output_tokens"]]
+        for row in rows
+        if row["output_tokens"] < len(row["tokens"])
+    }
     plan, mask = tables.read_plan(parts[0])
     if mask is None or "begins" not in plan:
-        raise ValueError(f"{parts[0]}: does not say how it was decoded (metadata plan, mask_id); collect the trace anew")
+        raise ValueError(
+            f"{parts[0]}: does not say how it was decoded (metadata plan, mask_id); collect the"
+            " trace anew"
+        )
     shown = [row["sample_id"] for row in rows[:share]]
     steps = _by_sample(
-        row for part in parts for row in _rows(part.parents[1] / "steps" / part.name, tables.STEPS, "trace steps", shown=shown)
+        row
+        for part in parts
+        for row in _rows(
+            part.parents[1] / "steps" / part.name, tables.STEPS, "trace steps", shown=shown
+        )
     )
-    read = {name: _readout(results / f"readouts/{where}/test/{name}.parquet", shown, setup) for name in readouts}
-    runs = _by_sample(_exit_runs([results / f"exits/{where}/{rule}.parquet" for rule in rules], plan, shown))
+    read = {
+        name: _readout(results / f"readouts/{where}/test/{name}.parquet", shown, setup)
+        for name in readouts
+    }
+    runs = _by_sample(
+        _exit_runs([results / f"exits/{where}/{rule}.parquet" for rule in rules], plan, shown)
+    )
     problems = task.read(results / f"data/{dataset}/test.txt")
     samples = [
-        _sample(row, sorted(steps[n], key=lambda step: step["step"]), problems[n], task, text, mask, ends, setup.settings, runs.get(n, []))
+        _sample(
+            row,
+            sorted(steps[n], key=lambda step: step["step"]),
+            problems[n],
+            task,
+            text,
+            mask,
+            ends,
+            setup.settings,
+            runs.get(n, []),
+        )
         for n, row in zip(shown, rows, strict=False)
     ]
     for sample in samples:
-        sample.readouts.update({name: found[sample.sample_id] for name, found in read.items() if sample.sample_id in found})
+        sample.readouts.update(
+            {
+                name: found[sample.sample_id]
+                for name, found in read.items()
+                if sample.sample_id in found
+            }
+        )
     return SetReplay(dataset, seq_len, plan["begins"], len(rows), samples)
 
 
@@ -114,7 +176,13 @@ def _exit_runs(paths: Sequence[Path], plan: Row, shown: Sequence[int]) -> Iterat
             yield {**row, "same_blocks": same_blocks}
 
 
-def _rows(path: Path, schema: pa.Schema, what: str, columns: list[str] | None = None, shown: Sequence[int] | None = None) -> Iterator[Row]:
+def _rows(
+    path: Path,
+    schema: pa.Schema,
+    what: str,
+    columns: list[str] | None = None,
+    shown: Sequence[int] | None = None,
+) -> Iterator[Row]:
     """Rows of the samples shown, in bounded memory."""
     for table in read_groups(path, schema, what, columns):
         yield from (table if shown is None else _of(table, shown)).to_pylist()
@@ -139,8 +207,12 @@ def _readout(path: Path, shown: Sequence[int], setup: Setup) -> dict[int, Readou
             own = _of(table, [sample]).sort_by("step")
             if len(own):
                 series = to_series(own, length, path)
-                visible = series.on_common_support(series.late(setup.settings.window, setup.settings.late_window))
-                flags = certificates(series.similarity, visible, setup.delta, setup.omega, setup.tau)
+                visible = series.on_common_support(
+                    series.late(setup.settings.window, setup.settings.late_window)
+                )
+                flags = certificates(
+                    series.similarity, visible, setup.delta, setup.omega, setup.tau
+                )
                 found[sample] = ReadoutReplay(
                     similarity=np.where(series.visible, series.similarity, np.nan)[0],
                     **{name: own[name].to_numpy() for name in ("kl", "margin", "concentration")},
@@ -181,12 +253,22 @@ def _sample(
 
 
 def _commits(step: Row, mask: int) -> list[Commit]:
-    written = zip(step["committed_position"], step["committed_token"], step["committed_confidence"], strict=True)
+    written = zip(
+        step["committed_position"],
+        step["committed_token"],
+        step["committed_confidence"],
+        strict=True,
+    )
     return [Commit(*one) for one in written if one[1] != mask]
 
 
 def _answers(
-    commits: list[list[Commit]], length: int, task: Task, problem: Problem, text: TokenText, ends: set[int]
+    commits: list[list[Commit]],
+    length: int,
+    task: Task,
+    problem: Problem,
+    text: TokenText,
+    ends: set[int],
 ) -> Iterator[PartialAnswer]:
     """The answer in the text as it stands after each step, where it differs from the one before."""
     canvas: list[int | None] = [None] * length
@@ -231,4 +313,6 @@ def _run(row: Row, block: list[int]) -> ExitReplay:
                 spans.append((first_step[number], last))
     else:
         spans = [(1, row["nfe"])]
-    return ExitReplay(row["rule"], row["nfe"], spans, row["answer"], row["correct"], not row["answer_flip"])
+    return ExitReplay(
+        row["rule"], row["nfe"], spans, row["answer"], row["correct"], not row["answer_flip"]
+    )

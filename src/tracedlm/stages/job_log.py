@@ -1,4 +1,7 @@
-"""What every rule's script runs under: a log, an event log beside it, seals, and a user's mistake as one line instead of a traceback."""
+"""What every rule's script runs under.
+
+A log, an event log beside it, seals, and a user's mistake as one line instead of a traceback.
+"""
 
 import gc
 import json
@@ -16,7 +19,9 @@ from tracedlm.records.seal import check_seal, seal
 
 @contextmanager
 def logged(job: Any, skippable: Iterable[str] = ()) -> Iterator[None]:
-    """Send output to the rule's log, and events to `.jsonl` beside it, after those of earlier attempts; check inputs, seal outputs.
+    """Log a job: output to the rule's log, events to `.jsonl` beside it.
+
+    Events follow those of earlier attempts. Inputs are checked and outputs sealed.
 
     A ValueError, which is a message to the user, ends the job with that message alone.
 
@@ -28,7 +33,9 @@ def logged(job: Any, skippable: Iterable[str] = ()) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     before = os.environ.get(EVENTS)
     named = {"rule": job.rule, **job.wildcards}
-    os.environ[EVENTS] = json.dumps({"path": str(path.with_suffix(".jsonl").resolve()), "job": named}, default=str)
+    os.environ[EVENTS] = json.dumps(
+        {"path": str(path.with_suffix(".jsonl").resolve()), "job": named}, default=str
+    )
     try:
         with path.open("w", buffering=1) as log, redirect_stdout(log), redirect_stderr(log):
             try:
@@ -51,7 +58,9 @@ def logged(job: Any, skippable: Iterable[str] = ()) -> Iterator[None]:
 
 @contextmanager
 def startup() -> Iterator[None]:
-    """Around the imports of a job that runs a model: nothing is garbage in them, nor is what they brought looked through afterwards.
+    """Around the imports of a job that runs a model.
+
+    Nothing is garbage in them, nor is what they brought looked through afterwards.
 
     Without it a sixth of a short job's time goes into collections that find nothing (docs/log.md).
     """
@@ -64,7 +73,10 @@ def startup() -> Iterator[None]:
 
 
 def _kept_here(file: str) -> bool:
-    """Whether an output stays where it was written; copies of what is on object storage come and go, and seals do not go with them."""
+    """Whether an output stays where it was written.
+
+    Copies of what is on object storage come and go, and seals do not go with them.
+    """
     return not Path(file).is_absolute() and Path(file).parts[0] != ".snakemake"
 
 
@@ -76,6 +88,11 @@ def _timed() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        emit("error", kind=type(error).__name__, message=str(error), seconds=time.monotonic() - started)
+        emit(
+            "error",
+            kind=type(error).__name__,
+            message=str(error),
+            seconds=time.monotonic() - started,
+        )
         raise
     emit("end", seconds=time.monotonic() - started)

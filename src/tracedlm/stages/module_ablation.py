@@ -1,4 +1,8 @@
-"""Rule `module_ablation`: how much the RAD moves under the maps of other modules, reductions and variants (EDIT Table 4, TRACE App. D)."""
+"""Rule `module_ablation`.
+
+How much the RAD moves under the maps of other modules, reductions and variants (EDIT Table 4, TRACE
+App. D).
+"""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -40,32 +44,68 @@ def ablate(
     threads: int,
     out: Path,
 ) -> None:
-    """Decode validation problems once, observe every map in the same forwards, and write D_t and coverage of each."""
+    """Decode validation problems once, and write D_t and coverage of every map.
+
+    All maps are observed in the same forwards.
+    """
     torch.set_num_threads(threads)
     denoiser = load_denoiser(**model, adapter=adapter, merge=activation == "projection")
     task = get_task(dataset)
-    prompts = encode(denoiser, [task.prompt(problem) for problem in task.read(data_file)[: ablation.samples]])
-    plan = Plan(seq_len, decode.block_length, total_steps(seq_len, decode.tokens_per_step), decode.schedule)
+    prompts = encode(
+        denoiser, [task.prompt(problem) for problem in task.read(data_file)[: ablation.samples]]
+    )
+    plan = Plan(
+        seq_len, decode.block_length, total_steps(seq_len, decode.tokens_per_step), decode.schedule
+    )
     maps = read_maps(maps_file)
     log = SimilarityLog(maps, readout.visible)
     divergences: list[list[np.ndarray]] = [[] for _ in maps]
     certified = np.zeros((len(prompts), len(maps)), dtype=bool)
     with observing(denoiser, log.stacked, activation, "columns") as observer:
-        done = decode_stream(denoiser, prompts, plan, "full", batch_size=decode.batch_size, record=log, observer=observer)
+        done = decode_stream(
+            denoiser,
+            prompts,
+            plan,
+            "full",
+            batch_size=decode.batch_size,
+            record=log,
+            observer=observer,
+        )
         for one in counted(done, f"ablation {dataset} {seq_len}", "sample", len(prompts)):
             for n, (similarity, visible) in enumerate(log.take(one.sample)):
-                found = certify(similarity, visible, readout.tau, settings.strict_delta, settings.strict_omega, settings.late_window)
+                found = certify(
+                    similarity,
+                    visible,
+                    readout.tau,
+                    settings.strict_delta,
+                    settings.strict_omega,
+                    settings.late_window,
+                )
                 divergences[n].append(found.kl)
                 certified[one.sample, n] = found.certified_at is not None
-    results = [{**facts_of(rrm), **summarised(divergences[n], seed), **_share(certified[:, n])} for n, rrm in enumerate(maps)]
+    results = [
+        {**facts_of(rrm), **summarised(divergences[n], seed), **_share(certified[:, n])}
+        for n, rrm in enumerate(maps)
+    ]
     write_manifest(
-        out, "module_ablation", dataset=dataset, seq_len=seq_len, samples=len(prompts), tau=readout.tau, visible=readout.visible,
-        delta=settings.strict_delta, omega=settings.strict_omega, activation=activation, maps=results,
-    )  # fmt: skip
+        out,
+        "module_ablation",
+        dataset=dataset,
+        seq_len=seq_len,
+        samples=len(prompts),
+        tau=readout.tau,
+        visible=readout.visible,
+        delta=settings.strict_delta,
+        omega=settings.strict_omega,
+        activation=activation,
+        maps=results,
+    )
 
 
 class SimilarityLog:
-    """Records, step by step, the visible tokens and their similarity with every map, until a sample is taken.
+    """Records the visible tokens and their similarity with every map, step by step.
+
+    Until a sample is taken.
 
     Attributes:
         stacked: One map a module for the observer, whose columns are all the maps of that module.
@@ -76,14 +116,19 @@ class SimilarityLog:
         self._own: dict[tuple[int, str], list[int]] = defaultdict(list)
         for n, rrm in enumerate(maps):
             self._own[key_of(rrm)].append(n)
-        self.stacked = [replace(maps[own[0]], subspace=np.stack([maps[n].u for n in own], axis=1)) for own in self._own.values()]
+        self.stacked = [
+            replace(maps[own[0]], subspace=np.stack([maps[n].u for n in own], axis=1))
+            for own in self._own.values()
+        ]
         self._steps: dict[int, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
 
     def __call__(self, step: Step) -> None:
         """Record one forward of every active row."""
         visible_rg = step.visible_rg
         if self.visible == "block":
-            in_block_rg = torch.zeros_like(visible_rg, dtype=torch.long).scatter_add_(1, step.position_rk, step.in_block_rk.long())
+            in_block_rg = torch.zeros_like(visible_rg, dtype=torch.long).scatter_add_(
+                1, step.position_rk, step.in_block_rk.long()
+            )
             visible_rg = visible_rg & (in_block_rg > 0)
         similarity_rgn = torch.empty((*visible_rg.shape, self.count))
         for key, own in self._own.items():
@@ -92,8 +137,13 @@ class SimilarityLog:
             self._steps[sample].append((visible_rg[row].cpu().numpy(), similarity_rgn[row].numpy()))
 
     def take(self, sample: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """(similarity [steps, positions], visible) of a finished sample under each map; the sample is then forgotten."""
-        visible, similarity = (np.stack(parts) for parts in zip(*self._steps.pop(sample), strict=True))
+        """(similarity [steps, positions], visible) of a finished sample under each map.
+
+        The sample is then forgotten.
+        """
+        visible, similarity = (
+            np.stack(parts) for parts in zip(*self._steps.pop(sample), strict=True)
+        )
         for n in range(self.count):
             yield similarity[..., n], visible
 
@@ -106,7 +156,8 @@ def summarised(divergences: Sequence[np.ndarray], seed: int) -> dict[str, Any]:
         seed: Seed of the bootstrap.
 
     Returns:
-        `mean`, `sd` over steps and samples; `low`, `high`: 95 % bootstrap interval of the mean over samples of their means; `n` and
+        `mean`, `sd` over steps and samples; `low`, `high`: 95 % bootstrap interval of the mean over
+            samples of their means; `n` and
         `undefined` steps. Numbers that are not defined are None.
     """
     every = np.concatenate(divergences)
@@ -116,9 +167,21 @@ def summarised(divergences: Sequence[np.ndarray], seed: int) -> dict[str, Any]:
         return {"mean": None, "sd": None, "low": None, "high": None, **counts}
     means = np.array([float(np.nanmean(one)) for one in divergences if not np.isnan(one).all()])
     low, high = bootstrap_interval(means, rng=np.random.default_rng(seed))
-    return {"mean": float(defined.mean()), "sd": float(defined.std(ddof=1)), "low": low, "high": high, **counts}
+    return {
+        "mean": float(defined.mean()),
+        "sd": float(defined.std(ddof=1)),
+        "low": low,
+        "high": high,
+        **counts,
+    }
 
 
 def _share(flags: np.ndarray) -> dict[str, Any]:
     low, high = clopper_pearson(int(flags.sum()), len(flags))
-    return {"certified": int(flags.sum()), "samples": len(flags), "share": float(flags.mean()), "share_low": low, "share_high": high}
+    return {
+        "certified": int(flags.sum()),
+        "samples": len(flags),
+        "share": float(flags.mean()),
+        "share_low": low,
+        "share_high": high,
+    }

@@ -1,4 +1,7 @@
-"""Rule `noise`: how far a map, its D_t and the exits it decides move when fine-tuning saw corrupted labels."""
+"""Rule `noise`: how far a map and its exits move under corrupted labels.
+
+Also its D_t.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -38,7 +41,9 @@ def compare_run(
     threads: int,
     out: dict[str, Path],
 ) -> None:
-    """Compare one fine-tuning run with the clean one, and decode test problems with its model and its map.
+    """Compare one fine-tuning run with the clean one.
+
+    Test problems are decoded with its model and its map.
 
     Args:
         model: Path, precision and device of the base checkpoint.
@@ -52,7 +57,8 @@ def compare_run(
         decode: How to decode.
         readout: How similarities become D_t.
         exits: Settings of `rad`.
-        run: What the run is: its `name`, `share` of corrupted labels and `seed`, which is the bootstrap's too; kept in the result.
+        run: What the run is: its `name`, `share` of corrupted labels and `seed`, which is the
+            bootstrap's too; kept in the result.
         threads: CPU threads.
         out: `map`, the run's map of q; `summary`, JSON.
     """
@@ -60,16 +66,26 @@ def compare_run(
     ours, theirs = (configured_maps(Moments.read(path), settings) for path in (moments, clean))
     ours["q"].write(out["map"])
     maps, activation = {"q": out["map"], "moments": moments}, settings.activation
-    setups = [Setup(model, adapter, maps, activation, dataset, {"test": file}, seq_len, decode, exits) for dataset, file in data.items()]
+    setups = [
+        Setup(model, adapter, maps, activation, dataset, {"test": file}, seq_len, decode, exits)
+        for dataset, file in data.items()
+    ]
     sets = [_decoded(setup, samples, readout, run["seed"]) for setup in setups]
-    write_manifest(out["summary"], "noise", run=run, sets=sets, maps={name: difference(ours[name], theirs[name]) for name in PROJECTIONS})
+    write_manifest(
+        out["summary"],
+        "noise",
+        run=run,
+        sets=sets,
+        maps={name: difference(ours[name], theirs[name]) for name in PROJECTIONS},
+    )
 
 
 def difference(one: Rrm, other: Rrm) -> dict[str, Any]:
     """How far two maps of one module are apart.
 
     Returns:
-        `cosine` and Pearson `correlation` of u, the latter None where undefined, and the principal `angles` of the subspaces in
+        `cosine` and Pearson `correlation` of u, the latter None where undefined, and the principal
+            `angles` of the subspaces in
         degrees, largest first.
     """
     pair = np.stack([one.u, other.u])
@@ -83,20 +99,34 @@ def difference(one: Rrm, other: Rrm) -> dict[str, Any]:
 
 
 def _decoded(setup: Setup, samples: int, readout: ReadoutSettings, seed: int) -> dict[str, Any]:
-    """D_t over full decoding, and accuracy and forwards of full decoding and of `rad`, on one dataset."""
+    """D_t over full decoding, and accuracy and forwards of `full` and `rad`.
+
+    On one dataset.
+    """
     setup = setup.of_set(rules=("full", "rad"))  # no rule that would need more than the one map
     bench = Bench(setup, "test", samples)
     log, divergences, full = SimilarityLog([bench.rrm], readout.visible), [], []
     with observing(bench.denoiser, log.stacked, setup.activation, "columns") as observer:
         stream = decode_stream(
-            bench.denoiser, bench.prompts, bench.plan, "full", batch_size=setup.decode.batch_size, record=log, observer=observer
+            bench.denoiser,
+            bench.prompts,
+            bench.plan,
+            "full",
+            batch_size=setup.decode.batch_size,
+            record=log,
+            observer=observer,
         )
-        for one in counted(stream, f"noise {setup.dataset} {setup.seq_len}", "sample", len(bench.prompts)):
+        for one in counted(
+            stream, f"noise {setup.dataset} {setup.seq_len}", "sample", len(bench.prompts)
+        ):
             ((similarity, visible),) = log.take(one.sample)
             divergences.append(certify(similarity, visible, readout.tau).kl)
             full.append(one)
     rad = bench.run("rad", setup.exits.settings("rad"))
-    solved = {name: [row["correct"] for row in bench.rows(done)] for name, done in (("full", full), ("rad", rad))}
+    solved = {
+        name: [row["correct"] for row in bench.rows(done)]
+        for name, done in (("full", full), ("rad", rad))
+    }
     return {
         "dataset": setup.dataset,
         "seq_len": setup.seq_len,

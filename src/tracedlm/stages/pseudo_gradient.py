@@ -1,4 +1,7 @@
-"""Rule `pseudo_gradient`: recorded traces replayed with gradients, to see what each step's change pulls at (EDIT App. G)."""
+"""Rule `pseudo_gradient`.
+
+Recorded traces replayed with gradients, to see what each step's change pulls at (EDIT App. G).
+"""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -50,7 +53,9 @@ def replay_traces(
     threads: int,
     out: dict[str, Path],
 ) -> None:
-    """Write the pseudo-gradients of the first samples of each dataset's traces, for LoRA-B of q, k and v in one layer.
+    """Write the pseudo-gradients of the first samples of each dataset's traces.
+
+    For LoRA-B of q, k and v in one layer.
 
     Args:
         model: Path, precision and device of the base checkpoint.
@@ -68,24 +73,56 @@ def replay_traces(
     for dataset, parts in tables.items():
         plan, prompts, pairs = _read(denoiser, parts, samples)
         rows = []
-        for start in counted(range(0, len(pairs), max(1, batch_size // 2)), f"pseudo-gradients {dataset}", "part"):
-            rows += _rows(denoiser, layer, plan, prompts, pairs[start : start + max(1, batch_size // 2)])
+        for start in counted(
+            range(0, len(pairs), max(1, batch_size // 2)), f"pseudo-gradients {dataset}", "part"
+        ):
+            rows += _rows(
+                denoiser, layer, plan, prompts, pairs[start : start + max(1, batch_size // 2)]
+            )
         rows.sort(key=lambda row: (row["sample_id"], row["block"], row["block_step"]))
-        write_table(out[dataset], rows, PSEUDO_GRADIENTS, {"dataset": dataset, "layer": str(layer), "plan": json.dumps(asdict(plan))})
+        write_table(
+            out[dataset],
+            rows,
+            PSEUDO_GRADIENTS,
+            {"dataset": dataset, "layer": str(layer), "plan": json.dumps(asdict(plan))},
+        )
 
 
-def _read(denoiser: Denoiser, parts: dict[str, Sequence[Path]], samples: int) -> tuple[Plan, dict[int, list[int]], list[Pair]]:
-    """How the traces were decoded, their prompts, and all pairs of forwards of the first samples."""
-    decoded = [row for path in parts["samples"] for row in read_table(path, trace.SAMPLES, "traces", ["sample_id", "prompt"]).to_pylist()]
+def _read(
+    denoiser: Denoiser, parts: dict[str, Sequence[Path]], samples: int
+) -> tuple[Plan, dict[int, list[int]], list[Pair]]:
+    """How the traces were decoded, their prompts, and their pairs of forwards.
+
+    Pairs of the first samples.
+    """
+    decoded = [
+        row
+        for path in parts["samples"]
+        for row in read_table(path, trace.SAMPLES, "traces", ["sample_id", "prompt"]).to_pylist()
+    ]
     chosen = sorted(decoded, key=lambda row: row["sample_id"])[:samples]
-    prompts = dict(zip([row["sample_id"] for row in chosen], encode(denoiser, [row["prompt"] for row in chosen]), strict=True))
+    prompts = dict(
+        zip(
+            [row["sample_id"] for row in chosen],
+            encode(denoiser, [row["prompt"] for row in chosen]),
+            strict=True,
+        )
+    )
     steps = [read_table(path, trace.STEPS, "trace steps") for path in parts["steps"]]
     plan = _plan(json.loads(steps[0].schema.metadata[b"plan"]))
     recorded: dict[int, list[dict[str, Any]]] = {sample: [] for sample in prompts}
     for row in (row for table in steps for row in table.to_pylist()):
         if row["sample_id"] in recorded and row["phase"] == "denoise":
             recorded[row["sample_id"]].append(row)
-    return plan, prompts, [pair for rows in recorded.values() for pair in replay(rows, plan.gen_length, denoiser.mask_id)]
+    return (
+        plan,
+        prompts,
+        [
+            pair
+            for rows in recorded.values()
+            for pair in replay(rows, plan.gen_length, denoiser.mask_id)
+        ],
+    )
 
 
 def _plan(stored: dict[str, Any]) -> Plan:
@@ -95,36 +132,60 @@ def _plan(stored: dict[str, Any]) -> Plan:
 
 
 def replay(steps: list[dict[str, Any]], canvas: int, mask_id: int) -> Iterator[Pair]:
-    """The pairs of successive forwards of each block, from what was committed after every forward of one sample."""
+    """The pairs of successive forwards of each block of one sample.
+
+    From what was committed after every forward.
+    """
     tokens = torch.full((canvas,), mask_id)
     given = []
     for row in sorted(steps, key=lambda row: row["step"]):
         given.append((row, tokens.clone()))
-        tokens[torch.tensor(row["committed_position"], dtype=torch.long)] = torch.tensor(row["committed_token"], dtype=torch.long)
+        tokens[torch.tensor(row["committed_position"], dtype=torch.long)] = torch.tensor(
+            row["committed_token"], dtype=torch.long
+        )
     for (row, before), (following, after) in pairwise(given):
         if row["block"] == following["block"]:
             yield Pair(row["sample_id"], row["block"], row["block_step"], before, after)
 
 
-def _rows(denoiser: Denoiser, layer: int, plan: Plan, prompts: dict[int, list[int]], pairs: list[Pair]) -> list[dict[str, Any]]:
+def _rows(
+    denoiser: Denoiser, layer: int, plan: Plan, prompts: dict[int, list[int]], pairs: list[Pair]
+) -> list[dict[str, Any]]:
     """Rows of a few pairs, from one forward and backward."""
-    prompt, real = left_padded([prompts[pair.sample] for pair in pairs], denoiser.tokenizer.pad_token_id)
-    before, after = (torch.cat([prompt, torch.stack(canvases)], 1) for canvases in zip(*((p.before, p.after) for p in pairs), strict=True))
+    prompt, real = left_padded(
+        [prompts[pair.sample] for pair in pairs], denoiser.tokenizer.pad_token_id
+    )
+    before, after = (
+        torch.cat([prompt, torch.stack(canvases)], 1)
+        for canvases in zip(*((p.before, p.after) for p in pairs), strict=True)
+    )
     attention = torch.cat([real, torch.ones(len(pairs), plan.gen_length, dtype=torch.long)], 1)
     width, offset = prompt.shape[1], torch.arange(max(plan.lengths))
-    begins, lengths = (torch.tensor([values[pair.block] for pair in pairs])[:, None] for values in (plan.begins, plan.lengths))
+    begins, lengths = (
+        torch.tensor([values[pair.block] for pair in pairs])[:, None]
+        for values in (plan.begins, plan.lengths)
+    )
     positions = (width + begins + offset).clamp(max=before.shape[1] - 1)
     visible = (offset < lengths) & (after.gather(1, positions) != denoiser.mask_id)
     arrays = [array.to(denoiser.device) for array in (before, after, attention, positions, visible)]
     divergence, rms = pseudo_gradients(denoiser, layer, PROJECTIONS, *arrays)
     facts = zip(
-        pairs, visible.sum(1).tolist(), divergence.tolist(), zip(*(rms[name].tolist() for name in PROJECTIONS), strict=True), strict=True
+        pairs,
+        visible.sum(1).tolist(),
+        divergence.tolist(),
+        zip(*(rms[name].tolist() for name in PROJECTIONS), strict=True),
+        strict=True,
     )
     return [
         {
-            "sample_id": pair.sample, "block": pair.block, "block_step": pair.block_step, "module": f"{layer}.{name}.B",
-            "visible": seen, "kl": kl, "rms": value,
+            "sample_id": pair.sample,
+            "block": pair.block,
+            "block_step": pair.block_step,
+            "module": f"{layer}.{name}.B",
+            "visible": seen,
+            "kl": kl,
+            "rms": value,
         }
         for pair, seen, kl, values in facts
         for name, value in zip(PROJECTIONS, values, strict=True)
-    ]  # fmt: skip
+    ]

@@ -1,4 +1,7 @@
-"""Rule `readout`: similarities of one projection, or of an aggregate, with their stability statistics."""
+"""Rule `readout`: similarities of one projection or of an aggregate.
+
+With their stability statistics.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -18,13 +21,26 @@ from tracedlm.theory.rad import aggregate
 from tracedlm.theory.stability import step_statistics
 
 
-def make_readout(steps_files: list[Path], readouts_files: list[Path], readout: str, settings: ReadoutSettings, out: Path) -> None:
-    """Write one readout's table: visible positions, similarities, KL, TV, margin and concentration per step.
+def make_readout(
+    steps_files: list[Path],
+    readouts_files: list[Path],
+    readout: str,
+    settings: ReadoutSettings,
+    out: Path,
+) -> None:
+    """Write one readout's table.
+
+    Visible positions, similarities, KL, TV, margin and concentration per step.
 
     Memory is that of one batch of samples: the parts of a trace are read a row group at a time.
     """
     length = tables.read_plan(readouts_files[0])[0]["gen_length"]
-    facts = {"readout": readout, "tau": repr(settings.tau), "visible": settings.visible, "gen_length": str(length)}
+    facts = {
+        "readout": readout,
+        "tau": repr(settings.tau),
+        "visible": settings.visible,
+        "gen_length": str(length),
+    }
     facts["trace_code"] = _one_version(readouts_files)
     with table_writer(out, tables.READOUT, facts) as writer:
         parts = list(zip(steps_files, readouts_files, strict=True))
@@ -40,25 +56,37 @@ def make_readout(steps_files: list[Path], readouts_files: list[Path], readout: s
 
 def _one_version(shards: list[Path]) -> str:
     """Digest of the code that collected the shards, which must be the same in all of them."""
-    codes = {(pq.read_schema(shard).metadata or {}).get(b"code", b"unknown").decode() for shard in shards}
+    codes = {
+        (pq.read_schema(shard).metadata or {}).get(b"code", b"unknown").decode() for shard in shards
+    }
     if len(codes) > 1:
         named = ", ".join(sorted(codes))
-        raise ValueError(f"{shards[0].parent}: shards by {len(codes)} versions of the code ({named}); run snakemake again")
+        raise ValueError(
+            f"{shards[0].parent}: shards by {len(codes)} versions of the code ({named}); run"
+            " snakemake again"
+        )
     return codes.pop()
 
 
-def _rows(steps: pa.Table, raw: pa.Table, readout: str, settings: ReadoutSettings, length: int) -> list[dict[str, Any]]:
+def _rows(
+    steps: pa.Table, raw: pa.Table, readout: str, settings: ReadoutSettings, length: int
+) -> list[dict[str, Any]]:
     projections = PROJECTIONS if readout.startswith("qkv_") else (readout,)
     series = [_joined(raw, steps, projection, length) for projection in projections]
     similarity = (
-        series[0].similarity if len(series) == 1 else aggregate(np.stack([one.similarity for one in series]), readout.removeprefix("qkv_"))
+        series[0].similarity
+        if len(series) == 1
+        else aggregate(np.stack([one.similarity for one in series]), readout.removeprefix("qkv_"))
     )
     visible = visible_sets(series[0], settings.visible)
     statistics = step_statistics(similarity, visible, settings.tau)
     rows = []
     for n, t in zip(*np.nonzero(series[0].recorded), strict=True):
         seen = np.flatnonzero(visible[n, t])
-        measured = {name: float(getattr(statistics, name)[n, t]) for name in ("kl", "tv", "margin", "concentration")}
+        measured = {
+            name: float(getattr(statistics, name)[n, t])
+            for name in ("kl", "tv", "margin", "concentration")
+        }
         rows.append(
             {
                 "sample_id": int(series[0].sample_id[n]),
@@ -74,7 +102,10 @@ def _rows(steps: pa.Table, raw: pa.Table, readout: str, settings: ReadoutSetting
 
 
 def visible_sets(series: Series, visible: str) -> np.ndarray:
-    """S_t of every step: visible tokens of the response or of the active block; refine steps share what all of them see."""
+    """S_t of every step: visible tokens of the response or of the active block.
+
+    Refine steps share what all of them see.
+    """
     shared = series.on_common_support(series.refine)
     if visible == "response":
         return shared
@@ -88,12 +119,18 @@ def _joined(raw: pa.Table, steps: pa.Table, projection: str, length: int) -> Ser
     chosen = raw.filter(pc.field("projection") == projection)
     if not len(chosen):
         raise ValueError(
-            f"the traces hold no readout of projection {projection!r}; they hold {sorted(raw['projection'].unique().to_pylist())}"
+            f"the traces hold no readout of projection {projection!r}; they hold"
+            f" {sorted(raw['projection'].unique().to_pylist())}"
         )
     order = [("sample_id", "ascending"), ("step", "ascending")]
     chosen, steps = chosen.sort_by(order), steps.sort_by(order)
-    if not (chosen["sample_id"].equals(steps["sample_id"]) and chosen["step"].equals(steps["step"])):
+    if not (
+        chosen["sample_id"].equals(steps["sample_id"]) and chosen["step"].equals(steps["step"])
+    ):
         raise ValueError(
-            f"trace tables disagree: {len(chosen)} readout rows of {projection!r} against {len(steps)} steps; collect the trace anew"
+            f"trace tables disagree: {len(chosen)} readout rows of {projection!r} against"
+            f" {len(steps)} steps; collect the trace anew"
         )
-    return to_series(chosen.append_column("block", steps["block"]).append_column("phase", steps["phase"]), length)
+    return to_series(
+        chosen.append_column("block", steps["block"]).append_column("phase", steps["phase"]), length
+    )

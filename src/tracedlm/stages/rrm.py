@@ -1,4 +1,7 @@
-"""Rule `rrm`: maps from what training left, for every projection and for the comparison of modules."""
+"""Rule `rrm`: maps from what training left.
+
+For every projection and for the comparison of modules.
+"""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -20,8 +23,14 @@ from tracedlm.stages.update_magnitude import magnitude_rows
 from tracedlm.theory import map_comparison, moments, subspaces
 
 SUBSPACE_RANK = 4
-"""Dimensions kept of each map's subspace (EDIT App. D: 2 to 4); fewer where the mean update has fewer."""
-REDUCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"row_energy": moments.row_energy, "row_mean": moments.row_mean}
+"""Dimensions kept of each map's subspace (EDIT App. D: 2 to 4).
+
+Fewer where the mean update has fewer.
+"""
+REDUCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "row_energy": moments.row_energy,
+    "row_mean": moments.row_mean,
+}
 TABLE_4 = (("q", "A"), ("q", "B"), ("k", "B"), ("v", "B"))
 """Modules of EDIT Table 4."""
 
@@ -42,21 +51,26 @@ def build_rrm(
     """The map of one module (TRACE Eq. 4), from whatever its training left (TRACE App. H).
 
     Args:
-        source: `Moments`, or a path: moments, a folder of optimiser checkpoints or of adapter snapshots, one adapter, or finished maps;
-            see `stages.map_source.open_source`. Finished maps are taken as they are: of what follows, only projection and layer apply.
+        source: `Moments`, or a path: moments, a folder of optimiser checkpoints or of adapter
+            snapshots, one adapter, or finished maps; see `stages.map_source.open_source`. Finished
+            maps are taken as they are: of what follows, only projection and layer apply.
         projection: `q`, `k` or `v`.
         layer: Transformer block; negative counts from the last that the source has.
-        reduction: `row_energy` (TRACE Eq. 4) or `row_mean` (EDIT Table 4). For matrix `A` over its columns.
+        reduction: `row_energy` (TRACE Eq. 4) or `row_mean` (EDIT Table 4). For matrix `A` over its
+            columns.
         matrix: `B`, compared with the module's output, or `A`, compared with its input.
-        variant: Of moments and optimiser checkpoints `outside_raw` (default), `outside_corrected`, `inside_raw` or `inside_corrected`; of
-            snapshots `root_deltas` (default) or `squared_deltas`; of an adapter `weights`.
-        basis: Of the map's subspace: `svd`, `cca` with the activations given, or `columns`; see `records.rrm.Rrm`.
+        variant: Of moments and optimiser checkpoints `outside_raw` (default), `outside_corrected`,
+            `inside_raw` or `inside_corrected`; of snapshots `root_deltas` (default) or
+            `squared_deltas`; of an adapter `weights`.
+        basis: Of the map's subspace: `svd`, `cca` with the activations given, or `columns`; see
+            `records.rrm.Rrm`.
         activations: [n, d] activations of the module, one row a token, for `cca`.
         kind: What to take a folder for that holds several sources.
         names: Name map of a Trainer's `optimizer.pt`.
 
     Raises:
-        ValueError: Nothing at the path can be used; an unknown module, variant, reduction or basis; or the matrix is zero.
+        ValueError: Nothing at the path can be used; an unknown module, variant, reduction or basis;
+            or the matrix is zero.
     """
     opened = open_source(source, kind, names)
     if isinstance(opened, MapFiles):
@@ -78,22 +92,30 @@ def build_rrms(
 ) -> list[Rrm]:
     """The map of every module, by layer; files are read once.
 
-    Arguments and errors are those of `build_rrm`; without `matrix` the maps of both LoRA matrices. Finished maps have no modules.
+    Arguments and errors are those of `build_rrm`; without `matrix` the maps of both LoRA matrices.
+    Finished maps have no modules.
     """
     opened = open_source(source, kind, names)
     if isinstance(opened, MapFiles):
         raise ValueError(
-            f"{source} holds finished maps; what needs every module, such as the exit rule rank_softmax, takes moments, optimiser "
-            "checkpoints, snapshots or an adapter"
+            f"{source} holds finished maps; what needs every module, such as the exit rule"
+            " rank_softmax, takes moments, optimiser checkpoints, snapshots or an adapter"
         )
     variant = find_variant(opened, variant)
-    modules = [module for module in opened.modules() if matrix is None or module.endswith(f".{matrix}")]
+    modules = [
+        module for module in opened.modules() if matrix is None or module.endswith(f".{matrix}")
+    ]
     arrays = opened.matrices(modules, [variant])
-    return [_map(arrays[f"{module}/{variant}"], module, opened.kind, variant, reduction, basis) for module in modules]
+    return [
+        _map(arrays[f"{module}/{variant}"], module, opened.kind, variant, reduction, basis)
+        for module in modules
+    ]
 
 
 def prepare_maps(source: str | Path, projection: str = "q", layer: int = -1) -> list[Rrm]:
-    """Finished maps of another tool, standardised: of unit length, by projection (TRACE App. H, `prep`).
+    """Finished maps of another tool, standardised.
+
+    Of unit length, by projection (TRACE App. H, `prep`).
 
     Args:
         source: JSON or `.npz` file, or a folder of such, see `records.map_file`.
@@ -109,7 +131,13 @@ def prepare_maps(source: str | Path, projection: str = "q", layer: int = -1) -> 
 
 
 def _map(
-    array: np.ndarray, module: str, kind: str, variant: str, reduction: str, basis: str = "svd", activations: np.ndarray | None = None
+    array: np.ndarray,
+    module: str,
+    kind: str,
+    variant: str,
+    reduction: str,
+    basis: str = "svd",
+    activations: np.ndarray | None = None,
 ) -> Rrm:
     layer, projection, matrix = module.split(".")
     if reduction not in REDUCTIONS:
@@ -120,14 +148,26 @@ def _map(
     except ValueError as error:
         raise ValueError(f"{module}/{variant} of {kind}: {error}") from None
     subspace = _subspace(oriented, basis, activations)
-    return Rrm(u.astype(np.float32), subspace.astype(np.float32), int(layer), projection, matrix, kind, variant, reduction, basis)
+    return Rrm(
+        u.astype(np.float32),
+        subspace.astype(np.float32),
+        int(layer),
+        projection,
+        matrix,
+        kind,
+        variant,
+        reduction,
+        basis,
+    )
 
 
 def _subspace(oriented: np.ndarray, basis: str, activations: np.ndarray | None) -> np.ndarray:
     if (basis == "cca") != (activations is not None):
         raise ValueError(f"activations go with basis 'cca' and only with it, got basis {basis!r}")
     if activations is not None:
-        return subspaces.cca_subspace(oriented, activations, min(SUBSPACE_RANK, subspaces.rank_of(oriented)))
+        return subspaces.cca_subspace(
+            oriented, activations, min(SUBSPACE_RANK, subspaces.rank_of(oriented))
+        )
     if basis == "svd":
         return subspaces.subspace(oriented, min(SUBSPACE_RANK, subspaces.rank_of(oriented)))
     if basis != "columns":
@@ -136,14 +176,19 @@ def _subspace(oriented: np.ndarray, basis: str, activations: np.ndarray | None) 
     return oriented / np.where(lengths == 0, 1, lengths)
 
 
-def make_maps(source: Path, adapter: Path, settings: RrmSettings, out: dict[str, Path], manifest: Path) -> None:
-    """Write the map of each projection; the maps that the ablations compare; how alike those are; and where updates were large.
+def make_maps(
+    source: Path, adapter: Path, settings: RrmSettings, out: dict[str, Path], manifest: Path
+) -> None:
+    """Write the map of each projection; the maps that the ablations compare; how alike those are.
+
+    And where updates were large.
 
     Args:
         source: What maps are made from.
         adapter: Adapter whose activations will be compared with them.
         settings: Which maps.
-        out: `q`, `k`, `v`, `modules`, `similarity`, `magnitude`; the last has no rows where the source holds finished maps.
+        out: `q`, `k`, `v`, `modules`, `similarity`, `magnitude`; the last has no rows where the
+            source holds finished maps.
         manifest: Written last.
 
     Raises:
@@ -156,9 +201,16 @@ def make_maps(source: Path, adapter: Path, settings: RrmSettings, out: dict[str,
     else:
         variant = configured_variant(opened, settings)
         chosen, compared, rank = _in_one_pass(opened, settings, variant)
-        chance, magnitudes = map_comparison.chance_cosine(rank), magnitude_rows(opened, "study", settings.layer, variant)
+        chance, magnitudes = (
+            map_comparison.chance_cosine(rank),
+            magnitude_rows(opened, "study", settings.layer, variant),
+        )
         if rank != (adapted := min(theirs.shape(theirs.modules()[0]))):
-            warnings.warn(f"{source} is of rank {rank}, {adapter} of rank {adapted}: they come from different runs", stacklevel=2)
+            warnings.warn(
+                f"{source} is of rank {rank}, {adapter} of rank {adapted}: they come from different"
+                " runs",
+                stacklevel=2,
+            )
     check_fit(chosen, theirs, f"{source} does not fit the adapter {adapter}")
     for rrm in chosen:
         rrm.write(out[rrm.projection])
@@ -166,7 +218,12 @@ def make_maps(source: Path, adapter: Path, settings: RrmSettings, out: dict[str,
     write_manifest(out["similarity"], "rrm", **similarity(compared), chance=chance)
     write_table(out["magnitude"], magnitudes, UPDATE_MAGNITUDE)
     write_manifest(
-        manifest, "rrm", settings=settings.model_dump(), source=str(source), kind=opened.kind, steps=getattr(opened, "steps", None)
+        manifest,
+        "rrm",
+        settings=settings.model_dump(),
+        source=str(source),
+        kind=opened.kind,
+        steps=getattr(opened, "steps", None),
     )
 
 
@@ -174,7 +231,8 @@ def check_fit(maps: Sequence[Rrm], adapter: Adapter, what: str) -> None:
     """Refuse maps of modules that an adapter does not have.
 
     Raises:
-        ValueError: A map's layer is not among the adapter's, or its module has another width; begins with `what`.
+        ValueError: A map's layer is not among the adapter's, or its module has another width;
+            begins with `what`.
     """
     for rrm in maps:
         try:
@@ -182,7 +240,10 @@ def check_fit(maps: Sequence[Rrm], adapter: Adapter, what: str) -> None:
         except ValueError as error:
             raise ValueError(f"{what}: {error}") from None
         if len(rrm.u) != width:
-            raise ValueError(f"{what}: the map of {rrm.module} has width {len(rrm.u)}, the adapter's module {width}")
+            raise ValueError(
+                f"{what}: the map of {rrm.module} has width {len(rrm.u)}, the adapter's module"
+                f" {width}"
+            )
 
 
 def configured_variant(opened: Footprint, settings: RrmSettings) -> str:
@@ -194,25 +255,45 @@ def configured_variant(opened: Footprint, settings: RrmSettings) -> str:
 def configured_maps(opened: Footprint, settings: RrmSettings) -> dict[str, Rrm]:
     """The map of each projection, as configured."""
     variant = configured_variant(opened, settings)
-    return {name: build_rrm(opened, name, settings.layer, settings.reduction, variant=variant) for name in PROJECTIONS}
+    return {
+        name: build_rrm(opened, name, settings.layer, settings.reduction, variant=variant)
+        for name in PROJECTIONS
+    }
 
 
-def _in_one_pass(opened: Footprint, settings: RrmSettings, variant: str) -> tuple[list[Rrm], list[Rrm], int]:
-    """Maps of q, k, v as configured; those of EDIT Table 4 and of every variant; and the rank of the LoRA matrices.
+def _in_one_pass(
+    opened: Footprint, settings: RrmSettings, variant: str
+) -> tuple[list[Rrm], list[Rrm], int]:
+    """Maps of q, k, v as configured; those of EDIT Table 4 and of every variant.
+
+    And the rank of the LoRA matrices.
 
     A source may be gigabytes: it is read once.
     """
-    wanted = [(find_module(opened, settings.layer, projection, "B"), variant, settings.reduction) for projection in PROJECTIONS]
+    wanted = [
+        (find_module(opened, settings.layer, projection, "B"), variant, settings.reduction)
+        for projection in PROJECTIONS
+    ]
     there = set(opened.modules())
     layer = wanted[0][0].split(".")[0]
     compared = [
-        *((f"{layer}.{projection}.{matrix}", variant, reduction) for projection, matrix in TABLE_4 for reduction in REDUCTIONS),
+        *(
+            (f"{layer}.{projection}.{matrix}", variant, reduction)
+            for projection, matrix in TABLE_4
+            for reduction in REDUCTIONS
+        ),
         *((module, other, "row_energy") for module, _, _ in wanted for other in opened.variants),
     ]
     compared = [spec for spec in dict.fromkeys(compared) if spec[0] in there]
     specs = [*wanted, *compared]
-    arrays = opened.matrices(list(dict.fromkeys(spec[0] for spec in specs)), list(dict.fromkeys(spec[1] for spec in specs)))
-    maps = [_map(arrays[f"{module}/{which}"], module, opened.kind, which, reduction) for module, which, reduction in specs]
+    arrays = opened.matrices(
+        list(dict.fromkeys(spec[0] for spec in specs)),
+        list(dict.fromkeys(spec[1] for spec in specs)),
+    )
+    maps = [
+        _map(arrays[f"{module}/{which}"], module, opened.kind, which, reduction)
+        for module, which, reduction in specs
+    ]
     return maps[: len(wanted)], maps[len(wanted) :], min(arrays[f"{specs[0][0]}/{variant}"].shape)
 
 
@@ -223,7 +304,8 @@ def similarity(maps: Sequence[Rrm]) -> dict[str, Any]:
         maps: Maps of any modules, runs or tasks.
 
     Returns:
-        `maps`: what each is; `cosine`, `correlation` of u and the largest principal `angle` of the subspaces in degrees: nested lists
+        `maps`: what each is; `cosine`, `correlation` of u and the largest principal `angle` of the
+            subspaces in degrees: nested lists
         [m][m], None where widths differ or a number is undefined.
     """
     empty: list[list[float | None]] = [[None] * len(maps) for _ in maps]
@@ -233,8 +315,13 @@ def similarity(maps: Sequence[Rrm]) -> dict[str, Any]:
             if len(a.u) != len(b.u):
                 continue
             pair = np.stack([a.u, b.u])
-            values = {"cosine": map_comparison.cosines(pair)[0, 1], "correlation": map_comparison.correlations(pair)[0, 1]}
-            values["angle"] = np.degrees(subspaces.principal_angles(a.subspace.astype(float), b.subspace.astype(float))[0])
+            values = {
+                "cosine": map_comparison.cosines(pair)[0, 1],
+                "correlation": map_comparison.correlations(pair)[0, 1],
+            }
+            values["angle"] = np.degrees(
+                subspaces.principal_angles(a.subspace.astype(float), b.subspace.astype(float))[0]
+            )
             for name, value in values.items():
                 found[name][i][j] = None if np.isnan(value) else float(value)
     return {"maps": [facts_of(rrm) for rrm in maps], **found}

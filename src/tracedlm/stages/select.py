@@ -1,4 +1,7 @@
-"""Rule `select`: what validation decides. (delta*, omega*), one calibration, what may be promised; and how much the temperature matters."""
+"""Rule `select`: what validation decides.
+
+(delta*, omega*), one calibration, what may be promised; and how much the temperature matters.
+"""
 
 import json
 from collections import defaultdict
@@ -30,10 +33,13 @@ class Validation:
 
 
 def select(sets: list[Validation], settings: Certify, tau: float, out: dict[str, Path]) -> None:
-    """Choose (delta*, omega*) for the whole study: largest mean coverage of `pinsker` on the validation q readouts (TRACE App. G).
+    """Choose (delta*, omega*) for the whole study.
 
-    At that pair, the temperature and the power of largest coverage are the study's one calibration; margins at the stops and contraction
-    rates say what it may promise on a set (TRACE Cor. B.2); and coverage at other temperatures, how much hangs on the readout's own.
+    Largest mean coverage of `pinsker` on the validation q readouts (TRACE App. G).
+
+    At that pair, the temperature and the power of largest coverage are the study's one calibration;
+    margins at the stops and contraction rates say what it may promise on a set (TRACE Cor. B.2);
+    and coverage at other temperatures, how much hangs on the readout's own.
     """
     groups = {
         "strict": [tau],
@@ -41,7 +47,10 @@ def select(sets: list[Validation], settings: Certify, tau: float, out: dict[str,
         "gammas": [tau / gamma for gamma in settings.gammas],
         "temperatures": settings.temperatures,
     }
-    coverages = [_coverage(one, settings, [value for group in groups.values() for value in group]) for one in sets]
+    coverages = [
+        _coverage(one, settings, [value for group in groups.values() for value in group])
+        for one in sets
+    ]
     mean = np.mean(coverages, axis=0)
     i, j = select_pair(mean[0], settings.deltas, settings.omegas)
     delta, omega = settings.deltas[i], settings.omegas[j]
@@ -52,16 +61,33 @@ def select(sets: list[Validation], settings: Certify, tau: float, out: dict[str,
         rows, windows = _temperatures(one, settings, delta, omega)
         curves += rows
         shares = coverage[-len(settings.temperatures) :, i, j].tolist()
-        windows = [{**window, "coverage": share} for window, share in zip(windows, shares, strict=True)]
+        windows = [
+            {**window, "coverage": share} for window, share in zip(windows, shares, strict=True)
+        ]
         where = {"dataset": one.dataset, "seq_len": one.seq_len, "n": windows[0]["n"]}
-        facts.append({**where, "calibration": _calibration(one, settings, tau, delta, omega), "temperature": windows})
+        facts.append(
+            {
+                **where,
+                "calibration": _calibration(one, settings, tau, delta, omega),
+                "temperature": windows,
+            }
+        )
     record = {
-        "delta": delta, "omega": omega, "coverage": float(mean[0, i, j]),
-        "grid": mean[0].tolist(), "deltas": settings.deltas, "omegas": settings.omegas,
-        "tau": _best(settings.taus, taus), "taus": settings.taus, "tau_coverage": taus,
-        "gamma": _best(settings.gammas, gammas), "gammas": settings.gammas, "gamma_coverage": gammas,
-        "beta": settings.beta, "sets": facts,
-    }  # fmt: skip
+        "delta": delta,
+        "omega": omega,
+        "coverage": float(mean[0, i, j]),
+        "grid": mean[0].tolist(),
+        "deltas": settings.deltas,
+        "omegas": settings.omegas,
+        "tau": _best(settings.taus, taus),
+        "taus": settings.taus,
+        "tau_coverage": taus,
+        "gamma": _best(settings.gammas, gammas),
+        "gammas": settings.gammas,
+        "gamma_coverage": gammas,
+        "beta": settings.beta,
+        "sets": facts,
+    }
     write_table(out["temperature"], curves, TEMPERATURE)
     write_text(out["selection"], json.dumps(record, indent=1, allow_nan=False) + "\n")
 
@@ -80,54 +106,104 @@ def _coverage(one: Validation, settings: Certify, taus: list[float]) -> np.ndarr
     return np.concatenate(held, axis=-1).mean(axis=-1)
 
 
-def _calibration(one: Validation, settings: Certify, tau: float, delta: float, omega: int) -> dict[str, Any]:
-    """What the stops of these samples let (delta, omega) promise: `PacCalibration`, undefined values as null."""
-    stops = [late_stops(*batch, tau, delta, omega) for batch in read_late(one.path, settings.window, settings.late_window)]
-    margins, alphas = (np.concatenate([getattr(batch, name) for batch in stops]) for name in ("margin", "alpha"))
+def _calibration(
+    one: Validation, settings: Certify, tau: float, delta: float, omega: int
+) -> dict[str, Any]:
+    """What the stops of these samples let (delta, omega) promise.
+
+    `PacCalibration`, undefined values as null.
+    """
+    stops = [
+        late_stops(*batch, tau, delta, omega)
+        for batch in read_late(one.path, settings.window, settings.late_window)
+    ]
+    margins, alphas = (
+        np.concatenate([getattr(batch, name) for batch in stops]) for name in ("margin", "alpha")
+    )
     pairs = len(settings.deltas) * len(settings.omegas)
     found = asdict(pac_calibration(margins, alphas, delta, omega, settings.beta, pairs))
-    return {name: None if isinstance(value, float) and not np.isfinite(value) else value for name, value in found.items()}
+    return {
+        name: None if isinstance(value, float) and not np.isfinite(value) else value
+        for name, value in found.items()
+    }
 
 
-def _temperatures(one: Validation, settings: Certify, delta: float, omega: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows of TEMPERATURE, and what the late window looks like at each temperature (TRACE App. C)."""
+def _temperatures(
+    one: Validation, settings: Certify, delta: float, omega: int
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of TEMPERATURE, and what the late window looks like at each temperature.
+
+    Source: TRACE App. C.
+    """
     found: dict[tuple[float, str], list[np.ndarray]] = defaultdict(list)
     phases = []
     for series, visible, late in read_late(one.path, settings.window, settings.late_window):
-        phases.append(series.refine + 2.0 * late)  # two flags in one array, so that one padding serves both: 1, 2, or 3
+        phases.append(
+            series.refine + 2.0 * late
+        )  # two flags in one array, so that one padding serves both: 1, 2, or 3
         for tau in settings.temperatures:
             statistics = step_statistics(series.similarity, visible, tau)
             found[tau, "kl"].append(statistics.kl)
             found[tau, "margin"].append(statistics.margin)
-            found[tau, "stop"].append(late_stops(series, visible, late, tau, delta, omega).step[:, None])
+            found[tau, "stop"].append(
+                late_stops(series, visible, late, tau, delta, omega).step[:, None]
+            )
     phase = _stacked(phases)
     refine, late = np.isin(phase, (1, 3)), phase >= 2
     curves, windows = [], []
     for tau in settings.temperatures:
         kl, margin = (_stacked(found[tau, name]) for name in ("kl", "margin"))
-        curves += [row for name, values in (("kl", kl), ("margin", margin)) for row in _curve(one, tau, name, values, refine)]
+        curves += [
+            row
+            for name, values in (("kl", kl), ("margin", margin))
+            for row in _curve(one, tau, name, values, refine)
+        ]
         stopped = sum(int((steps >= 0).sum()) for steps in found[tau, "stop"])
         medians = {"kl_median": _median(kl[late]), "margin_median": _median(margin[late])}
         undefined = int(np.isnan(kl[late]).sum())
-        windows.append({"tau": tau, **medians, "late_steps": int(late.sum()), "undefined": undefined, "stopped": stopped, "n": len(late)})
+        windows.append(
+            {
+                "tau": tau,
+                **medians,
+                "late_steps": int(late.sum()),
+                "undefined": undefined,
+                "stopped": stopped,
+                "n": len(late),
+            }
+        )
     return curves, windows
 
 
 def _stacked(batches: list[np.ndarray]) -> np.ndarray:
     """Batches [n, steps] under one another, NaN where a batch has fewer steps."""
     longest = max(batch.shape[1] for batch in batches)
-    return np.concatenate([np.pad(batch, ((0, 0), (0, longest - batch.shape[1])), constant_values=np.nan) for batch in batches])
+    return np.concatenate(
+        [
+            np.pad(batch, ((0, 0), (0, longest - batch.shape[1])), constant_values=np.nan)
+            for batch in batches
+        ]
+    )
 
 
-def _curve(one: Validation, tau: float, name: str, values: np.ndarray, refine: np.ndarray) -> list[dict[str, Any]]:
+def _curve(
+    one: Validation, tau: float, name: str, values: np.ndarray, refine: np.ndarray
+) -> list[dict[str, Any]]:
     rows = []
     for step in range(values.shape[1]):
         defined = values[~np.isnan(values[:, step]), step]
         quartiles = np.quantile(defined, [0.25, 0.5, 0.75]).tolist() if defined.size else [None] * 3
-        where = {"dataset": one.dataset, "seq_len": one.seq_len, "tau": tau, "statistic": name, "step": step + 1}
+        where = {
+            "dataset": one.dataset,
+            "seq_len": one.seq_len,
+            "tau": tau,
+            "statistic": name,
+            "step": step + 1,
+        }
         phase = "refine" if refine[:, step].any() else "denoise"
         counts = {"n": defined.size, "undefined": len(values) - defined.size}
-        rows.append({**where, "phase": phase, **dict(zip(QUARTILES, quartiles, strict=True)), **counts})
+        rows.append(
+            {**where, "phase": phase, **dict(zip(QUARTILES, quartiles, strict=True)), **counts}
+        )
     return rows
 
 

@@ -1,4 +1,7 @@
-"""Rule `sft`: LoRA fine-tuning on worked solutions, with moment logging, on one process or several."""
+"""Rule `sft`: LoRA fine-tuning on worked solutions, with moment logging.
+
+On one process or several.
+"""
 
 import json
 import shutil
@@ -15,7 +18,15 @@ from tracedlm.models.divergence import LOWER, StopsWhereItDiverges
 from tracedlm.models.lora import attach_lora
 from tracedlm.models.moment_recorder import STATE_FILE, MomentRecorder
 from tracedlm.models.snapshots import AdapterSaver
-from tracedlm.models.training import DiffusionTrainer, NoisyBatches, lora_state, only_item, reporting, resumable, training_arguments
+from tracedlm.models.training import (
+    DiffusionTrainer,
+    NoisyBatches,
+    lora_state,
+    only_item,
+    reporting,
+    resumable,
+    training_arguments,
+)
 from tracedlm.records.atomic import replacing_folder
 from tracedlm.records.manifest import code_digest, digest_of, fingerprint, write_manifest
 from tracedlm.records.metrics import GRADIENTS
@@ -27,9 +38,17 @@ WORKER = "tracedlm.stages.sft_worker"
 
 
 def fine_tune(
-    model: dict[str, Any], settings: Sft, files: dict[str, Path], seed: int, threads: int, scratch: Path, out: dict[str, Path]
+    model: dict[str, Any],
+    settings: Sft,
+    files: dict[str, Path],
+    seed: int,
+    threads: int,
+    scratch: Path,
+    out: dict[str, Path],
 ) -> None:
-    """Fine-tune, or resume an interrupted run of the same settings; publish adapter, moments, gradient log, snapshots and manifest.
+    """Fine-tune, or resume an interrupted run of the same settings.
+
+    Publish adapter, moments, gradient log, snapshots and manifest.
 
     Args:
         model: Path and device of the base checkpoint (`config.Model`).
@@ -37,43 +56,80 @@ def fine_tune(
         files: Train file of each dataset.
         seed: Seed of LoRA's initialisation, order, noise and dropout.
         threads: CPU threads, shared by the processes.
-        scratch: Resumable checkpoints live in here, under a digest of everything that decides them; removed when all is published.
-        out: `adapter` (folder), `moments`, `gradients`, `manifest`; `snapshots` (folder), where they are to be kept.
+        scratch: Resumable checkpoints live in here, under a digest of everything that decides them;
+            removed when all is published.
+        out: `adapter` (folder), `moments`, `gradients`, `manifest`; `snapshots` (folder), where
+            they are to be kept.
 
     Raises:
-        ValueError: An example, a setting or the checkpoint is unusable, or there are fewer accelerators than processes.
+        ValueError: An example, a setting or the checkpoint is unusable, or there are fewer
+            accelerators than processes.
     """
     if settings.processes == 1:
         train(model, settings, files, seed, threads, scratch, out)
         return
     on_cpu = model["device"] == "cpu" or not torch.accelerator.is_available()
     if on_cpu and settings.shard:
-        raise ValueError("sft.shard: on a CPU accelerate copies the weights to every process; set it to false")
+        raise ValueError(
+            "sft.shard: on a CPU accelerate copies the weights to every process; set it to false"
+        )
     if not on_cpu and torch.accelerator.device_count() < settings.processes:
-        raise ValueError(f"sft.processes = {settings.processes}: this machine has {torch.accelerator.device_count()} accelerators")
+        raise ValueError(
+            f"sft.processes = {settings.processes}: this machine has"
+            f" {torch.accelerator.device_count()} accelerators"
+        )
     scratch.mkdir(parents=True, exist_ok=True)
     job, mistake = scratch / "job.json", scratch / "mistake.txt"
     mistake.unlink(missing_ok=True)
-    arguments = {"model": model, "settings": settings.model_dump(), "files": files, "seed": seed, "scratch": scratch, "out": out}
-    job.write_text(json.dumps({**arguments, "threads": max(1, threads // settings.processes)}, default=str))
-    run = subprocess.run(launch(settings.processes, job), stdout=sys.stdout, stderr=sys.stderr, check=False)
+    arguments = {
+        "model": model,
+        "settings": settings.model_dump(),
+        "files": files,
+        "seed": seed,
+        "scratch": scratch,
+        "out": out,
+    }
+    job.write_text(
+        json.dumps({**arguments, "threads": max(1, threads // settings.processes)}, default=str)
+    )
+    run = subprocess.run(
+        launch(settings.processes, job), stdout=sys.stdout, stderr=sys.stderr, check=False
+    )
     if mistake.exists():
         raise ValueError(mistake.read_text())
     if run.returncode:
-        raise RuntimeError(f"training on {settings.processes} processes ended with code {run.returncode}; their messages are above")
+        raise RuntimeError(
+            f"training on {settings.processes} processes ended with code {run.returncode}; their"
+            " messages are above"
+        )
 
 
 def launch(processes: int, job: Path) -> list[str]:
     """Command line of several training processes on this machine.
 
-    It is what `accelerate launch --multi_gpu` runs underneath, but works on CPUs too. For several machines, start the worker with
-    `accelerate launch` and the job file yourself.
+    It is what `accelerate launch --multi_gpu` runs underneath, but works on CPUs too. For several
+    machines, start the worker with `accelerate launch` and the job file yourself.
     """
-    return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m", WORKER, str(job)]
+    return [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc_per_node={processes}",
+        "-m",
+        WORKER,
+        str(job),
+    ]
 
 
 def train(
-    model: dict[str, Any], settings: Sft, files: dict[str, Path], seed: int, threads: int, scratch: Path, out: dict[str, Path]
+    model: dict[str, Any],
+    settings: Sft,
+    files: dict[str, Path],
+    seed: int,
+    threads: int,
+    scratch: Path,
+    out: dict[str, Path],
 ) -> None:
     """What each process of a run does; see `fine_tune`. The first process publishes."""
     torch.set_num_threads(threads)
@@ -83,13 +139,17 @@ def train(
         "seed": seed,
         "data": {name: digest_of(path) for name, path in files.items()},
     }
-    work = scratch / fingerprint(**facts, weights=checkpoint_state(model["path"]), code=code_digest("sft"))
+    work = scratch / fingerprint(
+        **facts, weights=checkpoint_state(model["path"]), code=code_digest("sft")
+    )
     # Shards are cut from the CPU's copy, so that a model needs to fit no single accelerator.
     device = "cpu" if settings.shard else model["device"]
     denoiser = load_denoiser(**{**model, "device": device, "dtype": settings.precision})
     examples = read_examples(denoiser.tokenizer, files, settings, seed)
     draw, steps = batches(examples.encoded, settings, denoiser.tokenizer.pad_token_id, seed)
-    parts = settings.batch_size // (settings.micro_batch or settings.batch_size // settings.processes)
+    parts = settings.batch_size // (
+        settings.micro_batch or settings.batch_size // settings.processes
+    )
     torch.manual_seed(seed)
     adapted = attach_lora(denoiser.model, settings.rank, settings.alpha, settings.dropout)
     if not settings.fp32_moments:
@@ -99,36 +159,60 @@ def train(
     trainer = DiffusionTrainer(
         model=adapted,
         args=training_arguments(
-            work, seed, **_arguments(settings, model["device"], parts), **reporting(settings.report_to, out["moments"].parent / "runs")
+            work,
+            seed,
+            **_arguments(settings, model["device"], parts),
+            **reporting(settings.report_to, out["moments"].parent / "runs"),
         ),
-        train_dataset=NoisyBatches(draw, steps, denoiser.mask_id, denoiser.tokenizer.pad_token_id, seed, parts=parts),
+        train_dataset=NoisyBatches(
+            draw, steps, denoiser.mask_id, denoiser.tokenizer.pad_token_id, seed, parts=parts
+        ),
         data_collator=only_item,
         callbacks=[
             StopsWhereItDiverges(),
             recorder,
-            AdapterSaver(work / "kept", settings.snapshots(steps) if "snapshots" in out else (), recorder),
+            AdapterSaver(
+                work / "kept", settings.snapshots(steps) if "snapshots" in out else (), recorder
+            ),
         ],
     )
-    with trainer.args.main_process_first(local=False):  # it removes half-written checkpoints, the others must not see them
+    # The main process removes half-written checkpoints, which the others must not see.
+    with trainer.args.main_process_first(local=False):
         resume = resumable(work, STATE_FILE)
     trainer.train(resume_from_checkpoint=resume)
-    counts = {"examples": len(examples.encoded), "left_out": examples.left_out, "cut": examples.cut, "corrupted": examples.corrupted}
+    counts = {
+        "examples": len(examples.encoded),
+        "left_out": examples.left_out,
+        "cut": examples.cut,
+        "corrupted": examples.corrupted,
+    }
     _publish(trainer, adapted, recorder, work / "kept", {**facts, **counts, "steps": steps}, out)
     if trainer.is_world_process_zero():
         shutil.rmtree(scratch)
 
 
 def _publish(
-    trainer: DiffusionTrainer, adapted: Any, recorder: MomentRecorder, kept: Path, facts: dict[str, Any], out: dict[str, Path]
+    trainer: DiffusionTrainer,
+    adapted: Any,
+    recorder: MomentRecorder,
+    kept: Path,
+    facts: dict[str, Any],
+    out: dict[str, Path],
 ) -> None:
-    """Write the results, from the first process; every process takes part in gathering what is sharded.
+    """Write the results, from the first process.
 
-    Each file and the adapter's folder appear whole. A kill in between leaves no manifest, which is one of the rule's declared outputs:
-    Snakemake then runs the rule again, which resumes from the last checkpoint, and all are written anew from one run.
+    Every process takes part in gathering what is sharded.
+
+    Each file and the adapter's folder appear whole. A kill in between leaves no manifest, which is
+    one of the rule's declared outputs: Snakemake then runs the rule again, which resumes from the
+    last checkpoint, and all are written anew from one run.
     """
     moments, gradients, adapter = recorder.moments(), recorder.gradients, lora_state(adapted)
     if broken := [name for name, weight in adapter.items() if not weight.isfinite().all()]:
-        raise ValueError(f"{broken[0]} of the trained adapter is not finite after step {trainer.state.global_step}; {LOWER}")
+        raise ValueError(
+            f"{broken[0]} of the trained adapter is not finite after step"
+            f" {trainer.state.global_step}; {LOWER}"
+        )
     if not trainer.is_world_process_zero():
         return
     out["manifest"].unlink(missing_ok=True)
@@ -140,7 +224,13 @@ def _publish(
     moments.write(out["moments"])
     log = {entry["step"]: entry for entry in trainer.state.log_history if "loss" in entry}
     rows = [
-        {"step": step, "module": module, "rms": rms, "loss": float(log[step]["loss"]), "lr": float(log[step]["learning_rate"])}
+        {
+            "step": step,
+            "module": module,
+            "rms": rms,
+            "loss": float(log[step]["loss"]),
+            "lr": float(log[step]["learning_rate"]),
+        }
         for step, module, rms in gradients
     ]
     write_table(out["gradients"], rows, GRADIENTS)
@@ -149,7 +239,10 @@ def _publish(
 
 def _arguments(settings: Sft, device: str, parts: int) -> dict[str, Any]:
     """Trainer's arguments for our settings."""
-    recompute = {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": False}}
+    recompute = {
+        "gradient_checkpointing": True,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False},
+    }
     return {
         "learning_rate": settings.learning_rate,
         "weight_decay": settings.weight_decay,

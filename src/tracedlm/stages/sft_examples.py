@@ -1,4 +1,7 @@
-"""What fine-tuning learns from: worked examples as tokens, corrupted where asked, in an order that is a function of the seed."""
+"""What fine-tuning learns from.
+
+Worked examples as tokens, corrupted where asked, in an order that is a function of the seed.
+"""
 
 import random
 from collections.abc import Callable
@@ -31,7 +34,9 @@ class Examples:
 
 
 def read_examples(tokenizer: Any, files: dict[str, Path], settings: Sft, seed: int) -> Examples:
-    """Every training problem with its worked solution, or with another's where labels are corrupted.
+    """Every training problem with its worked solution.
+
+    Or with another's, where labels are corrupted.
 
     Raises:
         ValueError: No solution fits the canvas, or no prompt leaves room for a response.
@@ -43,11 +48,17 @@ def read_examples(tokenizer: Any, files: dict[str, Path], settings: Sft, seed: i
         donors = label_donors(len(problems), settings.label_noise, seed)
         corrupted += len(donors)
         for number, problem in enumerate(problems):
-            example, whole = _encode(tokenizer, task, problem, problems[donors.get(number, number)], settings)
+            example, whole = _encode(
+                tokenizer, task, problem, problems[donors.get(number, number)], settings
+            )
             encoded += [] if example is None else [example]
             left_out, cut = left_out + (example is None), cut + (not whole)
     if not encoded:
-        limit = f"canvas = {settings.canvas}" if settings.max_length is None else f"max_length = {settings.max_length}"
+        limit = (
+            f"canvas = {settings.canvas}"
+            if settings.max_length is None
+            else f"max_length = {settings.max_length}"
+        )
         raise ValueError(f"sft.{limit}: no prompt and response of {', '.join(files)} fits")
     return Examples(encoded, left_out, cut, corrupted)
 
@@ -55,17 +66,23 @@ def read_examples(tokenizer: Any, files: dict[str, Path], settings: Sft, seed: i
 def label_donors(n: int, share: float, seed: int) -> dict[int, int]:
     """Whose response corrupted problems are given: number of a problem -> number of another.
 
-    Responses are exchanged whole: each is a well-formed answer to another problem of the same dataset. What a smaller share
-    corrupts, a larger one corrupts in the same way.
+    Responses are exchanged whole: each is a well-formed answer to another problem of the same
+    dataset. What a smaller share corrupts, a larger one corrupts in the same way.
 
-    >>> label_donors(4, 0.5, seed=0) == {k: v for k, v in label_donors(4, 1.0, seed=0).items() if k in label_donors(4, 0.5, seed=0)}
+    >>> label_donors(4, 0.5, seed=0) == {
+    ...     k: v
+    ...     for k, v in label_donors(4, 1.0, seed=0).items()
+    ...     if k in label_donors(4, 0.5, seed=0)
+    ... }
     True
     """
     order = shuffled(n, f"label noise/{seed}")
     return {order[k]: order[(k + 1) % n] for k in range(round(share * n))} if n > 1 else {}
 
 
-def _encode(tokenizer: Any, task: Task, problem: Problem, answered: Problem, settings: Sft) -> tuple[Encoded | None, bool]:
+def _encode(
+    tokenizer: Any, task: Task, problem: Problem, answered: Problem, settings: Sft
+) -> tuple[Encoded | None, bool]:
     """One example and whether it is whole; None where its response fits nowhere."""
     prompt, text = user_turn(tokenizer, task.prompt(problem)), task.solve(answered, settings.canvas)
     if settings.max_length is None:
@@ -76,18 +93,23 @@ def _encode(tokenizer: Any, task: Task, problem: Problem, answered: Problem, set
     return ((prompt, response[:room]) if room > 0 else None), len(response) <= room
 
 
-def batches(examples: list[Encoded], settings: Sft, pad_id: int, seed: int) -> tuple[Callable[[int], list[Encoded]], int]:
+def batches(
+    examples: list[Encoded], settings: Sft, pad_id: int, seed: int
+) -> tuple[Callable[[int], list[Encoded]], int]:
     """The examples of each step as a function of its number, and the number of steps.
 
-    Every epoch has an order of its own. With `max_length`, batches are made of examples of similar length, and shorter responses
-    are padded to the longest of their batch with padding that is learnt, as LLaDA does.
+    Every epoch has an order of its own. With `max_length`, batches are made of examples of similar
+    length, and shorter responses are padded to the longest of their batch with padding that is
+    learnt, as LLaDA does.
 
     Raises:
         ValueError: With `max_length`, there are fewer examples than one batch takes.
     """
     size = settings.batch_size
     if settings.max_length is not None and len(examples) < size:
-        raise ValueError(f"sft.batch_size = {size} is more than the {len(examples)} training examples; lower it")
+        raise ValueError(
+            f"sft.batch_size = {size} is more than the {len(examples)} training examples; lower it"
+        )
     a_pass = len(examples) / size if settings.max_length is None else len(examples) // size
     steps = settings.steps if settings.epochs is None else max(1, int(settings.epochs * a_pass))
     order: list[int] = []
@@ -96,12 +118,18 @@ def batches(examples: list[Encoded], settings: Sft, pad_id: int, seed: int) -> t
             order += shuffled(len(examples), f"{seed}/{epoch}")
         else:
             lengths = [len(prompt) + len(response) for prompt, response in examples]
-            order += [index for batch in grouped_by_length(lengths, size, seed * 1_000_003 + epoch) for index in batch]
+            order += [
+                index
+                for batch in grouped_by_length(lengths, size, seed * 1_000_003 + epoch)
+                for index in batch
+            ]
 
     def draw(step: int) -> list[Encoded]:
         chosen = [examples[index] for index in order[step * size : (step + 1) * size]]
         longest = max(len(response) for _, response in chosen)
-        return [(prompt, response + [pad_id] * (longest - len(response))) for prompt, response in chosen]
+        return [
+            (prompt, response + [pad_id] * (longest - len(response))) for prompt, response in chosen
+        ]
 
     return draw, steps
 

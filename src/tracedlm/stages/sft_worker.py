@@ -1,4 +1,7 @@
-"""One of several fine-tuning processes: `torchrun ... -m tracedlm.stages.sft_worker JOB`, started by `stages.sft.fine_tune`."""
+"""One of several fine-tuning processes.
+
+`torchrun ... -m tracedlm.stages.sft_worker JOB`, started by `stages.sft.fine_tune`.
+"""
 
 import json
 import os
@@ -12,11 +15,17 @@ from tracedlm.stages.sft import train
 
 
 def main(job: Path) -> int:
-    """Train with the arguments in a job file; a mistake of the user's goes to a file beside it, for the process that started us."""
+    """Train with the arguments in a job file.
+
+    A mistake of the user's goes to a file beside it, for the process that started us.
+    """
     arguments = json.loads(job.read_text())
     if torch.accelerator.is_available() and arguments["model"]["device"] != "cpu":
         torch.accelerator.set_device_index(int(os.environ["LOCAL_RANK"]))
-    paths = {name: {key: Path(path) for key, path in arguments[name].items()} for name in ("files", "out")}
+    paths = {
+        name: {key: Path(path) for key, path in arguments[name].items()}
+        for name in ("files", "out")
+    }
     try:
         train(
             arguments["model"],

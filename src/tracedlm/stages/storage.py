@@ -1,4 +1,7 @@
-"""Rule `storage`: dimensions of the configured model, and bytes on disk of its maps (TRACE App. E)."""
+"""Rule `storage`: dimensions of the configured model, and bytes on disk of its maps.
+
+Source: TRACE App. E.
+"""
 
 import json
 from pathlib import Path
@@ -20,7 +23,9 @@ def storage(model: dict[str, Any], maps: dict[str, Path], out: Path) -> None:
     facts = {
         "layers": causal_lm.config.num_hidden_layers,
         "width": causal_lm.config.hidden_size,
-        "model_bytes": sum(weight.numel() * weight.element_size() for weight in causal_lm.parameters()),
+        "model_bytes": sum(
+            weight.numel() * weight.element_size() for weight in causal_lm.parameters()
+        ),
         "map_file_bytes": {projection: path.stat().st_size for projection, path in maps.items()},
     }
     write_text(out, json.dumps(facts, indent=1) + "\n")

@@ -1,4 +1,7 @@
-"""Rule `tune`: settings of exit rules, chosen on the validation split and never on test (EDIT App. B.1)."""
+"""Rule `tune`: settings of exit rules, chosen on the validation split and never on test.
+
+Source: EDIT App. B.1.
+"""
 
 import json
 from itertools import product
@@ -19,7 +22,10 @@ LATER = {"delta": "later_delta", "omega": "later_omega"}
 
 
 def tune(setup: Setup, threads: int, out: Path) -> None:
-    """Try every combination of each tuned rule's values, then those of the later blocks alone; write all of it and the choice."""
+    """Try every combination of each tuned rule's values, then those of the later blocks alone.
+
+    Write all of it and the choice.
+    """
     torch.set_num_threads(threads)
     setup = setup.of_set()
     bench, exits = Bench(setup, "validation"), setup.exits
@@ -27,7 +33,11 @@ def tune(setup: Setup, threads: int, out: Path) -> None:
     for name, values in exits.tune.items():
         base, rows = exits.settings(name), []
         best = _search(bench, name, base, values, rows)
-        later = {LATER[key]: options for key, options in values.items() if key in LATER and LATER[key] in base}
+        later = {
+            LATER[key]: options
+            for key, options in values.items()
+            if key in LATER and LATER[key] in base
+        }
         chosen[name] = _search(bench, name, best, later, rows) if later else best
         tried[name] = rows
     record = {
@@ -42,15 +52,29 @@ def tune(setup: Setup, threads: int, out: Path) -> None:
 
 
 def _search(
-    bench: Bench, name: str, base: dict[str, Any], values: dict[str, tuple[Any, ...]], rows: list[dict[str, Any]]
+    bench: Bench,
+    name: str,
+    base: dict[str, Any],
+    values: dict[str, tuple[Any, ...]],
+    rows: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    """The settings with the largest accuracy per forward; ties go to the more accurate, then to the first tried."""
+    """The settings with the largest accuracy per forward.
+
+    Ties go to the more accurate, then to the first tried.
+    """
     tried = []
     for combination in counted(list(product(*values.values())), f"tune {name}", "setting"):
         settings = settings_of(name, **(base | dict(zip(values, combination, strict=True))))
         done = bench.run(name, settings.model_dump())
         accuracy = float(np.mean([row["correct"] for row in bench.rows(done)]))
         forwards = float(np.mean([one.nfe for one in done]))
-        tried.append({"settings": settings.model_dump(), "accuracy": accuracy, "forwards": forwards, "objective": accuracy / forwards})
+        tried.append(
+            {
+                "settings": settings.model_dump(),
+                "accuracy": accuracy,
+                "forwards": forwards,
+                "objective": accuracy / forwards,
+            }
+        )
     rows += tried
     return max(tried, key=lambda row: (row["objective"], row["accuracy"]))["settings"]

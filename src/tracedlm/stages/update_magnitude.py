@@ -1,4 +1,7 @@
-"""How large the update of each part of a LoRA matrix was (EDIT Figures 3 to 5); part of rules `rrm` and `task_maps`."""
+"""How large the update of each part of a LoRA matrix was (EDIT Figures 3 to 5).
+
+Part of rules `rrm` and `task_maps`.
+"""
 
 from typing import Any
 
@@ -9,8 +12,12 @@ PROJECTION = "q"
 """The one EDIT shows."""
 
 
-def magnitude_rows(footprint: Footprint, run: str, layer: int, variant: str) -> list[dict[str, Any]]:
-    """Rows of `records.update_magnitude` for LoRA-B of the queries, and for LoRA-A where it is there.
+def magnitude_rows(
+    footprint: Footprint, run: str, layer: int, variant: str
+) -> list[dict[str, Any]]:
+    """Rows of `records.update_magnitude` for LoRA-B of the queries.
+
+    And for LoRA-A where it is there.
 
     Args:
         footprint: What the run left.
@@ -28,7 +35,14 @@ def magnitude_rows(footprint: Footprint, run: str, layer: int, variant: str) -> 
         grid = magnitude_grid(update)
         scaled = eight_bits(grid)
         rows += [
-            {"run": run, "module": name.split("/")[0], "row": i, "column": j, "magnitude": float(grid[i, j]), "scaled": float(scaled[i, j])}
+            {
+                "run": run,
+                "module": name.split("/")[0],
+                "row": i,
+                "column": j,
+                "magnitude": float(grid[i, j]),
+                "scaled": float(scaled[i, j]),
+            }
             for i in range(grid.shape[0])
             for j in range(grid.shape[1])
         ]

@@ -1,6 +1,9 @@
-r"""Algebra with worked solutions in MATH's form, drawn from a few kinds of problems. They are not MATH.
+r"""Algebra with worked solutions in MATH's form, drawn from a few kinds of problems.
 
-JSON lines with `problem`, `solution` (its calculations between dollar signs, the answer in a box) and `answer`.
+They are not MATH.
+
+JSON lines with `problem`, `solution` (its calculations between dollar signs, the answer in a box)
+and `answer`.
 """
 
 import math
@@ -55,12 +58,21 @@ def _linear(rng: random.Random, x: str) -> Worked:
 
 
 def _both_sides(rng: random.Random, x: str) -> Worked:
-    root, few, more, shift = rng.randint(2, 15), rng.randint(2, 5), rng.randint(2, 5), rng.randint(1, 40)
+    root, few, more, shift = (
+        rng.randint(2, 15),
+        rng.randint(2, 5),
+        rng.randint(2, 5),
+        rng.randint(1, 40),
+    )
     right = more * root + shift
     first, scale = step(few + more, "-", few)
     second, rest = step(right, "-", shift)
     third, _ = step(rest, "/", scale)
-    return Worked(f"Solve ${few + more}{x}+{shift}={few}{x}+{right}$ for ${x}$.", [first, second, third], str(root))
+    return Worked(
+        f"Solve ${few + more}{x}+{shift}={few}{x}+{right}$ for ${x}$.",
+        [first, second, third],
+        str(root),
+    )
 
 
 def _simplified(rng: random.Random, _: str) -> Worked:
@@ -69,7 +81,11 @@ def _simplified(rng: random.Random, _: str) -> Worked:
     above, below = above // math.gcd(above, below), below // math.gcd(above, below)
     first, _above = step(above * factor, "/", factor)
     second, _below = step(below * factor, "/", factor)
-    return Worked(rf"Simplify $\frac{{{above * factor}}}{{{below * factor}}}$.", [first, second], _fraction(above, below))
+    return Worked(
+        rf"Simplify $\frac{{{above * factor}}}{{{below * factor}}}$.",
+        [first, second],
+        _fraction(above, below),
+    )
 
 
 def _sum_and_difference(rng: random.Random, _: str) -> Worked:
@@ -77,7 +93,10 @@ def _sum_and_difference(rng: random.Random, _: str) -> Worked:
     total = 2 * small + difference
     first, double = step(total, "+", difference)
     second, large = step(double, "/", 2)
-    problem = f"Two numbers have the sum ${total}$ and the difference ${difference}$. What is the larger one?"
+    problem = (
+        f"Two numbers have the sum ${total}$ and the difference ${difference}$. What is the larger"
+        " one?"
+    )
     return Worked(problem, [first, second], str(large))
 
 
@@ -85,7 +104,9 @@ def _quadratic(rng: random.Random, x: str) -> Worked:
     small, large = sorted(rng.sample(range(1, 15), 2))
     first, product = step(small, "*", large)
     second, total = step(small, "+", large)
-    return Worked(f"What is the larger root of ${x}^2-{total}{x}+{product}=0$?", [first, second], str(large))
+    return Worked(
+        f"What is the larger root of ${x}^2-{total}{x}+{product}=0$?", [first, second], str(large)
+    )
 
 
 def _expanded(rng: random.Random, x: str) -> Worked:
@@ -107,7 +128,11 @@ def _added(rng: random.Random, _: str) -> Worked:
     steps, factor = [first, second, third, fourth], math.gcd(above, below)
     if factor > 1:
         steps += [step(above, "/", factor)[0], step(below, "/", factor)[0]]
-    return Worked(f"What is ${_fraction(a, b)}+{_fraction(c, d)}$?", steps, _fraction(above // factor, below // factor))
+    return Worked(
+        f"What is ${_fraction(a, b)}+{_fraction(c, d)}$?",
+        steps,
+        _fraction(above // factor, below // factor),
+    )
 
 
 def _system(rng: random.Random, _: str) -> Worked:
@@ -128,7 +153,12 @@ KINDS: dict[int, dict[str, Kind]] = {
         "fraction": _simplified,
         "sum and difference": _sum_and_difference,
     },
-    3: {"quadratic": _quadratic, "expansion": _expanded, "sum of fractions": _added, "system": _system},
+    3: {
+        "quadratic": _quadratic,
+        "expansion": _expanded,
+        "sum of fractions": _added,
+        "system": _system,
+    },
 }
 """Kinds of problems, by name, under the difficulty from which they are drawn."""
 
@@ -139,7 +169,8 @@ class Algebra(GeneratedTask):
     """Equations in one unknown, fractions, roots and expansions; whole numbers, none above 300.
 
     Attributes:
-        difficulty: 1 to 3: one-step equations; also two-step ones and fractions; also quadratics, sums of fractions and systems.
+        difficulty: 1 to 3: one-step equations; also two-step ones and fractions; also quadratics,
+            sums of fractions and systems.
     """
 
     difficulty: int = 2
@@ -158,25 +189,35 @@ class Algebra(GeneratedTask):
             kinds |= KINDS[level]
         kind = rng.choice(list(kinds))
         problem, steps, answer = kinds[kind](rng, rng.choice(VARIABLES))
-        solution = f"We have {', '.join(f'${text}$' for text in steps)}. The answer is $\\boxed{{{answer}}}$."
+        solution = (
+            f"We have {', '.join(f'${text}$' for text in steps)}. The answer is"
+            f" $\\boxed{{{answer}}}$."
+        )
         return {"problem": problem, "solution": solution, "answer": answer, "kind": kind}
 
     def check(self, problem: Problem) -> None:
         check_boxed_answer(problem)
         if last_boxed(problem["solution"]) != problem["answer"]:
-            raise ValueError(f"field 'solution' boxes {last_boxed(problem['solution'])!r}, field 'answer' is {problem['answer']!r}")
+            raise ValueError(
+                f"field 'solution' boxes {last_boxed(problem['solution'])!r}, field 'answer' is"
+                f" {problem['answer']!r}"
+            )
 
     def key(self, problem: Problem) -> str:
         """The problem with its unknowns numbered: which letter stands for one does not matter."""
         unknown = re.compile(rf"(?<![A-Za-z\\])[{VARIABLES}](?![A-Za-z])")
         letters = list(dict.fromkeys(unknown.findall(problem["problem"])))
-        return text_key(unknown.sub(lambda letter: f" unknown{letters.index(letter[0])} ", problem["problem"]))
+        return text_key(
+            unknown.sub(lambda letter: f" unknown{letters.index(letter[0])} ", problem["problem"])
+        )
 
     def question(self, problem: Problem) -> str:
         return problem["problem"]
 
     def solve(self, problem: Problem, length: int) -> str:
-        return response(reasoning(MARK.findall(problem["solution"]), length), rf"\boxed{{{problem['answer']}}}")
+        return response(
+            reasoning(MARK.findall(problem["solution"]), length), rf"\boxed{{{problem['answer']}}}"
+        )
 
     def mark(self, problem: Problem, text: str, scorer: Scorer) -> Score:
         return mark_boxed(problem, text, scorer)

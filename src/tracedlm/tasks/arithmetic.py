@@ -1,7 +1,10 @@
-"""Arithmetic in model output: + - * / parentheses and integers, nothing else, in time linear in the text.
+"""Arithmetic in model output.
 
-Model output is hostile input: `9**9**9`, a million brackets or NUL bytes must be refused in milliseconds, so no `eval`.
-What Python would make of an expression, which the published evaluation asks, is read from its syntax tree instead.
++ - * / parentheses and integers, nothing else, in time linear in the text.
+
+Model output is hostile input: `9**9**9`, a million brackets or NUL bytes must be refused in
+milliseconds, so no `eval`. What Python would make of an expression, which the published evaluation
+asks, is read from its syntax tree instead.
 """
 
 import ast
@@ -15,7 +18,10 @@ DEEPEST = 20
 
 
 class ArithmeticRefused(ValueError):  # noqa: N818  (the text is refused, nothing went wrong)
-    """The text is not a short expression of integers with + - * / and parentheses, or it divides by zero."""
+    """The text is no short expression of integers with + - * / and parentheses.
+
+    Or it divides by zero.
+    """
 
 
 def integers(text: str) -> list[int]:
@@ -28,7 +34,9 @@ def integers(text: str) -> list[int]:
 
 
 def digit_runs(text: str) -> list[int]:
-    """What d1's evaluation counts as the numbers in an expression: its runs of digits, a decimal's two parts apart.
+    """What d1's evaluation counts as the numbers in an expression.
+
+    Its runs of digits, a decimal's two parts apart.
 
     >>> digit_runs("7.5*2")
     [7, 5, 2]
@@ -114,10 +122,12 @@ OPERATIONS = {
 
 
 def python_value(text: str) -> float:
-    """What Python's own arithmetic makes of digits, dots, + - * / and parentheses, as in d1's evaluation of Countdown.
+    """What Python makes of digits, dots, + - * / and parentheses.
 
-    Its tree is walked, nothing is evaluated by name. Unlike there, an expression longer than `LONGEST` characters and a
-    power longer than `POWER_BITS` are refused.
+    As in d1's evaluation of Countdown.
+
+    Its tree is walked, nothing is evaluated by name. Unlike there, an expression longer than
+    `LONGEST` characters and a power longer than `POWER_BITS` are refused.
 
     Raises:
         ArithmeticRefused: The text is no such expression, or it has no value.
@@ -128,10 +138,18 @@ def python_value(text: str) -> float:
     if len(text) > LONGEST or not re.fullmatch(r"[0-9+\-*/().\s]+", text):
         raise ArithmeticRefused("too long, or not an arithmetic expression")
     try:
-        with warnings.catch_warnings(action="ignore"):  # such as for a number that is called: (1)(2)
+        # Python warns, for example, of a number that is called: (1)(2).
+        with warnings.catch_warnings(action="ignore"):
             tree = ast.parse(text.strip(), mode="eval")
         return _walk(tree.body)
-    except (SyntaxError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError) as error:
+    except (
+        SyntaxError,
+        ValueError,
+        TypeError,
+        ArithmeticError,
+        RecursionError,
+        MemoryError,
+    ) as error:
         raise ArithmeticRefused(str(error)) from error
 
 
@@ -143,6 +161,10 @@ def _walk(node: ast.expr) -> float:
     if not isinstance(node, ast.BinOp):
         raise ArithmeticRefused("not an arithmetic expression")
     left, right = _walk(node.left), _walk(node.right)
-    if isinstance(node.op, ast.Pow) and isinstance(left, int) and abs(left).bit_length() * abs(right) > POWER_BITS:
+    if (
+        isinstance(node.op, ast.Pow)
+        and isinstance(left, int)
+        and abs(left).bit_length() * abs(right) > POWER_BITS
+    ):
         raise ArithmeticRefused("the power is too large")
     return OPERATIONS[type(node.op)](left, right)

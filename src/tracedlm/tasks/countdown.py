@@ -8,7 +8,13 @@ import re
 from itertools import permutations
 from typing import NamedTuple, final
 
-from tracedlm.tasks.arithmetic import ArithmeticRefused, digit_runs, evaluate, integers, python_value
+from tracedlm.tasks.arithmetic import (
+    ArithmeticRefused,
+    digit_runs,
+    evaluate,
+    integers,
+    python_value,
+)
 from tracedlm.tasks.extract import answer_block, d1_boxed, final_answer
 from tracedlm.tasks.notation import undressed
 from tracedlm.tasks.task import GeneratedTask, Problem, Score, Scorer
@@ -19,7 +25,10 @@ ROOM_FOR_ANSWER = 30
 
 @final
 class Countdown(GeneratedTask):
-    """Three numbers in 1..100, one target in 1..100; the distribution of the papers' 256 test puzzles."""
+    """Three numbers in 1..100, one target in 1..100.
+
+    The distribution of the papers' 256 test puzzles.
+    """
 
     name = "countdown"
     fields = ("input", "output")
@@ -29,14 +38,17 @@ class Countdown(GeneratedTask):
             numbers, target = _parse(problem)
         except ValueError:
             raise ValueError(
-                f"fields 'input' and 'output': {problem['input']!r} and {problem['output']!r} are no numbers; "
-                'expected {"input": "3,5,7", "output": "8"}'
+                f"fields 'input' and 'output': {problem['input']!r} and {problem['output']!r} are"
+                ' no numbers; expected {"input": "3,5,7", "output": "8"}'
             ) from None
         if not numbers or target < 0:
-            raise ValueError(f"field 'output': the target {target} is negative; expected a number from 0")
+            raise ValueError(
+                f"field 'output': the target {target} is negative; expected a number from 0"
+            )
 
     def draw(self, rng: random.Random) -> Problem:
-        # The numbers are drawn first and kept, as in the papers' file: redrawing them with the expression favours small ones.
+        # The numbers are drawn first and kept, as in the papers' file: redrawing them with the
+        # expression favours small ones.
         while True:
             a, b, c = (rng.randint(1, 100) for _ in range(3))
             for _ in range(100):
@@ -44,7 +56,9 @@ class Countdown(GeneratedTask):
                 partial = _apply(a, first, b)
                 if partial is None:
                     continue
-                value = _apply(partial, second, c) if rng.random() < 0.5 else _apply(c, second, partial)
+                value = (
+                    _apply(partial, second, c) if rng.random() < 0.5 else _apply(c, second, partial)
+                )
                 if value is not None and 1 <= value <= 100:
                     return {"input": f"{a},{b},{c}", "output": str(value)}
 
@@ -57,29 +71,41 @@ class Countdown(GeneratedTask):
         return f"Countdown: make {target} from {','.join(map(str, numbers))}."
 
     def solve(self, problem: Problem, length: int) -> str:
-        """Work forwards: what two numbers make, and what that and the last one make; then the line that makes the target.
+        """Work forwards: what two numbers make, and what that and the last one make.
 
-        The sum and the difference of the first two come first, then how each result compares with the target; where none is it, a line that
-        leads to it follows.
-        The other pairs' sums and differences fill the room there is.
+        Then the line that makes the target.
+
+        The sum and the difference of the first two come first, then how each result compares with
+        the target; where none is it, a line that leads to it follows. The other pairs' sums and
+        differences fill the room there is.
         """
         (a, b, c), target = _parse(problem)
         rows = [row for pair in ((a, b, c), (a, c, b), (b, c, a)) for row in _rows(*pair)]
         found = _sum_or_difference(rows[:2], target) or _any_solution((a, b, c), target)
-        lines = [row.text for row in rows[:2]] + [f"{''.join(row.marks(target) for row in rows[:2])}\n", found.line]
+        lines = [row.text for row in rows[:2]] + [
+            f"{''.join(row.marks(target) for row in rows[:2])}\n",
+            found.line,
+        ]
         room = length - ROOM_FOR_ANSWER - len(found.check) - sum(map(len, lines))
         lines += [row.text for row in rows[2 : 2 + room // len(rows[0].text)]]
-        return f"<reasoning>\n{''.join(lines)}{found.check}</reasoning>\n<answer>\n\\boxed{{{found.answer}}}\n</answer>"
+        reasoning = f"<reasoning>\n{''.join(lines)}{found.check}</reasoning>"
+        return f"{reasoning}\n<answer>\n\\boxed{{{found.answer}}}\n</answer>"
 
     def mark(self, problem: Problem, text: str, scorer: Scorer) -> Score:
         numbers, target = _parse(problem)
-        found = (_d1_expression, python_value, digit_runs) if scorer == "d1" else (_strict_expression, evaluate, integers)
+        found = (
+            (_d1_expression, python_value, digit_runs)
+            if scorer == "d1"
+            else (_strict_expression, evaluate, integers)
+        )
         expression_in, value_of, numbers_in = found
         expression = expression_in(text)
         if not expression:
             return Score(None, 0.0, False)
         try:
-            right = abs(value_of(expression) - target) < 1e-5 and sorted(numbers_in(expression)) == sorted(numbers)
+            right = abs(value_of(expression) - target) < 1e-5 and sorted(
+                numbers_in(expression)
+            ) == sorted(numbers)
         except ArithmeticRefused:
             right = False
         return Score(expression[:200], float(right), right)
@@ -99,8 +125,9 @@ def _apply(a: int, operator: str, b: int) -> int | None:
 def _wide(a: int, operator: str, b: int, result: int) -> str:
     """A step in which every number takes three characters.
 
-    In steps as wide as their numbers, the place of a later word tells what will be chosen before anything is calculated,
-    and a denoiser, which writes down first what is most certain, commits itself to the likeliest choice (docs/log.md).
+    In steps as wide as their numbers, the place of a later word tells what will be chosen before
+    anything is calculated, and a denoiser, which writes down first what is most certain, commits
+    itself to the likeliest choice (docs/log.md).
     """
     return f"{a:3}{operator}{b:3}={result:3}"
 
@@ -122,22 +149,32 @@ class Row(NamedTuple):
         ' 86+ 74=160:+ 12=172,- 12=148\n'
         """
         sum_, difference = self.value + self.last, self.value - self.last
-        return f"{_wide(self.x, self.operator, self.y, self.value)}:+{self.last:3}={sum_:3},-{self.last:3}={difference:3}\n"
+        first = _wide(self.x, self.operator, self.y, self.value)
+        return f"{first}:+{self.last:3}={sum_:3},-{self.last:3}={difference:3}\n"
 
     def marks(self, target: int) -> str:
-        """How the sum and the difference compare with the target: `=`, `<`, `>`, or `-` where it is the target's negative.
+        """How the sum and the difference compare with the target.
 
-        Four small comparisons, one token each, instead of one choice spread over the eight tokens of the next step.
+        `=`, `<`, `>`, or `-` where it is the target's negative.
+
+        Four small comparisons, one token each, instead of one choice spread over the eight tokens
+        of the next step.
 
         >>> Row(86, "+", 74, 160, 12).marks(148)
         '>='
         """
         results = self.value + self.last, self.value - self.last
-        return "".join("=" if one == target else "-" if one == -target else "<" if one < target else ">" for one in results)
+        return "".join(
+            "=" if one == target else "-" if one == -target else "<" if one < target else ">"
+            for one in results
+        )
 
 
 class Solution(NamedTuple):
-    """A line of reasoning that no row gives, or nothing; the step that makes the target; and the answer."""
+    """A line of reasoning that no row gives, or nothing; the step that makes the target.
+
+    And the answer.
+    """
 
     line: str
     check: str
@@ -170,7 +207,10 @@ def _any_solution(numbers: tuple[int, int, int], target: int) -> Solution:
                 if partial is None:
                     continue
                 line, inner = f"{_wide(x, first, y, partial)}\n", f"({x}{first}{y})"
-                for step, answer in (((partial, second, z), f"{inner}{second}{z}"), ((z, second, partial), f"{z}{second}{inner}")):
+                for step, answer in (
+                    ((partial, second, z), f"{inner}{second}{z}"),
+                    ((z, second, partial), f"{z}{second}{inner}"),
+                ):
                     if _apply(*step) == target:
                         return Solution(line, f"{_wide(*step, target)}\n", answer)
     raise ValueError(f"no expression of {numbers} makes {target}")
@@ -195,7 +235,10 @@ STRICT_SPELLINGS = (
 
 
 def _strict_expression(text: str) -> str | None:
-    """What the response answers, as a sum of + - * / and round brackets; of an equation, the side with most numbers."""
+    """What the response answers, as a sum of + - * / and round brackets.
+
+    Of an equation, the side with most numbers.
+    """
     answer = final_answer(text)
     if answer is None:
         return None
@@ -207,7 +250,10 @@ def _strict_expression(text: str) -> str | None:
 
 
 def _d1_expression(text: str) -> str:
-    """The published extraction: the last box, else `<answer>`, else the whole text; of `expr = number`, the expression."""
+    """The published extraction: the last box, else `<answer>`, else the whole text.
+
+    Of `expr = number`, the expression.
+    """
     answer = d1_boxed(text) if r"\boxed" in text else None
     if answer is None:
         answer = answer_block(text)

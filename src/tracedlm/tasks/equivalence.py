@@ -1,8 +1,11 @@
-"""Whether two mathematical answers are equal, by math-verify (SymPy), once what could keep it busy for hours is refused.
+"""Whether two mathematical answers are equal, by math-verify (SymPy).
 
-math-verify would compute `9^{9^{9}}`, and its parser takes exponential time on nested brackets. Its own time limits need whole
-seconds and the main thread, and leave its parser's shared tables broken when they strike. So `tractable` bounds the work
-beforehand, and a process of its own does it, within a limit of CPU time. An undecided answer is not equal.
+What could keep it busy for hours is refused first.
+
+math-verify would compute `9^{9^{9}}`, and its parser takes exponential time on nested brackets. Its
+own time limits need whole seconds and the main thread, and leave its parser's shared tables broken
+when they strike. So `tractable` bounds the work beforehand, and a process of its own does it,
+within a limit of CPU time. An undecided answer is not equal.
 """
 
 import json
@@ -24,13 +27,17 @@ LONGEST = 160
 NAMES = frozenset(
     re.findall(
         "[a-z]+",
-        "frac dfrac tfrac sqrt left right cdot times div pm mp circ pi theta alpha beta gamma phi infty cup cap in notin subset emptyset "
-        "text textbf mbox mathrm mathbf mathbb begin end pmatrix bmatrix matrix sin cos tan cot sec csc log ln exp "
-        "arcsin arccos arctan sinh cosh tanh delta epsilon lambda mu rho sigma tau omega Delta Gamma Omega binom "
-        "le leq ge geq lt gt ne neq approx quad qquad degree overline sim",
+        "frac dfrac tfrac sqrt left right cdot times div pm mp circ pi theta alpha beta gamma phi"
+        " infty cup cap in notin subset emptyset text textbf mbox mathrm mathbf mathbb begin end"
+        " pmatrix bmatrix matrix sin cos tan cot sec csc log ln exp arcsin arccos arctan sinh cosh"
+        " tanh delta epsilon lambda mu rho sigma tau omega Delta Gamma Omega binom le leq ge geq lt"
+        " gt ne neq approx quad qquad degree overline sim",
     )
 )
-"""Commands an answer may hold: nothing that sums, multiplies, integrates or takes limits over a range."""
+"""Commands an answer may hold.
+
+Nothing that sums, multiplies, integrates or takes limits over a range.
+"""
 
 DEEPEST, LONGEST_NUMBER, LARGEST_EXPONENT, LARGEST_OUTER_EXPONENT = 4, 20, 200, 9
 
@@ -42,7 +49,11 @@ def equivalent(answer: str, gold: str) -> bool:
         answer: LaTeX without dollar signs, from model output.
         gold: LaTeX from a data file.
 
-    >>> equivalent(r"2\sqrt{3}", r"\sqrt{12}"), equivalent("(2, 1)", "(1, 2)"), equivalent("9^{9^{9}}", "18")
+    >>> (
+    ...     equivalent(r"2\sqrt{3}", r"\sqrt{12}"),
+    ...     equivalent("(2, 1)", "(1, 2)"),
+    ...     equivalent("9^{9^{9}}", "18"),
+    ... )
     (True, False, False)
     """
     answer = undressed(answer)
@@ -94,9 +105,16 @@ def _as_interval(text: str) -> str:
 
 
 def tractable(text: str) -> bool:
-    r"""Whether an answer is short, plain LaTeX whose evaluation is bounded: no towers of powers, factorials or sums.
+    r"""Whether an answer is short, plain LaTeX whose evaluation is bounded.
 
-    >>> tractable(r"10^{100}"), tractable("2^{2^{20}}"), tractable("((2^{99})^{99})^{99}"), tractable("100!")
+    No towers of powers, factorials or sums.
+
+    >>> (
+    ...     tractable(r"10^{100}"),
+    ...     tractable("2^{2^{20}}"),
+    ...     tractable("((2^{99})^{99})^{99}"),
+    ...     tractable("100!"),
+    ... )
     (True, False, False, False)
     """
     text = text.replace(r"\!", "")
@@ -131,7 +149,11 @@ def _small_powers(text: str) -> bool:
         digits = [int(run) for run in re.findall("[0-9]+", exponent)]
         is_outer = text[: power.start()].rstrip().endswith((")", "}", "]"))
         outer += is_outer
-        if "^" in exponent or max(digits, default=0) > (LARGEST_OUTER_EXPONENT if is_outer else LARGEST_EXPONENT) or outer > 2:
+        if (
+            "^" in exponent
+            or max(digits, default=0) > (LARGEST_OUTER_EXPONENT if is_outer else LARGEST_EXPONENT)
+            or outer > 2
+        ):
             return False
     return True
 
@@ -150,7 +172,10 @@ def _argument(text: str, at: int) -> str:
 
 
 class Judge:
-    """A process of its own that runs `tracedlm.tasks.judge`; it ends itself over what takes too long, and another takes its place."""
+    """A process of its own that runs `tracedlm.tasks.judge`.
+
+    It ends itself over what takes too long, and another takes its place.
+    """
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[str] | None = None
@@ -161,11 +186,15 @@ class Judge:
         with self.one_at_a_time:
             if self.process is None:
                 command = [sys.executable, "-m", "tracedlm.tasks.judge"]
-                self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                self.process = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                )
                 if self._reply() != "ready":
                     raise ValueError(
-                        "the process that compares mathematical answers does not start; what it said stands above. Of main memory it "
-                        "needs 600 MB, of address space (ulimit -v, h_vmem) 2 GB: raise the limit, or use the scorer d1, which asks nobody"
+                        "the process that compares mathematical answers does not start; what it"
+                        " said stands above. Of main memory it needs 600 MB, of address space"
+                        " (ulimit -v, h_vmem) 2 GB: raise the limit, or use the scorer d1, which"
+                        " asks nobody"
                     )
             assert self.process.stdin is not None
             with suppress(BrokenPipeError):  # it was ended by somebody else: no reply, no verdict
@@ -174,7 +203,10 @@ class Judge:
             return self._reply() == "equal"
 
     def _reply(self) -> str:
-        """Its next line, or nothing: then it has ended itself, and the next question starts another."""
+        """Its next line, or nothing.
+
+        Then it has ended itself, and the next question starts another.
+        """
         assert self.process is not None and self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:

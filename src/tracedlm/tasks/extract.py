@@ -17,7 +17,11 @@ def final_answer(text: str) -> str | None:
     It is the content of the last box that is closed and not empty, however it is spelled. Without
     one it is what follows `<answer>`, up to `</answer>` or to where the response ends.
 
-    >>> final_answer(r"\boxed {18}</answer> \boxed{"), final_answer("<answer>18"), final_answer("18")
+    >>> (
+    ...     final_answer(r"\boxed {18}</answer> \boxed{"),
+    ...     final_answer("<answer>18"),
+    ...     final_answer("18"),
+    ... )
     ('18', '18', None)
     """
     for box in reversed(list(BOX.finditer(text))[-MOST_BOXES:]):
@@ -47,9 +51,12 @@ def last_boxed(text: str) -> str | None:
 
 
 def d1_boxed(text: str) -> str | None:
-    r"""What d1's evaluation of MATH and Countdown takes for the last box; None where that box is never closed.
+    r"""What d1's evaluation of MATH and Countdown takes for the last box.
 
-    `\boxed` followed by a space goes before all others and runs to the next dollar sign. A text without any box is taken whole.
+    None where that box is never closed.
+
+    `\boxed` followed by a space goes before all others and runs to the next dollar sign. A text
+    without any box is taken whole.
 
     >>> d1_boxed(r"\boxed{1} or $\boxed 2$"), d1_boxed("7"), d1_boxed(r"\boxed{7")
     ('2', '7', None)
@@ -67,7 +74,9 @@ def d1_boxed(text: str) -> str | None:
 
 
 def boxes_of_a_line(text: str) -> Iterator[str]:
-    r"""What stands between each `\boxed{` and the next closing brace on the same line: d1's reading of GSM8K.
+    r"""What stands between each `\boxed{` and the next closing brace on the same line.
+
+    d1's reading of GSM8K.
 
     >>> list(boxes_of_a_line(r"\boxed{...} \boxed{\frac{1}{2}}"))
     ['...', '\\frac{1']
@@ -87,7 +96,9 @@ def boxes_of_a_line(text: str) -> Iterator[str]:
 
 
 def answer_block(text: str, ends: tuple[str, ...] = ("</answer>",)) -> str | None:
-    """Text after the first `<answer>` up to the first of `ends`, stripped; None where there is no such block.
+    """Text after the first `<answer>` up to the first of `ends`, stripped.
+
+    None where there is no such block.
 
     >>> answer_block("<answer> 42 </answer>")
     '42'

@@ -22,19 +22,27 @@ def read_rows(path: Path, form: Form) -> Iterator[tuple[int, dict[str, Any]]]:
         form: Form of a file with another suffix.
 
     Raises:
-        ValueError: The file is missing or is not of its form; the message names the row where there is one.
+        ValueError: The file is missing or is not of its form; the message names the row where there
+            is one.
     """
     if not path.is_file():
         raise ValueError(f"{path}: {'a folder, not a file' if path.is_dir() else 'not found'}")
-    reader = {"jsonl": _json_lines, "csv": _csv, "parquet": _parquet}[SUFFIXES.get(path.suffix, form)]
+    reader = {"jsonl": _json_lines, "csv": _csv, "parquet": _parquet}[
+        SUFFIXES.get(path.suffix, form)
+    ]
     try:
         yield from reader(path)
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
+        raise ValueError(
+            f"{path}: not UTF-8 text ({error.reason} at byte {error.start})"
+        ) from error
 
 
 def write_rows(path: Path, form: Form, rows: list[dict[str, str]]) -> None:
-    """Write rows as JSON lines or CSV, whole or not at all; a field that a row lacks is empty in CSV."""
+    """Write rows as JSON lines or CSV, whole or not at all.
+
+    A field that a row lacks is empty in CSV.
+    """
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         if form == "csv":
             columns = dict.fromkeys(field for row in rows for field in row)
@@ -51,7 +59,9 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             try:
                 row = parse_json(line)
             except ValueError as error:
-                raise ValueError(f"{path}, row {number}: {line[:60]!r} is not JSON ({error})") from error
+                raise ValueError(
+                    f"{path}, row {number}: {line[:60]!r} is not JSON ({error})"
+                ) from error
             if not isinstance(row, dict):
                 raise ValueError(f"{path}, row {number}: {line[:60]!r} is not a JSON object")
             yield number, row

@@ -1,4 +1,6 @@
-"""GPQA: questions for experts with four options. CSV of the official release, options shuffled by a seed.
+"""GPQA: questions for experts with four options.
+
+CSV of the official release, options shuffled by a seed.
 
 The official file is behind a form that asks not to publish it: nothing of it is shipped.
 """
@@ -17,7 +19,10 @@ OPTIONS = ("Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorr
 
 @final
 class Gpqa(Task):
-    """The answer is the letter of an option; `Order` says which option has which letter, where a study has decided it."""
+    """The answer is the letter of an option.
+
+    `Order` says which option has which letter, where a study has decided it.
+    """
 
     name = "gpqa"
     fields = ("Question", *OPTIONS)
@@ -30,13 +35,18 @@ class Gpqa(Task):
             if not problem[field].strip():
                 raise ValueError(f"field {field!r} is empty")
         if sorted(self.order(problem)) != list("0123"):
-            raise ValueError(f"field 'Order': {problem['Order']!r} is not an order of the digits 0123")
+            raise ValueError(
+                f"field 'Order': {problem['Order']!r} is not an order of the digits 0123"
+            )
 
     def key(self, problem: Problem) -> str:
         return text_key(problem["Question"])
 
     def question(self, problem: Problem) -> str:
-        options = (f"{letter}) {problem[OPTIONS[int(index)]].strip()}" for letter, index in zip(LETTERS, self.order(problem), strict=True))
+        options = (
+            f"{letter}) {problem[OPTIONS[int(index)]].strip()}"
+            for letter, index in zip(LETTERS, self.order(problem), strict=True)
+        )
         return "\n".join((problem["Question"].strip(), *options))
 
     def arranged(self, problem: Problem, seed: int) -> Problem:
@@ -72,6 +82,9 @@ def _first_letter(answer: str) -> str | None:
 
 
 def _only_letter(answer: str) -> str | None:
-    r"""The letter, if the answer is a letter and nothing else but its dress, as in `(B)`, `B.` and `\text{B}`."""
+    r"""The letter, if the answer is nothing else, dress apart.
+
+    As in `(B)`, `B.` and `\text{B}`.
+    """
     match = re.fullmatch(r"\s*(?:\\(?:text|textbf|mathrm)\{)?\(?([A-D])[).]?\}?\s*", answer[:40])
     return match and match[1]

@@ -1,4 +1,7 @@
-"""GSM8K: word problems of grade school whose answer is a number. JSON lines with `question` and `answer` (the gold after `####`)."""
+"""GSM8K: word problems of grade school whose answer is a number.
+
+JSON lines with `question` and `answer` (the gold after `####`).
+"""
 
 import re
 from fractions import Fraction
@@ -50,7 +53,9 @@ def check_number_answer(problem: Problem) -> None:
     if not problem["question"].strip():
         raise ValueError("field 'question' is empty")
     if "####" not in problem["answer"] or read_number(gold_number(problem)) is None:
-        raise ValueError(f"field 'answer': {problem['answer'][-40:]!r} does not end in '#### <number>'")
+        raise ValueError(
+            f"field 'answer': {problem['answer'][-40:]!r} does not end in '#### <number>'"
+        )
 
 
 def gold_number(problem: Problem) -> str:
@@ -62,7 +67,8 @@ def mark_number(problem: Problem, text: str, scorer: Scorer) -> Score:
     """Mark a response whose answer is a number; `problem` has its gold after `####` in `answer`."""
     if scorer == "d1":
         found, gold = _d1_number(text), D1_GOLD.match(problem["answer"].rpartition("####")[2])
-        # The published reader of gold answers finds none in a negative one, so that nothing is right there.
+        # The published reader of gold answers finds none in a negative one, so that nothing is
+        # right there.
         right = found is not None and gold is not None and found == float(gold[1].replace(",", ""))
         return Score(None if found is None else f"{found:.15g}", float(right), right)
     answer = final_answer(text)
@@ -74,21 +80,35 @@ def mark_number(problem: Problem, text: str, scorer: Scorer) -> Score:
 
 
 def read_number(text: str) -> Fraction | None:
-    r"""The one number in a text that holds no other mathematics; None where there are none or several.
+    r"""The one number in a text that holds no other mathematics.
 
-    >>> read_number(r"\$1,450 per week"), read_number("6*3 = 18"), read_number("3 or 4"), read_number("1,45")
+    None where there are none or several.
+
+    >>> (
+    ...     read_number(r"\$1,450 per week"),
+    ...     read_number("6*3 = 18"),
+    ...     read_number("3 or 4"),
+    ...     read_number("1,45"),
+    ... )
     (Fraction(1450, 1), None, None, None)
     """
     dress = rf"{DEGREES}|\\text\b|\\[$%]|[{{}}%{CURRENCY}]"
     plain = re.sub(dress, "", undressed(text)).strip()
     found = NUMBER.findall(plain)
-    if len(found) != 1 or re.search(r"[\\^_*/+=!]|[^\x00-\x7f]", plain) or not WHOLE_NUMBER.fullmatch(found[0]):
+    if (
+        len(found) != 1
+        or re.search(r"[\\^_*/+=!]|[^\x00-\x7f]", plain)
+        or not WHOLE_NUMBER.fullmatch(found[0])
+    ):
         return None
     return Fraction(found[0].replace(",", ""))
 
 
 def _d1_number(text: str) -> float | None:
-    """First box with a number, as a float or the first number in it; else `<answer>`, as a float or the last number in it."""
+    """First box with a number, as a float or the first number in it.
+
+    Else `<answer>`, as a float or the last number in it.
+    """
     for content in boxes_of_a_line(text):
         if (found := _d1_float(content, first=True)) is not None:
             return found

@@ -1,7 +1,10 @@
-r"""Equality of MATH answers as strings after Hendrycks' normalisation, as the published evaluation computes it.
+r"""Equality of MATH answers as strings after Hendrycks' normalisation.
 
-It knows spelling, not mathematics: `\frac12` is `\frac{1}{2}`, but `2\sqrt{3}` is not `\sqrt{12}`. Where the normalisation
-trips over a text (a root of nothing, a slash between words), the two texts are compared as they stand.
+As the published evaluation computes it.
+
+It knows spelling, not mathematics: `\frac12` is `\frac{1}{2}`, but `2\sqrt{3}` is not `\sqrt{12}`.
+Where the normalisation trips over a text (a root of nothing, a slash between words), the two texts
+are compared as they stand.
 """
 
 SPELLINGS = (
@@ -26,7 +29,11 @@ class Unspellable(ValueError):  # noqa: N818  (the text is as it is, nothing wen
 def same_answer(answer: str, gold: str) -> bool:
     r"""Whether two answers are spelled alike.
 
-    >>> same_answer(r"x = \dfrac{1}{2}", "1/2"), same_answer("0.5", r"\frac12"), same_answer(r"\sqrt{12}", r"2\sqrt{3}")
+    >>> (
+    ...     same_answer(r"x = \dfrac{1}{2}", "1/2"),
+    ...     same_answer("0.5", r"\frac12"),
+    ...     same_answer(r"\sqrt{12}", r"2\sqrt{3}"),
+    ... )
     (True, True, False)
     """
     try:
@@ -66,11 +73,16 @@ def _roots(text: str) -> str:
     first, *after = text.split(r"\sqrt")
     if "" in after:
         raise Unspellable("a root of nothing")
-    return r"\sqrt".join([first, *(part if part[0] == "{" else f"{{{part[0]}}}{part[1:]}" for part in after)])
+    return r"\sqrt".join(
+        [first, *(part if part[0] == "{" else f"{{{part[0]}}}{part[1:]}" for part in after)]
+    )
 
 
 def _fractions(text: str) -> str:
-    r"""`\frac12` and `\frac1{2}` become `\frac{1}{2}`; a fraction without a denominator leaves the whole text as it is."""
+    r"""`\frac12` and `\frac1{2}` become `\frac{1}{2}`.
+
+    A fraction without a denominator leaves the whole text as it is.
+    """
     first, *after = text.split(r"\frac")
     parts = [first]
     for part in after:

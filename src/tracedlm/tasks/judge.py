@@ -1,7 +1,9 @@
-"""`python -m tracedlm.tasks.judge`: is one answer mathematically equal to another? Asked by `tasks.equivalence`, over pipes.
+"""`python -m tracedlm.tasks.judge`.
 
-Reads lines of JSON, `["answer", "gold"]`, and replies `equal` or `different` to each; ends when its input does, or by a signal
-in the middle of a question that takes too long or too much memory.
+Is one answer mathematically equal to another? Asked by `tasks.equivalence`, over pipes.
+
+Reads lines of JSON, `["answer", "gold"]`, and replies `equal` or `different` to each; ends when its
+input does, or by a signal in the middle of a question that takes too long or too much memory.
 """
 
 import json
@@ -20,7 +22,10 @@ MEMORY = 4 * 2**30
 
 DIGITS = 30
 EXACT, ROUNDED = 1e-12, 5e-6
-"""Relative differences up to which numbers are the same: as they stand, and where one is rounded."""
+"""Relative differences up to which numbers are the same.
+
+As they stand, and where one is rounded.
+"""
 
 
 def limit_memory() -> None:

@@ -1,6 +1,7 @@
 r"""MATH-500: competition problems whose answer is LaTeX. JSON lines with `problem` and `answer`.
 
-Files of MATH itself have `solution` and no `answer`: there the gold answer is what the solution boxes.
+Files of MATH itself have `solution` and no `answer`: there the gold answer is what the solution
+boxes.
 """
 
 from typing import Any, final
@@ -38,7 +39,10 @@ class Math500(Task):
 
     def solve(self, problem: Problem, length: int) -> str:
         if "solution" not in problem:
-            raise ValueError("math500: this file has no field 'solution' to learn from; MATH's own training file has one")
+            raise ValueError(
+                "math500: this file has no field 'solution' to learn from; MATH's own training file"
+                " has one"
+            )
         return response(problem["solution"], rf"\boxed{{{problem['answer']}}}")
 
     def mark(self, problem: Problem, text: str, scorer: Scorer) -> Score:
@@ -66,7 +70,10 @@ def mark_boxed(problem: Problem, text: str, scorer: Scorer) -> Score:
 
 
 def _boxed_in(solution: str) -> str | None:
-    r"""What a printed solution boxes last; MATH also writes `\fbox{..}` and, without braces, `$\boxed 2$`."""
+    r"""What a printed solution boxes last.
+
+    MATH also writes `\fbox{..}` and, without braces, `$\boxed 2$`.
+    """
     text = solution.replace(r"\fbox", r"\boxed")
     _, bare, rest = text.rpartition(r"\boxed ")
     return last_boxed(text) or (rest.split("$", 1)[0].strip() if bare else "") or None

@@ -1,4 +1,7 @@
-"""Names of the tasks, apart from the tasks themselves so that reading a config loads nothing else."""
+"""Names of the tasks, apart from the tasks themselves.
+
+Reading a config then loads nothing else.
+"""
 
 GENERATED = ("algebra", "countdown", "sudoku", "wordmath")
 """Problems are drawn; a test file is optional."""

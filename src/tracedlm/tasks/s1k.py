@@ -1,6 +1,9 @@
-"""s1K: a thousand questions with reasoning traces, the papers' fine-tuning data. For training only: nothing scores it.
+"""s1K: a thousand questions with reasoning traces, the papers' fine-tuning data.
 
-Parquet or JSON lines with `question`, `thinking_trajectories` (a text or a list of texts) and `attempt` (else `solution`).
+For training only: nothing scores it.
+
+Parquet or JSON lines with `question`, `thinking_trajectories` (a text or a list of texts) and
+`attempt` (else `solution`).
 """
 
 from typing import Any, final

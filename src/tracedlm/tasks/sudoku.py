@@ -1,8 +1,9 @@
 """4x4 Sudoku with eight blanks.
 
-File format of the papers' test set: CSV with `Puzzle` and `Solution`, 16 digits each, 0 for a blank. A quarter of the
-papers' puzzles have more than one solution, so that no solver can be expected to match more than 87 % of the printed
-ones: `strict` accepts every valid completion as solved, `d1` compares with the printed solution only.
+File format of the papers' test set: CSV with `Puzzle` and `Solution`, 16 digits each, 0 for a
+blank. A quarter of the papers' puzzles have more than one solution, so that no solver can be
+expected to match more than 87 % of the printed ones: `strict` accepts every valid completion as
+solved, `d1` compares with the printed solution only.
 """
 
 import random
@@ -20,13 +21,19 @@ DIGITS = "1234"
 ROWS = [range(4 * row, 4 * row + 4) for row in range(4)]
 COLUMNS = [range(column, 16, 4) for column in range(4)]
 BOXES = [[corner, corner + 1, corner + 4, corner + 5] for corner in (0, 2, 8, 10)]
-PEERS = [{peer for unit in (*ROWS, *COLUMNS, *BOXES) if cell in unit for peer in unit} - {cell} for cell in range(16)]
+PEERS = [
+    {peer for unit in (*ROWS, *COLUMNS, *BOXES) if cell in unit for peer in unit} - {cell}
+    for cell in range(16)
+]
 CHECKED = {"row": ROWS, "col": COLUMNS, "box": BOXES}
 
 
 @final
 class Sudoku(GeneratedTask):
-    """A uniformly drawn full grid with eight uniformly drawn blanks, as in the papers' 500 test puzzles."""
+    """A uniformly drawn full grid with eight uniformly drawn blanks.
+
+    As in the papers' 500 test puzzles.
+    """
 
     name = "sudoku"
     fields = ("Puzzle", "Solution")
@@ -52,21 +59,32 @@ class Sudoku(GeneratedTask):
         return f"Sudoku 4x4: {problem['Puzzle']}."
 
     def solve(self, problem: Problem, length: int) -> str:
-        """Fill in rounds, each in reading order: every cell that the grid before the round leaves one candidate.
+        """Fill in rounds, each in reading order.
 
-        A line says the cell, the digits its row, column and box hold, and the digit left. Where no cell has one candidate,
-        guess at the first with the fewest. From 256 tokens on, rows, columns and boxes are written out as a check.
+        Every cell that the grid before the round leaves one candidate.
+
+        A line says the cell, the digits its row, column and box hold, and the digit left. Where no
+        cell has one candidate, guess at the first with the fewest. From 256 tokens on, rows,
+        columns and boxes are written out as a check.
         """
         grid, solution = list(problem["Puzzle"]), problem["Solution"]
         lines: list[str] = []
         while blanks := [cell for cell in range(16) if grid[cell] == "0"]:
             candidates = {cell: len(_candidates(grid, cell)) for cell in blanks}
-            certain = [cell for cell in blanks if candidates[cell] == 1] or [min(blanks, key=candidates.__getitem__)]
-            lines += [f"r{cell // 4 + 1}c{cell % 4 + 1}:{_seen(grid, cell)}>{solution[cell]}\n" for cell in certain]
+            certain = [cell for cell in blanks if candidates[cell] == 1] or [
+                min(blanks, key=candidates.__getitem__)
+            ]
+            lines += [
+                f"r{cell // 4 + 1}c{cell % 4 + 1}:{_seen(grid, cell)}>{solution[cell]}\n"
+                for cell in certain
+            ]
             for cell in certain:
                 grid[cell] = solution[cell]
         if length >= 256:
-            lines += [f"{name}{','.join(''.join(solution[cell] for cell in unit) for unit in units)}\n" for name, units in CHECKED.items()]
+            lines += [
+                f"{name}{','.join(''.join(solution[cell] for cell in unit) for unit in units)}\n"
+                for name, units in CHECKED.items()
+            ]
         return f"<reasoning>\n{''.join(lines)}</reasoning>\n<answer>\n{solution}\n</answer>"
 
     def mark(self, problem: Problem, text: str, scorer: Scorer) -> Score:
@@ -75,7 +93,10 @@ class Sudoku(GeneratedTask):
         if answer is None:
             return Score(None, 0.0, False)
         golds = [solution] if scorer == "d1" else solutions(puzzle)
-        right = max(sum(answer[cell] == gold[cell] for cell in range(16) if puzzle[cell] == "0") for gold in golds)
+        right = max(
+            sum(answer[cell] == gold[cell] for cell in range(16) if puzzle[cell] == "0")
+            for gold in golds
+        )
         clues_kept = all(clue in ("0", digit) for clue, digit in zip(puzzle, answer, strict=True))
         blanks = puzzle.count("0")
         return Score(answer, right / blanks, right == blanks and (clues_kept or scorer == "d1"))
@@ -97,7 +118,11 @@ def solutions(puzzle: str) -> list[str]:
     >>> solutions("3102200002100320")
     ['3142243142131324']
     """
-    return [grid for grid in all_grids() if all(clue in ("0", digit) for clue, digit in zip(puzzle, grid, strict=True))]
+    return [
+        grid
+        for grid in all_grids()
+        if all(clue in ("0", digit) for clue, digit in zip(puzzle, grid, strict=True))
+    ]
 
 
 @cache
@@ -106,7 +131,12 @@ def all_grids() -> tuple[str, ...]:
     partial = [""]
     for cell in range(16):
         earlier = [peer for peer in PEERS[cell] if peer < cell]
-        partial = [grid + digit for grid in partial for digit in DIGITS if all(grid[peer] != digit for peer in earlier)]
+        partial = [
+            grid + digit
+            for grid in partial
+            for digit in DIGITS
+            if all(grid[peer] != digit for peer in earlier)
+        ]
     return tuple(partial)
 
 
@@ -118,9 +148,18 @@ def _strict_answer(text: str) -> str | None:
 
 
 def _d1_answer(text: str) -> str | None:
-    """The published extraction: the first of five places that holds anything, padded with 0 or cut to 16 characters."""
+    """The published extraction.
+
+    The first of five places that holds anything, padded with 0 or cut to 16 characters.
+    """
     free = re.search(r"\b(\d{16})\b", text)
-    places = (_fenced(text), answer_block(text, ("</answer>", *END_TOKENS)), _after_answer(text), _before_answer(text), free and free[1])
+    places = (
+        _fenced(text),
+        answer_block(text, ("</answer>", *END_TOKENS)),
+        _after_answer(text),
+        _before_answer(text),
+        free and free[1],
+    )
     found = "".join(next((place for place in places if place and not place.isspace()), "").split())
     return found.ljust(16, "0")[:16] if found else None
 

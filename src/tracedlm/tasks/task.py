@@ -1,9 +1,11 @@
-"""What a benchmark task is: problems in the published file format, a prompt, a worked solution and a score.
+"""What a benchmark task is.
 
-A *problem* is one row of the task's data file, a mapping of column name to text. Splits are disjoint by
-construction: a problem's `key` (equal for problems that are the same up to symmetry) is hashed, and the hash alone
-decides which split it may appear in. Keys of the papers' own test files are shipped as digests in
-`resources/held_out/` and belong to no split that anything trains on.
+Problems in the published file format, a prompt, a worked solution and a score.
+
+A *problem* is one row of the task's data file, a mapping of column name to text. Splits are
+disjoint by construction: a problem's `key` (equal for problems that are the same up to symmetry) is
+hashed, and the hash alone decides which split it may appear in. Keys of the papers' own test files
+are shipped as digests in `resources/held_out/` and belong to no split that anything trains on.
 """
 
 import hashlib
@@ -29,7 +31,10 @@ PLACE = "{question}"
 """Where a prompt template puts the question."""
 
 LONGEST_RESPONSE = 100_000
-"""Characters; 512 tokens are a few thousand. A longer response scores 0 unread: no model of these canvases wrote it."""
+"""Characters; 512 tokens are a few thousand.
+
+A longer response scores 0 unread: no model of these canvases wrote it.
+"""
 
 
 @dataclass(frozen=True)
@@ -54,11 +59,14 @@ class Task(ABC):
         name: Name in configs and folders.
         fields: Columns that every row of a data file has.
         extras: Further columns that are kept where a file has them.
-        facets: Those extras that say what kind of problem it is, such as a subdomain, from coarse to fine.
+        facets: Those extras that say what kind of problem it is, such as a subdomain, from coarse
+            to fine.
         form: Form of its files where the suffix does not say.
-        shares: Share of all problems that belongs to each split; a test file's problems belong to none of them.
+        shares: Share of all problems that belongs to each split; a test file's problems belong to
+            none of them.
         held_out_with: Tasks whose test problems are held out here too.
-        scored: Whether responses can be marked; otherwise the task is for fine-tuning and has no test set.
+        scored: Whether responses can be marked; otherwise the task is for fine-tuning and has no
+            test set.
     """
 
     name: ClassVar[str]
@@ -96,7 +104,9 @@ class Task(ABC):
         """
         for field in self.fields:
             if record.get(field) is None:
-                raise ValueError(f"field {field!r} is missing; expected the fields {', '.join(self.fields)}")
+                raise ValueError(
+                    f"field {field!r} is missing; expected the fields {', '.join(self.fields)}"
+                )
         kept = [field for field in (*self.extras, "prompt") if record.get(field) not in (None, "")]
         problem = {field: str(record[field]) for field in (*self.fields, *kept)}
         self.check(problem)
@@ -108,7 +118,10 @@ class Task(ABC):
 
     @abstractmethod
     def key(self, problem: Problem) -> str:
-        """Identity of a problem: equal exactly when two problems are the same up to the task's symmetry."""
+        """Identity of a problem.
+
+        Equal exactly when two problems are the same up to the task's symmetry.
+        """
 
     @abstractmethod
     def question(self, problem: Problem) -> str:
@@ -116,7 +129,9 @@ class Task(ABC):
 
     @abstractmethod
     def solve(self, problem: Problem, length: int) -> str:
-        """A worked response in `<reasoning>..</reasoning><answer>..</answer>` form, written for `length` tokens.
+        """A worked response, written for `length` tokens.
+
+        Its form is `<reasoning>..</reasoning><answer>..</answer>`.
 
         Raises:
             ValueError: The task's data holds no worked solutions.
@@ -127,19 +142,33 @@ class Task(ABC):
         """Mark a response of at most `LONGEST_RESPONSE` characters."""
 
     def score(self, problem: Problem, text: str, scorer: Scorer = "strict") -> Score:
-        """Mark a response. `d1` reproduces the published evaluation (method.md section 8), `strict` is the careful default."""
-        return Score(None, 0.0, False) if len(text) > LONGEST_RESPONSE else self.mark(problem, text, scorer)
+        """Mark a response.
+
+        `d1` reproduces the published evaluation (method.md section 8), `strict` is the careful
+        default.
+        """
+        return (
+            Score(None, 0.0, False)
+            if len(text) > LONGEST_RESPONSE
+            else self.mark(problem, text, scorer)
+        )
 
     def template(self) -> str:
-        """Prompt template, with `{question}` where the question goes: `resources/prompts/<name>.txt`."""
+        """Prompt template, with `{question}` where the question goes.
+
+        `resources/prompts/<name>.txt`.
+        """
         return resource("prompts", f"{self.name}.txt").read_text().strip()
 
     def prompt(self, problem: Problem) -> str:
-        """The user turn: the one written with the problem (rule `data`), else how to answer and the question."""
+        """The user turn: the problem's own (rule `data`), else the template filled."""
         return problem.get("prompt") or fill(self.template(), self.question(problem))
 
     def arranged(self, problem: Problem, seed: int) -> Problem:
-        """The problem with what a study's seed decides about it, such as the order of options; most tasks leave nothing to it."""
+        """The problem with what a study's seed decides about it, such as the order of options.
+
+        Most tasks leave nothing to it.
+        """
         return problem
 
     def split_of(self, problem: Problem) -> Split | None:
@@ -156,7 +185,10 @@ class Task(ABC):
 
 
 class GeneratedTask(Task):
-    """A task whose problems are drawn: training and validation need no file, a test file is optional."""
+    """A task whose problems are drawn.
+
+    Training and validation need no file, a test file is optional.
+    """
 
     shares: ClassVar[dict[Split, float]] = {"test": 0.05, "validation": 0.19, "train": 0.76}
     # Validation is 20 % of what is not test (EDIT App. B.1).
@@ -202,12 +234,17 @@ def fill(template: str, question: str) -> str:
     'Answer in a box.\nWhat is 2 + 3?'
     """
     if template.count(PLACE) != 1:
-        raise ValueError(f"a prompt template names {PLACE} once, this one {template.count(PLACE)} times: {template[:60]!r}")
+        raise ValueError(
+            f"a prompt template names {PLACE} once, this one {template.count(PLACE)} times:"
+            f" {template[:60]!r}"
+        )
     return template.replace(PLACE, question)
 
 
 def text_key(text: str) -> str:
-    """Identity of a question in words: case, spacing and punctuation do not count, numbers and operators do.
+    """Identity of a question in words.
+
+    Case, spacing and punctuation do not count, numbers and operators do.
 
     >>> text_key("What is $2 + 3$ ?") == text_key("what is 2+3"), text_key("1.5") == text_key("15")
     (True, False)
@@ -216,12 +253,18 @@ def text_key(text: str) -> str:
 
 
 def key_digest(key: str) -> str:
-    """Digest under which a problem's key is compared and held out: 16 hexadecimal characters of SHA-256."""
+    """Digest under which a problem's key is compared and held out.
+
+    16 hexadecimal characters of SHA-256.
+    """
     return hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
 @cache
 def held_out(name: str) -> frozenset[str]:
-    """Digests of the problems that no drawn split may contain; empty for tasks without such a list."""
+    """Digests of the problems that no drawn split may contain.
+
+    Empty for tasks without such a list.
+    """
     path = resource("held_out", f"{name}.txt")
     return frozenset(path.read_text().split()) if path.exists() else frozenset()

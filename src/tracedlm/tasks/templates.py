@@ -1,4 +1,7 @@
-"""Wordings in which a problem may be asked: text files with `{question}` in them, shipped or the user's own."""
+"""Wordings in which a problem may be asked.
+
+Text files with `{question}` in them, shipped or the user's own.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +10,10 @@ from tracedlm.resources import located, resource
 from tracedlm.tasks.task import fill
 
 DEFAULT = "default"
-"""The prompt that rule `data` wrote with the problem: the task's own template, or the one that its catalogue entry names."""
+"""The prompt that rule `data` wrote with the problem.
+
+The task's own template, or the one that its catalogue entry names.
+"""
 
 
 def template_label(name: str) -> str:
@@ -24,10 +30,12 @@ def template_files(task: str, names: Sequence[str]) -> dict[str, Path]:
 
     Args:
         task: Task name.
-        names: A name stands for `resources/prompts/<task>/<name>.txt`; what ends in `.txt` is a path, relative to the repository.
+        names: A name stands for `resources/prompts/<task>/<name>.txt`; what ends in `.txt` is a
+            path, relative to the repository.
 
     Raises:
-        ValueError: There is no such template, or a file does not say once where the question goes; the message names it.
+        ValueError: There is no such template, or a file does not say once where the question goes;
+            the message names it.
     """
     files = {name: _file(task, name) for name in names if name != DEFAULT}
     for path in files.values():
@@ -54,7 +62,7 @@ def _file(task: str, name: str) -> Path:
     if not path.is_file():
         shipped = sorted(file.stem for file in resource("prompts", task).glob("*.txt"))
         raise ValueError(
-            f"evaluation.templates: {name!r} is no prompt template of {task}; known: {', '.join((DEFAULT, *shipped))}, "
-            "or the path of a .txt file with {question} in it"
+            f"evaluation.templates: {name!r} is no prompt template of {task}; known:"
+            f" {', '.join((DEFAULT, *shipped))}, or the path of a .txt file with {{question}} in it"
         )
     return path

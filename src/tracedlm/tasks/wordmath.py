@@ -1,6 +1,9 @@
-"""Word problems with worked solutions in GSM8K's form, drawn from a small grammar of stories. They are not GSM8K.
+"""Word problems with worked solutions in GSM8K's form, drawn from a small grammar of stories.
 
-JSON lines with `question` and `answer`; each calculation is marked `<<12+30=42>>`, the gold stands after `####`.
+They are not GSM8K.
+
+JSON lines with `question` and `answer`; each calculation is marked `<<12+30=42>>`, the gold stands
+after `####`.
 """
 
 import random
@@ -24,7 +27,10 @@ MARK = re.compile("<<([^<>]*)>>")
 
 @dataclass
 class Story:
-    """A story while it is told: what is said, what is calculated, and how many things there are by now."""
+    """A story while it is told.
+
+    What is said, what is calculated, and how many things there are by now.
+    """
 
     rng: random.Random
     who: str
@@ -79,34 +85,50 @@ def _now(story: Story) -> None:
 
 
 def _shares(story: Story) -> None:
-    boxes = story.rng.choice([number for number in range(2, 13) if story.value % number == 0] or [1])
-    story.say(f"{story.who} puts them into {boxes} boxes, as many in each. How many {story.thing} are in a box?")
+    boxes = story.rng.choice(
+        [number for number in range(2, 13) if story.value % number == 0] or [1]
+    )
+    story.say(
+        f"{story.who} puts them into {boxes} boxes, as many in each. How many {story.thing} are in"
+        " a box?"
+    )
     story.calculate(story.value, "/", boxes)
 
 
 def _price(story: Story) -> None:
     price = story.rng.randint(2, 6)
-    story.say(f"{story.who} sells all of them for {price} dollars each. How many dollars does {story.who} get?")
+    story.say(
+        f"{story.who} sells all of them for {price} dollars each. How many dollars does {story.who}"
+        " get?"
+    )
     story.calculate(story.value, "*", price)
     story.unit = "dollars"
 
 
 def _together(story: Story) -> None:
     others = story.rng.randint(2, 60)
-    story.say(f"{story.other} has {others} {story.thing}. How many {story.thing} do they have together?")
+    story.say(
+        f"{story.other} has {others} {story.thing}. How many {story.thing} do they have together?"
+    )
     story.calculate(story.value, "+", others)
 
 
 def _more_than(story: Story) -> None:
     own, more = story.value, story.rng.randint(2, 40)
-    story.say(f"{story.other} has {more} more {story.thing} than {story.who}. How many {story.thing} do they have together?")
+    story.say(
+        f"{story.other} has {more} more {story.thing} than {story.who}. How many {story.thing} do"
+        " they have together?"
+    )
     story.calculate(own, "+", more)
     story.calculate(own, "+", story.value)
 
 
 def _times_as_many(story: Story) -> None:
     own, times = story.value, story.rng.randint(2, 5)
-    story.say(f"{story.other} has {times} times as many {story.thing} as {story.who}. How many {story.thing} do they have together?")
+    story.say(
+        f"{story.other} has {times} times as many {story.thing} as {story.who}. How many"
+        f" {story.thing} do they have together?"
+    )
     story.calculate(own, "*", times)
     story.calculate(own, "+", story.value)
 
@@ -139,28 +161,55 @@ class WordMath(GeneratedTask):
         while True:
             who, other = rng.sample(NAMES, 2)
             story = Story(rng, who, other, rng.choice(THINGS))
-            parts = (rng.choice(BEGINNINGS), *(rng.choice(EVENTS) for _ in range(rng.randint(0, most - 1))), rng.choice(ENDINGS))
+            parts = (
+                rng.choice(BEGINNINGS),
+                *(rng.choice(EVENTS) for _ in range(rng.randint(0, most - 1))),
+                rng.choice(ENDINGS),
+            )
             if _told(story, parts) and fewest <= len(story.steps) <= most:
-                marked = [f"That makes {text.partition('=')[0]}=<<{text}>>{text.partition('=')[2]}." for text in story.steps]
-                return {"question": " ".join(story.sentences), "answer": "\n".join((*marked, f"#### {story.value}"))}
+                marked = [
+                    f"That makes {text.partition('=')[0]}=<<{text}>>{text.partition('=')[2]}."
+                    for text in story.steps
+                ]
+                return {
+                    "question": " ".join(story.sentences),
+                    "answer": "\n".join((*marked, f"#### {story.value}")),
+                }
 
     def check(self, problem: Problem) -> None:
         check_number_answer(problem)
         for mark in MARK.findall(problem["answer"]):
             if not STEP.fullmatch(mark):
-                raise ValueError(f"field 'answer': {mark!r} is not a calculation with two whole numbers, such as 12+30=42")
+                raise ValueError(
+                    f"field 'answer': {mark!r} is not a calculation with two whole numbers, such as"
+                    " 12+30=42"
+                )
 
     def key(self, problem: Problem) -> str:
-        """The story with its names numbered and its things unnamed: who has what does not matter."""
-        people = list(dict.fromkeys(word for word in re.findall("[A-Za-z]+", problem["question"]) if word in NAMES))
-        alike = {**{name: f"person{number}" for number, name in enumerate(people)}, **dict.fromkeys(THINGS, "things")}
-        return text_key(re.sub("[A-Za-z]+", lambda word: alike.get(word[0], word[0]), problem["question"]))
+        """The story with its names numbered and its things unnamed.
+
+        Who has what does not matter.
+        """
+        people = list(
+            dict.fromkeys(
+                word for word in re.findall("[A-Za-z]+", problem["question"]) if word in NAMES
+            )
+        )
+        alike = {
+            **{name: f"person{number}" for number, name in enumerate(people)},
+            **dict.fromkeys(THINGS, "things"),
+        }
+        return text_key(
+            re.sub("[A-Za-z]+", lambda word: alike.get(word[0], word[0]), problem["question"])
+        )
 
     def question(self, problem: Problem) -> str:
         return problem["question"]
 
     def solve(self, problem: Problem, length: int) -> str:
-        return response(reasoning(MARK.findall(problem["answer"]), length), rf"\boxed{{{gold_number(problem)}}}")
+        return response(
+            reasoning(MARK.findall(problem["answer"]), length), rf"\boxed{{{gold_number(problem)}}}"
+        )
 
     def mark(self, problem: Problem, text: str, scorer: Scorer) -> Score:
         return mark_number(problem, text, scorer)

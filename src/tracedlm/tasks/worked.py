@@ -1,9 +1,15 @@
-"""Worked responses in the one form that models are trained on, and the short arithmetic of the small model's reasoning."""
+"""Worked responses in the one form that models are trained on.
+
+With the short arithmetic of the small model's reasoning.
+"""
 
 import re
 
 CHECKED_FROM, SPELLED_FROM = 256, 512
-"""Canvas lengths, tokens, from which a solution is checked backwards, and from which its steps are spelled out."""
+"""Canvas lengths, in tokens, at which worked solutions grow.
+
+From the first, a solution is checked backwards; from the second, its steps are spelled out.
+"""
 
 STEP = re.compile(r"(\d+)([-+*/])(\d+)=(\d+)")
 BACKWARDS = {"+": "{c}-{b}={a}", "-": "{c}+{b}={a}", "*": "{c}/{b}={a}", "/": "{c}*{b}={a}"}
@@ -27,12 +33,17 @@ def response(reasoning: str, answer: str) -> str:
 def reasoning(steps: list[str], length: int) -> str:
     """Steps such as `12+30=42`, one a line: the longer the canvas, the more is said about each.
 
-    From 256 tokens on, each step is undone in reverse order; from 512 on, sums and differences are also made by tens and units.
+    From 256 tokens on, each step is undone in reverse order; from 512 on, sums and differences are
+    also made by tens and units.
 
     >>> reasoning(["12+30=42", "42/6=7"], 256).split()
     ['12+30=42', '42/6=7', '7*6=42', '42-30=12']
     """
-    lines = [line for step in steps for line in ((*_spelled(step), step) if length >= SPELLED_FROM else (step,))]
+    lines = [
+        line
+        for step in steps
+        for line in ((*_spelled(step), step) if length >= SPELLED_FROM else (step,))
+    ]
     if length >= CHECKED_FROM:
         lines += [_undone(step) for step in reversed(steps)]
     return "\n".join(lines)
@@ -61,7 +72,11 @@ def _spelled(step: str) -> list[str]:
     if operator not in "+-" or not tens or not units:
         return []
     between = int(a) + tens if operator == "+" else int(a) - tens
-    return [f"{b}={tens}+{units}", f"{a}{operator}{tens}={between}", f"{between}{operator}{units}={c}"]
+    return [
+        f"{b}={tens}+{units}",
+        f"{a}{operator}{tens}={between}",
+        f"{between}{operator}{units}={c}",
+    ]
 
 
 def _parts(step: str) -> tuple[str, str, str, str]:

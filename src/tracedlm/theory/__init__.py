@@ -1,1 +1,4 @@
-"""Floor 0: the equations. Arrays in, arrays out; no I/O, configuration, clock or global random state."""
+"""Floor 0: the equations.
+
+Arrays in, arrays out; no I/O, configuration, clock or global random state.
+"""

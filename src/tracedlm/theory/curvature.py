@@ -1,4 +1,7 @@
-"""Spectrum of a symmetric matrix that is known by its products only: Lanczos, its quadrature, and the stochastic trace."""
+"""Spectrum of a symmetric matrix that is known by its products only.
+
+Lanczos, its quadrature, and the stochastic trace.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,7 +14,9 @@ Product = Callable[[np.ndarray], np.ndarray]
 
 
 def lanczos(product: Product, start: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Tridiagonal matrix of H in the Krylov space of `start`; every new vector is orthogonalised against all before it.
+    """Tridiagonal matrix of H in the Krylov space of `start`.
+
+    Every new vector is orthogonalised against all before it.
 
     Args:
         product: v -> H v for a symmetric H; called `steps` times at most.
@@ -19,7 +24,8 @@ def lanczos(product: Product, start: np.ndarray, steps: int) -> tuple[np.ndarray
         steps: Products to spend, >= 1.
 
     Returns:
-        Diagonal alpha [k] and off-diagonal beta [k - 1]; k < steps where the Krylov space is exhausted. alpha[0] is the Rayleigh
+        Diagonal alpha [k] and off-diagonal beta [k - 1]; k < steps where the Krylov space is
+            exhausted. alpha[0] is the Rayleigh
         quotient of `start`.
 
     >>> alpha, beta = lanczos(lambda v: np.array([1.0, 3.0]) * v, np.ones(2), 5)
@@ -45,10 +51,12 @@ def lanczos(product: Product, start: np.ndarray, steps: int) -> tuple[np.ndarray
 
 
 def quadrature(alpha: np.ndarray, beta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Gauss quadrature of the spectral density that `lanczos` saw from its start (stochastic Lanczos quadrature; Ghorbani et al. 2019).
+    """Gauss quadrature of the spectral density that `lanczos` saw from its start.
 
-    sum_i weight_i f(node_i) is exact for polynomials f of degree < 2k against start' f(H) start / start' start, whose expectation over
-    random starts is tr f(H) / n.
+    Stochastic Lanczos quadrature (Ghorbani et al. 2019).
+
+    sum_i weight_i f(node_i) is exact for polynomials f of degree < 2k against start' f(H) start /
+    start' start, whose expectation over random starts is tr f(H) / n.
 
     Args:
         alpha: [k].
@@ -66,10 +74,13 @@ def quadrature(alpha: np.ndarray, beta: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def negative_share(nodes: np.ndarray, weights: np.ndarray, tolerance: float = 1e-2) -> float:
-    """Share of eigenvalues that are clearly negative: below -tolerance times the largest absolute node.
+    """Share of eigenvalues that are clearly negative.
 
-    Most eigenvalues of a network are close to zero. One node stands for all of them, and its sign is an accident of the few Lanczos
-    steps: counted by their sign, one model's share was 0.006 on one batch and 0.997 on another.
+    Below -tolerance times the largest absolute node.
+
+    Most eigenvalues of a network are close to zero. One node stands for all of them, and its sign
+    is an accident of the few Lanczos steps: counted by their sign, one model's share was 0.006 on
+    one batch and 0.997 on another.
 
     Returns:
         In [0, 1].
@@ -81,7 +92,9 @@ def negative_share(nodes: np.ndarray, weights: np.ndarray, tolerance: float = 1e
 
 
 def negative_mass(nodes: np.ndarray, weights: np.ndarray) -> float:
-    """Share of the negative eigenvalues in the sum of absolute ones: how much of the curvature is downward.
+    """Share of the negative eigenvalues in the sum of absolute ones.
+
+    How much of the curvature is downward.
 
     Returns:
         In [0, 1]; NaN where all nodes are 0.
@@ -96,7 +109,8 @@ def negative_mass(nodes: np.ndarray, weights: np.ndarray) -> float:
 def mean_and_error(values: Sequence[float]) -> tuple[float, float | None]:
     """Mean of independent estimates and its standard error; no error from fewer than two.
 
-    With v'Hv of random signs v this is Hutchinson's trace: unbiased, of variance 2 (||H||_F^2 - sum H_ii^2) for one v.
+    With v'Hv of random signs v this is Hutchinson's trace: unbiased, of variance 2 (||H||_F^2 - sum
+    H_ii^2) for one v.
 
     >>> mean_and_error([1.0, 3.0]), mean_and_error([2.0])
     ((2.0, 1.0), (2.0, None))
@@ -113,12 +127,20 @@ def alignment(gradient: np.ndarray, image: np.ndarray) -> tuple[float, float]:
         image: [n], H g.
 
     Returns:
-        In the unit of the eigenvalues, between the extreme ones; and in [-1, 1]. NaN where g = 0; the cosine also where H g = 0.
+        In the unit of the eigenvalues, between the extreme ones; and in [-1, 1]. NaN where g = 0;
+            the cosine also where H g = 0.
 
-    >>> alignment(np.array([1.0, 0.0]), np.array([2.0, 0.0])), alignment(np.array([1.0, 0.0]), np.zeros(2))
+    >>> (
+    ...     alignment(np.array([1.0, 0.0]), np.array([2.0, 0.0])),
+    ...     alignment(np.array([1.0, 0.0]), np.zeros(2)),
+    ... )
     ((2.0, 1.0), (0.0, nan))
     """
-    squared, product, length = float(gradient @ gradient), float(gradient @ image), float(np.linalg.norm(image))
+    squared, product, length = (
+        float(gradient @ gradient),
+        float(gradient @ image),
+        float(np.linalg.norm(image)),
+    )
     if not squared:
         return math.nan, math.nan
     return product / squared, product / (math.sqrt(squared) * length) if length else math.nan

@@ -1,4 +1,7 @@
-"""Intrinsic dimension of a cloud of points: from two nearest neighbours (TwoNN), and from the spectrum of its covariance (PCA)."""
+"""Intrinsic dimension of a cloud of points.
+
+From two nearest neighbours (TwoNN), and from the spectrum of its covariance (PCA).
+"""
 
 import math
 
@@ -6,18 +9,23 @@ import numpy as np
 from scipy.spatial import KDTree
 
 COINCIDENT = 1e-5
-"""Points closer than this, relative to the cloud's root mean square radius, are one point computed twice in float32."""
+"""Points closer than this are one point computed twice in float32.
+
+Relative to the cloud's root mean square radius.
+"""
 
 
 def distinct(points: np.ndarray, tolerance: float = COINCIDENT) -> np.ndarray:
     """Indices of points of which no earlier one is a duplicate.
 
-    States of the same words in the same context are one point of the data manifold, though their last bits differ with the batch they
-    were computed in. Left in, doubled points alone take TwoNN to 0.05 (dynamics 5).
+    States of the same words in the same context are one point of the data manifold, though their
+    last bits differ with the batch they were computed in. Left in, doubled points alone take TwoNN
+    to 0.05 (dynamics 5).
 
     Args:
         points: [n, d].
-        tolerance: Distance, relative to the root mean square distance from the mean, up to which points are the same.
+        tolerance: Distance, relative to the root mean square distance from the mean, up to which
+            points are the same.
 
     Returns:
         int64 [m], ascending.
@@ -25,7 +33,9 @@ def distinct(points: np.ndarray, tolerance: float = COINCIDENT) -> np.ndarray:
     >>> distinct(np.array([[0.0], [1.0], [1.0 + 1e-9], [0.0], [3.0]])).tolist()
     [0, 1, 4]
     """
-    _, first = np.unique(points, axis=0, return_index=True)  # exact copies first: pairs of many copies are many
+    _, first = np.unique(
+        points, axis=0, return_index=True
+    )  # exact copies first: pairs of many copies are many
     first = np.sort(first)
     kept = np.asarray(points[first], dtype=float)
     radius = np.sqrt(np.square(kept - kept.mean(axis=0)).sum(axis=1).mean())
@@ -34,7 +44,9 @@ def distinct(points: np.ndarray, tolerance: float = COINCIDENT) -> np.ndarray:
 
 
 def neighbour_ratios(points: np.ndarray) -> np.ndarray:
-    """Ratio r2 / r1 = mu of each point: distances to its second and its first neighbour (Facco et al. 2017).
+    """Ratio r2 / r1 = mu of each point.
+
+    Distances to its second and its first neighbour (Facco et al. 2017).
 
     Args:
         points: [n, d], n >= 3, all distinct.
@@ -50,10 +62,13 @@ def neighbour_ratios(points: np.ndarray) -> np.ndarray:
 
 
 def two_nn(ratios: np.ndarray, discard: float = 0.1) -> np.ndarray:
-    """Intrinsic dimension by TwoNN (Facco et al. 2017): slope through the origin of -log(1 - F(mu)) over log mu.
+    """Intrinsic dimension by TwoNN (Facco et al. 2017).
 
-    Assumes that density is constant up to the second neighbour. It is low in high dimensions for want of points: 4,000 points of a
-    25-dimensional Gaussian give 20. Compare clouds of the same size only.
+    Slope through the origin of -log(1 - F(mu)) over log mu.
+
+    Assumes that density is constant up to the second neighbour. It is low in high dimensions for
+    want of points: 4,000 points of a 25-dimensional Gaussian give 20. Compare clouds of the same
+    size only.
 
     Args:
         ratios: [n] of `neighbour_ratios`, or [..., n] of resamples.
@@ -72,7 +87,12 @@ def two_nn(ratios: np.ndarray, discard: float = 0.1) -> np.ndarray:
     survival = -np.log1p(-np.arange(1, kept + 1) / n)
     scale = (log_mu * log_mu).sum(axis=-1)
     defined = (scale > 0) & (kept >= 2)
-    return np.divide((log_mu * survival).sum(axis=-1), scale, out=np.full(np.shape(scale), math.nan), where=defined)
+    return np.divide(
+        (log_mu * survival).sum(axis=-1),
+        scale,
+        out=np.full(np.shape(scale), math.nan),
+        where=defined,
+    )
 
 
 def covariance_spectrum(points: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:

@@ -1,4 +1,7 @@
-"""Distances between distributions on one support, accurate where they are tiny (1e-9 nats), which is where decoding ends."""
+"""Distances between distributions on one support.
+
+Accurate where they are tiny (1e-9 nats), which is where decoding ends.
+"""
 
 from typing import Any
 
@@ -7,7 +10,10 @@ from array_api_compat import array_namespace
 Array = Any
 
 NEAR = 1e-2
-"""Below this log-ratio `kl_from_ratio` uses the series of r - 1 + exp(-r); its remainder there is 4e-14 of the term."""
+"""Below this log-ratio `kl_from_ratio` uses the series of r - 1 + exp(-r).
+
+Its remainder there is 4e-14 of the term.
+"""
 
 TINY = 1e-290
 """Below this probability p exp(-r) may be no number where q is one."""
@@ -31,18 +37,24 @@ def entropy(p: Array, axis: int = -1) -> Array:
     return 0.0 - _xp(p).sum(p * _log(p, 0.0), axis=axis)
 
 
-def kl(p: Array, q: Array, axis: int = -1, smoothing: float = 0.0, support: Array | None = None) -> Array:
-    """Kullback-Leibler divergence KL(p || q) = sum p log(p/q), with 0 log 0 = 0 (TRACE section 3, Conventions).
+def kl(
+    p: Array, q: Array, axis: int = -1, smoothing: float = 0.0, support: Array | None = None
+) -> Array:
+    """Kullback-Leibler divergence KL(p || q) = sum p log(p/q), with 0 log 0 = 0.
 
-    Computed as sum p log(p/q) - p + q: the same number for normalised arguments, never negative, and free of the
-    cancellation that costs the plain sum its digits below 1e-6.
+    Source: TRACE section 3, Conventions.
+
+    Computed as sum p log(p/q) - p + q: the same number for normalised arguments, never negative,
+    and free of the cancellation that costs the plain sum its digits below 1e-6.
 
     Args:
         p: Probabilities, summing to 1 over `axis`.
         q: Probabilities of the same shape.
         axis: Axis of the outcomes.
-        smoothing: Added to both before renormalising; TRACE section 3.1 uses 1e-12, the definition needs none.
-        support: bool mask of the outcomes compared; both arguments are taken as zero elsewhere. None: all.
+        smoothing: Added to both before renormalising; TRACE section 3.1 uses 1e-12, the definition
+            needs none.
+        support: bool mask of the outcomes compared; both arguments are taken as zero elsewhere.
+            None: all.
 
     Returns:
         Nats, in [0, inf]; inf where p > 0 = q.
@@ -74,7 +86,10 @@ def kl_from_log(log_p: Array, log_q: Array, axis: int = -1) -> Array:
         Nats, in [0, inf], to eight digits down to 1e-15; NaN where an entry is NaN.
 
     >>> import numpy as np
-    >>> round(float(kl_from_log(np.log([0.5, 0.5]), np.log([0.25, 0.75]))), 6), round(0.5 * float(np.log(4 / 3)), 6)
+    >>> (
+    ...     round(float(kl_from_log(np.log([0.5, 0.5]), np.log([0.25, 0.75]))), 6),
+    ...     round(0.5 * float(np.log(4 / 3)), 6),
+    ... )
     (0.143841, 0.143841)
     """
     xp = _xp(log_p)
@@ -82,15 +97,19 @@ def kl_from_log(log_p: Array, log_q: Array, axis: int = -1) -> Array:
     p = xp.exp(log_p)
     if bool(xp.any(p < TINY)):
         return kl_from_ratio(p, xp.exp(log_q), log_p - xp.where(log_p == -xp.inf, 0.0, log_q))
-    # A vocabulary is large and has no zeros: a third of the passes over it. A term is off by 1e-16 / gap of itself, and may fall below 0.
+    # A vocabulary is large and has no zeros: a third of the passes over it. A term is off by 1e-16
+    # / gap of itself, and may fall below 0.
     gap = log_q - log_p
     return xp.vecdot(xp.abs(xp.expm1(gap) - gap), p)
 
 
 def kl_from_ratio(p: Array, q: Array, log_ratio: Array) -> Array:
-    """KL(p || q) over the last axis as the sum of p (r - 1 + exp(-r)), r = log(p / q): no term is negative, so none cancels.
+    """KL(p || q) over the last axis as the sum of p (r - 1 + exp(-r)), r = log(p / q).
 
-    The sum is stationary in the normalisers, so an error e in either of them costs e^2, not e: this is what keeps 1e-9 nats accurate.
+    No term is negative, so none cancels.
+
+    The sum is stationary in the normalisers, so an error e in either of them costs e^2, not e: this
+    is what keeps 1e-9 nats accurate.
 
     Args:
         p: Probabilities, float64, summing to 1 over the last axis.
@@ -101,7 +120,14 @@ def kl_from_ratio(p: Array, q: Array, log_ratio: Array) -> Array:
         Nats, in [0, inf]; NaN where an entry is NaN.
 
     >>> import numpy as np
-    >>> round(float(kl_from_ratio(np.array([1.0, 0.0]), np.array([0.5, 0.5]), np.array([np.log(2.0), -np.inf]))), 6)
+    >>> round(
+    ...     float(
+    ...         kl_from_ratio(
+    ...             np.array([1.0, 0.0]), np.array([0.5, 0.5]), np.array([np.log(2.0), -np.inf])
+    ...         )
+    ...     ),
+    ...     6,
+    ... )
     0.693147
     """
     xp, r = _xp(p), log_ratio
@@ -141,10 +167,14 @@ def top_two_margin(p: Array, axis: int = -1, support: Array | None = None) -> Ar
         support: bool mask of the outcomes that count. None: those with positive probability.
 
     Returns:
-        In [0, 1]; 0 in a tie; NaN where fewer than two outcomes are in the support or one of them is NaN.
+        In [0, 1]; 0 in a tie; NaN where fewer than two outcomes are in the support or one of them
+            is NaN.
 
     >>> import numpy as np
-    >>> float(top_two_margin(np.array([0.125, 0.625, 0.25]))), float(top_two_margin(np.array([1.0, 0.0])))
+    >>> (
+    ...     float(top_two_margin(np.array([0.125, 0.625, 0.25]))),
+    ...     float(top_two_margin(np.array([1.0, 0.0]))),
+    ... )
     (0.375, nan)
     """
     p = _float64(p)

@@ -1,13 +1,18 @@
-"""What a grammar of word classes lets the best model know: surprisal floors and role ceilings, exact, and Zipf's law.
+"""What a grammar of word classes lets the best model know.
 
-A sentence's class sequence (`symbols`) is one of finitely many, each with a probability; the word at a place is drawn from its class's
-own distribution, independently of all else, and belongs to no other class. So what a context says about a word is what its classes say.
+Surprisal floors and role ceilings, exact, and Zipf's law.
+
+A sentence's class sequence (`symbols`) is one of finitely many, each with a probability; the word
+at a place is drawn from its class's own distribution, independently of all else, and belongs to no
+other class. So what a context says about a word is what its classes say.
 """
 
 import math
 
 import numpy as np
-import scipy  # its modules load at first use, and every job reads the config, which needs only numpy
+
+# its modules load at first use, and every job reads the config, which needs only numpy
+import scipy
 
 END = -1
 """Symbol of every place behind the last word: sentences of a table are padded with it."""
@@ -16,14 +21,17 @@ HIDDEN = -2
 
 
 def causal_surprisal(symbols: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    """Surprisal of each place's class given all classes before it (chain rule): no left-to-right model predicts better on average.
+    """Surprisal of each place's class given all classes before it (chain rule).
+
+    No left-to-right model predicts better on average.
 
     Args:
         symbols: int [sequences, places], the classes, then `END`.
         probability: float [sequences], of each sequence; sums to 1.
 
     Returns:
-        Nats [sequences, places]. The first `END` has one too: when a sentence ends is to be predicted. Those behind it have 0.
+        Nats [sequences, places]. The first `END` has one too: when a sentence ends is to be
+            predicted. Those behind it have 0.
 
     >>> causal_surprisal(np.array([[0, 1], [0, END]]), np.array([0.5, 0.5])).round(6).tolist()
     [[0.0, 0.693147], [0.0, 0.693147]]
@@ -37,8 +45,12 @@ def causal_surprisal(symbols: np.ndarray, probability: np.ndarray) -> np.ndarray
     return surprisal
 
 
-def masked_surprisal(symbols: np.ndarray, probability: np.ndarray, visible: np.ndarray) -> np.ndarray:
-    """Surprisal of each hidden place's class given the visible ones and the sentence's length: the bidirectional floor of one mask.
+def masked_surprisal(
+    symbols: np.ndarray, probability: np.ndarray, visible: np.ndarray
+) -> np.ndarray:
+    """Surprisal of each hidden place's class given the visible ones and the sentence's length.
+
+    The bidirectional floor of one mask.
 
     Args:
         symbols: int [sequences, places], the classes, then `END`.
@@ -58,8 +70,12 @@ def masked_surprisal(symbols: np.ndarray, probability: np.ndarray, visible: np.n
     return surprisal
 
 
-def expected_masked_surprisal(symbols: np.ndarray, probability: np.ndarray, ratios: np.ndarray) -> np.ndarray:
-    """Mean of `masked_surprisal` over masks that hide each place independently, for a place that is itself hidden.
+def expected_masked_surprisal(
+    symbols: np.ndarray, probability: np.ndarray, ratios: np.ndarray
+) -> np.ndarray:
+    """Mean of `masked_surprisal` over masks, for a place that is itself hidden.
+
+    The masks hide each place independently.
 
     Args:
         symbols: int [sequences, places].
@@ -83,8 +99,12 @@ def expected_masked_surprisal(symbols: np.ndarray, probability: np.ndarray, rati
     return means
 
 
-def role_ceiling(symbols: np.ndarray, roles: np.ndarray, probability: np.ndarray, causal: bool) -> np.ndarray:
-    """Probability of the likeliest role of each word, given the sentence up to it or as a whole: no probe does better on average.
+def role_ceiling(
+    symbols: np.ndarray, roles: np.ndarray, probability: np.ndarray, causal: bool
+) -> np.ndarray:
+    """Probability of the likeliest role of each word, given the sentence up to it or as a whole.
+
+    No probe does better on average.
 
     Args:
         symbols: int [sequences, places].
@@ -93,7 +113,8 @@ def role_ceiling(symbols: np.ndarray, roles: np.ndarray, probability: np.ndarray
         causal: The context ends with the word itself; else it is the whole sentence.
 
     Returns:
-        [sequences, places] in (0, 1]; NaN where a word has no role, and in sequences that do not occur.
+        [sequences, places] in (0, 1]; NaN where a word has no role, and in sequences that do not
+            occur.
     """
     scored, group, mass = _roles_by_context(symbols, roles, probability, causal)
     ceiling = np.full(symbols.shape, np.nan)
@@ -101,12 +122,17 @@ def role_ceiling(symbols: np.ndarray, roles: np.ndarray, probability: np.ndarray
     return ceiling
 
 
-def f1_ceiling(symbols: np.ndarray, roles: np.ndarray, probability: np.ndarray, causal: bool) -> np.ndarray:
-    """Largest F1 of each role that any reader of the sentence up to the word, or of all of it, can have.
+def f1_ceiling(
+    symbols: np.ndarray, roles: np.ndarray, probability: np.ndarray, causal: bool
+) -> np.ndarray:
+    """Largest F1 of each role that any reader of the sentence can have.
 
-    Who says a role in the contexts S has F1 = 2 P(role, S) / (P(S) + P(role)), so that the best S takes contexts in the order of the
-    role's probability in them. This is more than the F1 of whoever always says the likeliest role: a role that is never the likeliest
-    one still has a best S.
+    A reader of the words so far, or of all of them.
+
+    Who says a role in the contexts S has F1 = 2 P(role, S) / (P(S) + P(role)), so that the best S
+    takes contexts in the order of the role's probability in them. This is more than the F1 of
+    whoever always says the likeliest role: a role that is never the likeliest one still has a best
+    S.
 
     Args:
         symbols: int [sequences, places].
@@ -117,7 +143,12 @@ def f1_ceiling(symbols: np.ndarray, roles: np.ndarray, probability: np.ndarray, 
     Returns:
         [roles] in (0, 1], by the roles' numbers; NaN for one that does not occur.
 
-    >>> f1_ceiling(np.array([[0, 1], [0, 2]]), np.array([[0, 1], [1, 1]]), np.array([0.4, 0.6]), causal=True).round(6).tolist()
+    >>> f1_ceiling(
+    ...     np.array([[0, 1], [0, 2]]),
+    ...     np.array([[0, 1], [1, 1]]),
+    ...     np.array([0.4, 0.6]),
+    ...     causal=True,
+    ... ).round(6).tolist()
     [0.571429, 0.888889]
     """
     _, _, mass = _roles_by_context(symbols, roles, probability, causal)
@@ -132,7 +163,10 @@ def f1_ceiling(symbols: np.ndarray, roles: np.ndarray, probability: np.ndarray, 
 def _roles_by_context(
     symbols: np.ndarray, roles: np.ndarray, probability: np.ndarray, causal: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Words that occur and have a role, bool [sequences, places]; the context of each such word, int; mass of each role in each context."""
+    """Words that occur and have a role, bool [sequences, places].
+
+    The context of each such word, int; mass of each role in each context.
+    """
     scored = (roles >= 0) & (probability > 0)[:, None]
     sequence, place = np.nonzero(scored)
     after = np.arange(symbols.shape[1]) > place[:, None]
@@ -144,7 +178,9 @@ def _roles_by_context(
 
 
 def zipf(types: int, exponent: float) -> np.ndarray:
-    """Zipf's law: probabilities of `types` words, proportional to rank ** -exponent; most frequent first.
+    """Zipf's law: probabilities of `types` words, proportional to rank ** -exponent.
+
+    Most frequent first.
 
     >>> zipf(3, 1.0).round(4).tolist()
     [0.5455, 0.2727, 0.1818]
@@ -154,13 +190,17 @@ def zipf(types: int, exponent: float) -> np.ndarray:
 
 
 def fitted_exponent(counts: np.ndarray) -> float:
-    """Maximum-likelihood exponent of Zipf's law, from -1 to 5, for the counts of words in the order of their ranks.
+    """Maximum-likelihood exponent of Zipf's law, from -1 to 5.
+
+    For the counts of words in the order of their ranks.
 
     Args:
-        counts: [types] by rank; ranks are known, not read off the counts, which would bias the fit upwards.
+        counts: [types] by rank; ranks are known, not read off the counts, which would bias the fit
+            upwards.
 
     Returns:
-        NaN where fewer than two words occur: one alone is likeliest under an exponent without limit.
+        NaN where fewer than two words occur: one alone is likeliest under an exponent without
+            limit.
 
     >>> round(fitted_exponent(1e6 * zipf(50, 1.05)), 3)
     1.05
@@ -169,7 +209,10 @@ def fitted_exponent(counts: np.ndarray) -> float:
         return math.nan
     log_rank = np.log(np.arange(1, len(counts) + 1))
     mean = (counts * log_rank).sum() / counts.sum()
-    found = scipy.optimize.minimize_scalar(lambda exponent: exponent * mean + np.log(np.exp(-exponent * log_rank).sum()), bounds=(-1, 5))
+    found = scipy.optimize.minimize_scalar(
+        lambda exponent: exponent * mean + np.log(np.exp(-exponent * log_rank).sum()),
+        bounds=(-1, 5),
+    )
     return float(found.x)
 
 

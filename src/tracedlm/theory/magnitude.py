@@ -9,9 +9,12 @@ DEPTH = 8
 
 
 def grid_shape(parameters: int, depth: int = DEPTH) -> tuple[int, int, int]:
-    """Rows, columns and depth of the grid that a matrix is folded into: a 4096 x 128 matrix gives EDIT's 256 x 256 x 8.
+    """Rows, columns and depth of the grid that a matrix is folded into.
 
-    A smaller one is folded as nearly square as its size allows; where `depth` does not divide it, cells are as deep as does.
+    A 4096 x 128 matrix gives EDIT's 256 x 256 x 8.
+
+    A smaller one is folded as nearly square as its size allows; where `depth` does not divide it,
+    cells are as deep as does.
 
     Args:
         parameters: Entries of the matrix, >= 1.
@@ -32,8 +35,8 @@ def grid_shape(parameters: int, depth: int = DEPTH) -> tuple[int, int, int]:
 def magnitude_grid(update: np.ndarray, depth: int = DEPTH) -> np.ndarray:
     """Mean magnitude of an update in each cell of its grid (EDIT Figures 3 to 5).
 
-    The matrix is read row by row; `depth` successive entries make one cell. EDIT does not say how the eight numbers of a cell become one
-    height: their mean is ours.
+    The matrix is read row by row; `depth` successive entries make one cell. EDIT does not say how
+    the eight numbers of a cell become one height: their mean is ours.
 
     Args:
         update: [d, r] of LoRA-B or [r, d_in] of LoRA-A, dimensionless, finite.
@@ -42,7 +45,9 @@ def magnitude_grid(update: np.ndarray, depth: int = DEPTH) -> np.ndarray:
     Returns:
         float64 [rows, columns] >= 0, see `grid_shape`; its mean is that of |update|.
 
-    >>> magnitude_grid(np.array([[1.0, -3.0], [0.0, 2.0], [5.0, 5.0], [-1.0, 0.0]]), depth=2).tolist()
+    >>> magnitude_grid(
+    ...     np.array([[1.0, -3.0], [0.0, 2.0], [5.0, 5.0], [-1.0, 0.0]]), depth=2
+    ... ).tolist()
     [[2.0, 1.0], [5.0, 0.5]]
     """
     return np.abs(update.astype(np.float64)).reshape(grid_shape(update.size, depth)).mean(axis=2)

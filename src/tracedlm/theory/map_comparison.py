@@ -8,7 +8,8 @@ import numpy as np
 def cosines(maps: np.ndarray) -> np.ndarray:
     """Cosine of every pair of maps.
 
-    A map has no negative entry, so that unrelated maps are alike too: compare with `chance_cosine`, or read `correlations`.
+    A map has no negative entry, so that unrelated maps are alike too: compare with `chance_cosine`,
+    or read `correlations`.
 
     Args:
         maps: [m, d], each of unit length.
@@ -24,7 +25,9 @@ def cosines(maps: np.ndarray) -> np.ndarray:
 
 
 def correlations(maps: np.ndarray) -> np.ndarray:
-    """Pearson correlation of every pair of maps over features, the agreement statistic of TRACE App. D.
+    """Pearson correlation of every pair of maps over features.
+
+    The agreement statistic of TRACE App. D.
 
     Args:
         maps: [m, d].
@@ -44,10 +47,13 @@ def correlations(maps: np.ndarray) -> np.ndarray:
 
 
 def chance_cosine(rank: int) -> float:
-    """Cosine between the row energies of two independent Gaussian mean updates, in the limit of many features.
+    """Cosine between the row energies of two independent Gaussian mean updates.
 
-    Rows of r independent entries have chi-distributed energies, so the cosine is E[chi_r]^2 / r: 0.64 for one column, 0.94 for 8
-    and 0.996 for 128. A cosine of two maps says something by how much it exceeds this.
+    In the limit of many features.
+
+    Rows of r independent entries have chi-distributed energies, so the cosine is E[chi_r]^2 / r:
+    0.64 for one column, 0.94 for 8 and 0.996 for 128. A cosine of two maps says something by how
+    much it exceeds this.
 
     Args:
         rank: Columns r of the mean update, >= 1.

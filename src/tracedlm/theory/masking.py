@@ -7,7 +7,9 @@ Array = Any
 
 
 def mask_ratio(uniform: Array, eps: float = 1e-3) -> Array:
-    """Masking probability t ~ U(eps, 1) per sample from uniform draws in [0, 1) (method.md section 1).
+    """Masking probability t ~ U(eps, 1) per sample from uniform draws in [0, 1).
+
+    Source: method.md section 1.
 
     >>> mask_ratio(0.0, eps=0.25), mask_ratio(1.0, eps=0.25)
     (0.25, 1.0)
@@ -30,7 +32,9 @@ def masked_positions(ratio: Array, uniform: Array, maskable: Array) -> Array:
 
 
 def block_context(block: Array, position: Array, block_length: int) -> tuple[Array, Array]:
-    """State of a canvas while semi-autoregressive decoding works on one block: before it text, after it masks.
+    """State of a canvas while semi-autoregressive decoding works on one block.
+
+    Before it text, after it masks.
 
     Args:
         block: [n] index of the active block of each sample.
@@ -45,7 +49,9 @@ def block_context(block: Array, position: Array, block_length: int) -> tuple[Arr
 
 
 def sft_weights(masked: Array, ratio: Array, response_tokens: Array) -> Array:
-    """Weight of each masked position's cross-entropy: 1 / (t * response tokens) (method.md section 1; LLaDA Eq. 5).
+    """Weight of each masked position's cross-entropy.
+
+    1 / (t * response tokens) (method.md section 1; LLaDA Eq. 5).
 
     Args:
         masked: bool [n, length].

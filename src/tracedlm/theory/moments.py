@@ -20,15 +20,16 @@ def update(
 ) -> Array:
     """Element-wise update U_k of one optimiser step (TRACE Eq. 2; method.md section 1).
 
-    `outside` is M / (sqrt(V) + eps), what AdamW applies; `inside` is the papers' M / sqrt(V + eps). They differ a
-    hundredfold where |g| ~ 1e-6, and the tests hold them apart.
+    `outside` is M / (sqrt(V) + eps), what AdamW applies; `inside` is the papers' M / sqrt(V + eps).
+    They differ a hundredfold where |g| ~ 1e-6, and the tests hold them apart.
 
     Args:
         first: [d, r] first moment M_k (PyTorch `exp_avg`).
         second: [d, r] second moment V_k >= 0 (PyTorch `exp_avg_sq`).
         eps: > 0.
         placement: "outside" or "inside".
-        step: Optimiser step k >= 1, counted from 1; with `betas`, the moments are bias-corrected first.
+        step: Optimiser step k >= 1, counted from 1; with `betas`, the moments are bias-corrected
+            first.
         betas: (beta1, beta2) of the optimiser.
 
     Returns:
@@ -38,24 +39,35 @@ def update(
         ValueError: `placement` is unknown, only one of step and betas is given, or step < 1.
 
     >>> m, v = np.array([3e-6]), np.array([9e-12])
-    >>> update(m, v, eps=1e-6).tolist(), update(m, v, eps=16e-12, placement="inside").round(12).tolist()
+    >>> (
+    ...     update(m, v, eps=1e-6).tolist(),
+    ...     update(m, v, eps=16e-12, placement="inside").round(12).tolist(),
+    ... )
     ([0.75], [0.6])
     """
     if placement not in ("outside", "inside"):
         raise ValueError(f"eps goes 'outside' or 'inside' the square root, got {placement!r}")
     if (step is None) != (betas is None) or (step is not None and step < 1):
-        raise ValueError(f"bias correction needs a step >= 1 and both betas, got step={step}, betas={betas}")
+        raise ValueError(
+            f"bias correction needs a step >= 1 and both betas, got step={step}, betas={betas}"
+        )
     if step is not None and betas is not None:
         first, second = first / (1 - betas[0] ** step), second / (1 - betas[1] ** step)
     xp = array_namespace(first, second)
-    return first / xp.sqrt(second + eps) if placement == "inside" else first / (xp.sqrt(second) + eps)
+    return (
+        first / xp.sqrt(second + eps) if placement == "inside" else first / (xp.sqrt(second) + eps)
+    )
 
 
-def updates(first: Array, second: Array, eps: float, step: int, betas: tuple[float, float]) -> Iterator[tuple[str, Array]]:
-    """The four variants of `update` at once, sharing what they have in common, for use after every optimiser step.
+def updates(
+    first: Array, second: Array, eps: float, step: int, betas: tuple[float, float]
+) -> Iterator[tuple[str, Array]]:
+    """The four variants of `update` at once, for use after every optimiser step.
 
-    Correction is a scale and another eps: with s = sqrt(1 - beta2^k), M^ / (sqrt(V^) + eps) = M s / (1 - beta1^k) / (sqrt(V) + eps s),
-    and likewise inside the root with eps s^2.
+    What they have in common is computed once.
+
+    Correction is a scale and another eps: with s = sqrt(1 - beta2^k), M^ / (sqrt(V^) + eps) = M s /
+    (1 - beta1^k) / (sqrt(V) + eps s), and likewise inside the root with eps s^2.
 
     Args:
         first: First moments M_k, any shape.
@@ -65,10 +77,15 @@ def updates(first: Array, second: Array, eps: float, step: int, betas: tuple[flo
         betas: (beta1, beta2) of the optimiser.
 
     Yields:
-        (variant, U_k): `outside_raw`, `outside_corrected`, `inside_raw`, `inside_corrected`; each is made when it is asked for.
+        (variant, U_k): `outside_raw`, `outside_corrected`, `inside_raw`, `inside_corrected`; each
+            is made when it is asked for.
 
-    >>> [(name, u.round(6).tolist()) for name, u in updates(np.array([0.1]), np.array([0.001]), 1e-12, 1, (0.9, 0.999))]
-    [('outside_raw', [3.162278]), ('outside_corrected', [1.0]), ('inside_raw', [3.162278]), ('inside_corrected', [1.0])]
+    >>> for name, u in updates(np.array([0.1]), np.array([0.001]), 1e-12, 1, (0.9, 0.999)):
+    ...     print(name, u.round(6).tolist())
+    outside_raw [3.162278]
+    outside_corrected [1.0]
+    inside_raw [3.162278]
+    inside_corrected [1.0]
     """
     xp = array_namespace(first, second)
     spread = math.sqrt(1 - betas[1] ** step)
@@ -81,7 +98,9 @@ def updates(first: Array, second: Array, eps: float, step: int, betas: tuple[flo
 
 
 def row_energy(mean_update: Array) -> Array:
-    """Row energy u[p] = |Ubar[p, :]|_2: how much each output feature was moved (TRACE Eq. 4). Not yet normalised.
+    """Row energy u[p] = |Ubar[p, :]|_2: how much each output feature was moved (TRACE Eq. 4).
+
+    Not yet normalised.
 
     Args:
         mean_update: [..., d, r].
@@ -99,8 +118,8 @@ def row_energy(mean_update: Array) -> Array:
 def row_mean(mean_update: Array) -> Array:
     """Row mean of |Ubar| (EDIT Table 4, "Row-wise Mean").
 
-    EDIT does not say of what. The signed mean would cancel opposite columns and give a map with signs, unlike the
-    energy it is compared with, so we take the mean of absolute values.
+    EDIT does not say of what. The signed mean would cancel opposite columns and give a map with
+    signs, unlike the energy it is compared with, so we take the mean of absolute values.
 
     Args:
         mean_update: [..., d, r].
@@ -116,7 +135,9 @@ def row_mean(mean_update: Array) -> Array:
 
 
 def column_energy(mean_update: Array) -> Array:
-    """Column energy |Ubar[:, p]|_2: the reduction of LoRA-A that aligns with a module's input (EDIT Table 4).
+    """Column energy |Ubar[:, p]|_2.
+
+    The reduction of LoRA-A that aligns with a module's input (EDIT Table 4).
 
     Args:
         mean_update: [..., r, d_in].
@@ -148,7 +169,10 @@ def unit(vector: Array) -> Array:
     xp = array_namespace(vector)
     top = float(xp.max(xp.abs(vector)))
     if not 0 < top < float("inf"):
-        raise ValueError(f"a map needs a direction, but its largest entry is {top}: was this module trained, and did training diverge?")
+        raise ValueError(
+            f"a map needs a direction, but its largest entry is {top}: was this module trained, and"
+            " did training diverge?"
+        )
     vector = vector / top
     return vector / xp.sqrt(xp.sum(vector * vector))
 
@@ -156,19 +180,27 @@ def unit(vector: Array) -> Array:
 class RunningMean:
     """Mean of a stream of arrays in one array of memory: Ubar = (1/K) sum U_k (TRACE Eq. 3).
 
-    NumPy streams are summed in float64, tensors in their own type but at least float32, on their device. `total`
-    and `count` are the whole state: constructed with them, a killed and resumed run gives the same bits.
+    NumPy streams are summed in float64, tensors in their own type but at least float32, on their
+    device. `total` and `count` are the whole state: constructed with them, a killed and resumed run
+    gives the same bits.
 
     >>> mean = RunningMean()
-    >>> mean.add(np.array([1.0, 2.0])); mean.add(np.array([3.0, 2.0]))
+    >>> mean.add(np.array([1.0, 2.0]))
+    ... mean.add(np.array([3.0, 2.0]))
     >>> mean.value.tolist(), mean.count
     ([2.0, 2.0], 2)
     """
 
     def __init__(self, total: Array | None = None, count: int = 0) -> None:
-        """Start empty, or from the saved state of another; `total` becomes ours and is changed in place."""
+        """Start empty, or from the saved state of another.
+
+        `total` becomes ours and is changed in place.
+        """
         if (total is None) != (count == 0):
-            raise ValueError(f"a sum and its count go together, got count={count} and {'no' if total is None else 'a'} sum")
+            raise ValueError(
+                f"a sum and its count go together, got count={count} and"
+                f" {'no' if total is None else 'a'} sum"
+            )
         self.total, self.count = total, count
 
     def add(self, x: Array) -> None:
@@ -190,13 +222,17 @@ class RunningMean:
 
 
 class SquaredDeltas:
-    """Accumulated squared movement of a matrix over snapshots, S = sum (B_k - B_k-1)^2 (TRACE App. H, weights mode).
+    """Accumulated squared movement of a matrix over snapshots, S = sum (B_k - B_k-1)^2.
 
-    Its root keeps the unit of the weights, and the row energy of the root is the l2 length of all that a row moved: with the snapshots
-    0 and B it is the row l2 of B, TRACE's map of a single adapter.
+    Source: TRACE App. H, weights mode.
+
+    Its root keeps the unit of the weights, and the row energy of the root is the l2 length of all
+    that a row moved: with the snapshots 0 and B it is the row l2 of B, TRACE's map of a single
+    adapter.
 
     >>> deltas = SquaredDeltas()
-    >>> for weights in ([0.0, 0.0], [3.0, 1.0], [3.0, 0.0]): deltas.add(np.array(weights))
+    >>> for weights in ([0.0, 0.0], [3.0, 1.0], [3.0, 0.0]):
+    ...     deltas.add(np.array(weights))
     >>> deltas.value.tolist()
     [9.0, 2.0]
     """

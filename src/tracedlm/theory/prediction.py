@@ -6,7 +6,9 @@ import numpy as np
 
 
 def clustered_mean(values: np.ndarray, cluster: np.ndarray) -> tuple[float, float | None]:
-    """Mean over tokens with a standard error that counts sentences: tokens of one sentence are no independent draws.
+    """Mean over tokens with a standard error that counts sentences.
+
+    Tokens of one sentence are no independent draws.
 
     Ratio estimator, linearised: sqrt(S / (S - 1) sum_s (sum_s x - n_s mean)^2) / n.
 
@@ -33,7 +35,9 @@ def clustered_mean(values: np.ndarray, cluster: np.ndarray) -> tuple[float, floa
 
 
 def equal_mass_bands(counts: np.ndarray, bands: int) -> np.ndarray:
-    """Band of each word by frequency, 0 = most frequent, such that every band holds about the same number of tokens.
+    """Band of each word by frequency, 0 = most frequent.
+
+    Every band holds about the same number of tokens.
 
     Args:
         counts: int [words], occurrences.

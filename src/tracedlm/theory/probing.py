@@ -1,4 +1,7 @@
-"""What a probe's accuracy means: disjoint splits, control tasks, baselines, errors over seeds, and when a label is learnt."""
+"""What a probe's accuracy means.
+
+Disjoint splits, control tasks, baselines, errors over seeds, and when a label is learnt.
+"""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 
-def sentence_split(sentence: np.ndarray, share: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def sentence_split(
+    sentence: np.ndarray, share: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Tokens to train and to test on, of different sentences.
 
     Args:
@@ -22,8 +27,12 @@ def sentence_split(sentence: np.ndarray, share: float, rng: np.random.Generator)
     return ~test, test
 
 
-def word_split(sentence: np.ndarray, word: np.ndarray, share: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens to train and to test on, of different sentences and of different words: a word's own label cannot be remembered.
+def word_split(
+    sentence: np.ndarray, word: np.ndarray, share: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens to train and to test on, of different sentences and of different words.
+
+    A word's own label cannot be remembered.
 
     Args:
         sentence: int [tokens].
@@ -32,7 +41,8 @@ def word_split(sentence: np.ndarray, word: np.ndarray, share: float, rng: np.ran
         rng: Source of randomness.
 
     Returns:
-        Two bool [tokens]; tokens that share a sentence or a word with the other side are in neither.
+        Two bool [tokens]; tokens that share a sentence or a word with the other side are in
+            neither.
     """
     train, test = sentence_split(sentence, share, rng)
     unseen = np.isin(word, _drawn(word, share, rng))
@@ -40,9 +50,12 @@ def word_split(sentence: np.ndarray, word: np.ndarray, share: float, rng: np.ran
 
 
 def control_labels(word: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Labels of the control task: every word always has the same one, drawn from the distribution of the true labels.
+    """Labels of the control task.
 
-    A probe that solves it has learnt words by heart; selectivity is what the true task gives beyond it (Hewitt and Liang 2019).
+    Every word always has the same one, drawn from the distribution of the true labels.
+
+    A probe that solves it has learnt words by heart; selectivity is what the true task gives beyond
+    it (Hewitt and Liang 2019).
 
     Args:
         word: int [tokens].
@@ -56,10 +69,15 @@ def control_labels(word: np.ndarray, labels: np.ndarray, rng: np.random.Generato
     return rng.choice(labels, size=len(types))[index]
 
 
-def lookup_predictions(train_keys: np.ndarray, train_labels: np.ndarray, test_keys: np.ndarray) -> np.ndarray:
-    """The most frequent training label of each key: what a table without a model predicts from a word, a position or nothing.
+def lookup_predictions(
+    train_keys: np.ndarray, train_labels: np.ndarray, test_keys: np.ndarray
+) -> np.ndarray:
+    """The most frequent training label of each key.
 
-    Keys that training does not have get the most frequent label of all; ties go to the smaller label.
+    What a table without a model predicts from a word, a position or nothing.
+
+    Keys that training does not have get the most frequent label of all; ties go to the smaller
+    label.
 
     Args:
         train_keys: int [n].
@@ -69,18 +87,24 @@ def lookup_predictions(train_keys: np.ndarray, train_labels: np.ndarray, test_ke
     Returns:
         int [m].
 
-    >>> lookup_predictions(np.array([7, 7, 7, 9]), np.array([2, 2, 1, 1]), np.array([7, 9, 8])).tolist()
+    >>> lookup_predictions(
+    ...     np.array([7, 7, 7, 9]), np.array([2, 2, 1, 1]), np.array([7, 9, 8])
+    ... ).tolist()
     [2, 1, 1]
     """
     keys, index = np.unique(train_keys, return_inverse=True)
     counts = np.zeros((len(keys), int(train_labels.max()) + 1), dtype=np.int64)
     np.add.at(counts, (index, train_labels), 1)
     place = np.minimum(np.searchsorted(keys, test_keys), len(keys) - 1)
-    return np.where(keys[place] == test_keys, counts.argmax(axis=1)[place], counts.sum(axis=0).argmax())
+    return np.where(
+        keys[place] == test_keys, counts.argmax(axis=1)[place], counts.sum(axis=0).argmax()
+    )
 
 
 def f1_scores(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """F1 of each class: unlike recall, it does not reward a predictor that says the same label always.
+    """F1 of each class.
+
+    Unlike recall, it does not reward a predictor that says the same label always.
 
     Args:
         truth: int [n] in 0..classes - 1.
@@ -99,7 +123,9 @@ def f1_scores(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndar
 
 
 def resampled_error(values: Sequence[float], test_per_train: float) -> float | None:
-    """Standard error of a mean over random splits of one data set (Nadeau and Bengio 2003): sqrt((1/k + test/train) s^2).
+    """Standard error of a mean over random splits of one data set (Nadeau and Bengio 2003).
+
+    sqrt((1/k + test/train) s^2).
 
     Splits overlap, so that s / sqrt(k) would be too small.
 
@@ -120,9 +146,10 @@ def resampled_error(values: Sequence[float], test_per_train: float) -> float | N
 class FirstLearnt(NamedTuple):
     """From which checkpoint on a label is learnt.
 
-    step: First step from which on the value stays at or above the threshold; None where it never does, with the reason.
-    low: The label was certainly not learnt up to this step; None where it may have been from the first checkpoint.
-    high: From this step on it certainly was; None where no checkpoint is certain.
+    step: First step from which on the value stays at or above the threshold; None where it never
+    does, with the reason. low: The label was certainly not learnt up to this step; None where it
+    may have been from the first checkpoint. high: From this step on it certainly was; None where no
+    checkpoint is certain.
     """
 
     step: int | None
@@ -132,20 +159,26 @@ class FirstLearnt(NamedTuple):
 
 
 def first_learnt(
-    steps: Sequence[int], values: Sequence[float | None], stderrs: Sequence[float | None], threshold: float, quantile: float = 1.96
+    steps: Sequence[int],
+    values: Sequence[float | None],
+    stderrs: Sequence[float | None],
+    threshold: float,
+    quantile: float = 1.96,
 ) -> FirstLearnt:
     """First step at which a label is learnt for good, with an interval.
 
-    The interval's upper end asks the same of value - quantile * stderr. Its lower end is the checkpoint before the first at which
-    value + quantile * stderr stays above: what happened between two checkpoints is not known.
+    The interval's upper end asks the same of value - quantile * stderr. Its lower end is the
+    checkpoint before the first at which value + quantile * stderr stays above: what happened
+    between two checkpoints is not known.
 
     Args:
         steps: [k], ascending.
         values: [k]; None where undefined, which no label survives: it counts as not learnt there.
         stderrs: [k]; None counts as exact.
         threshold: Value of a learnt label, e.g. half-way between its best baseline and its ceiling.
-        quantile: Of the errors: 1.96 where they are well known; for the mean of k runs Student's t of k - 1 degrees of freedom, 4.30 for
-            three. Where the errors given are half-widths of intervals, 1.
+        quantile: Of the errors: 1.96 where they are well known; for the mean of k runs Student's t
+            of k - 1 degrees of freedom, 4.30 for three. Where the errors given are half-widths of
+            intervals, 1.
 
     Raises:
         ValueError: The lengths differ.
@@ -156,20 +189,36 @@ def first_learnt(
     FirstLearnt(step=None, low=10, high=None, reason='below 0.6 at the last checkpoint, step 10')
     """
     if not len(steps) == len(values) == len(stderrs):
-        raise ValueError(f"one value and one error a step, got {len(steps)} steps, {len(values)} values, {len(stderrs)} errors")
+        raise ValueError(
+            f"one value and one error a step, got {len(steps)} steps, {len(values)} values,"
+            f" {len(stderrs)} errors"
+        )
     value = np.array([math.nan if v is None else v for v in values])
     spread = quantile * np.array([e or 0.0 for e in stderrs])
-    step, low, high = (_stays_above(bound, threshold) for bound in (value, value + spread, value - spread))
+    step, low, high = (
+        _stays_above(bound, threshold) for bound in (value, value + spread, value - spread)
+    )
     return FirstLearnt(
         steps[step] if step < len(steps) else None,
         steps[low - 1] if low else None,
         steps[high] if high < len(steps) else None,
-        "" if step < len(steps) else f"below {threshold:g} at the last checkpoint, step {steps[-1]}" if steps else "no checkpoint",
+        (
+            ""
+            if step < len(steps)
+            else (
+                f"below {threshold:g} at the last checkpoint, step {steps[-1]}"
+                if steps
+                else "no checkpoint"
+            )
+        ),
     )
 
 
 def _stays_above(values: np.ndarray, threshold: float) -> int:
-    """First index from which on all values reach the threshold; their number where the last does not."""
+    """First index from which on all values reach the threshold.
+
+    Their number where the last does not.
+    """
     below = np.flatnonzero(~(values >= threshold))
     return int(below[-1]) + 1 if below.size else 0
 

@@ -1,4 +1,7 @@
-"""Is inference done where its pseudo-gradients look like training's gradients (EDIT App. G)? The band, and when it is reached for good."""
+"""Is inference done where its pseudo-gradients look like training's gradients?
+
+EDIT App. G: the band, and when it is reached for good.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +14,10 @@ Array = Any
 
 @dataclass(frozen=True)
 class Band:
-    """Where the gradients of fine-tuning lie: mean plus and minus `width` standard deviations of their RMS over optimiser steps."""
+    """Where the gradients of fine-tuning lie.
+
+    Mean plus and minus `width` standard deviations of their RMS over optimiser steps.
+    """
 
     mean: float
     deviation: float
@@ -46,24 +52,32 @@ def stable_band(rms: Array, width: float = 1.0) -> Band:
     """
     rms = np.asarray(rms, dtype=float)
     if rms.size < 2 or not np.isfinite(rms).all():
-        raise ValueError(f"a band needs at least two finite gradients, got {rms.size}, {int((~np.isfinite(rms)).sum())} of them not finite")
+        raise ValueError(
+            f"a band needs at least two finite gradients, got {rms.size},"
+            f" {int((~np.isfinite(rms)).sum())} of them not finite"
+        )
     return Band(float(rms.mean()), float(rms.std(ddof=1)), width)
 
 
 def convergence_step(rms: Array, band: Band) -> int | None:
     """First step from which the pseudo-gradients stay inside the band to the end of their block.
 
-    EDIT declares convergence when they "approach the mean" and "remain within this band"; both ends of the band belong to it.
+    EDIT declares convergence when they "approach the mean" and "remain within this band"; both ends
+    of the band belong to it.
 
     Args:
         rms: [steps] of one block, in the order of its steps.
         band: See `stable_band`.
 
     Returns:
-        Step, counted from 1; None where the last step lies outside, so that the block never settled, or where there is no step.
+        Step, counted from 1; None where the last step lies outside, so that the block never
+            settled, or where there is no step.
 
     >>> band = Band(mean=2.0, deviation=1.0, width=1.0)
-    >>> [convergence_step(np.array(rms), band) for rms in ([9.0, 2.0, 0.5, 1.5, 3.0], [2.0, 2.0, 9.0], [1.0, 1.0])]
+    >>> [
+    ...     convergence_step(np.array(rms), band)
+    ...     for rms in ([9.0, 2.0, 0.5, 1.5, 3.0], [2.0, 2.0, 9.0], [1.0, 1.0])
+    ... ]
     [4, None, 1]
     """
     rms = np.asarray(rms, dtype=float)
@@ -73,7 +87,9 @@ def convergence_step(rms: Array, band: Band) -> int | None:
 
 
 def nearest_step(rms: Array, mean: float) -> int | None:
-    """The step whose pseudo-gradient is nearest the mean of training, t_conv as EDIT prints it (App. G); the first in a tie.
+    """The step whose pseudo-gradient is nearest the mean of training; the first in a tie.
+
+    t_conv as EDIT prints it (App. G).
 
     It says nothing of what follows: the next step may leave the band.
 
@@ -84,11 +100,15 @@ def nearest_step(rms: Array, mean: float) -> int | None:
     2
     """
     rms = np.asarray(rms, dtype=float)
-    return int(np.nanargmin(np.abs(rms - mean))) + 1 if rms.size and not np.isnan(rms).all() else None
+    return (
+        int(np.nanargmin(np.abs(rms - mean))) + 1 if rms.size and not np.isnan(rms).all() else None
+    )
 
 
 def weight_gradient(outputs: Array, inputs: Array) -> Array:
-    """Gradient of a loss with respect to a linear layer's weight, from what flows back to its outputs: sum over tokens of g a^T.
+    """Gradient of a loss with respect to a linear layer's weight.
+
+    From what flows back to its outputs: sum over tokens of g a^T.
 
     Args:
         outputs: [..., tokens, d], the loss's gradient at the layer's outputs g = W a.

@@ -1,4 +1,7 @@
-"""The Representational Alignment Distribution: where, over visible tokens, a step's activations align with the map."""
+"""The Representational Alignment Distribution.
+
+Where, over visible tokens, a step's activations align with the map.
+"""
 
 from typing import Any
 
@@ -8,7 +11,9 @@ Array = Any
 
 
 def cosine_similarity(activation: Array, u: Array) -> Array:
-    """Alignment Sim_s = <f_s, u> / (|f_s| |u|) of each token's activation with the map (TRACE Eq. 5).
+    """Alignment Sim_s = <f_s, u> / (|f_s| |u|) of each token's activation with the map.
+
+    Source: TRACE Eq. 5.
 
     Args:
         activation: [..., d] any floating type; computed in float32 or better.
@@ -22,12 +27,15 @@ def cosine_similarity(activation: Array, u: Array) -> Array:
     [0.6, nan]
     """
     f, u = _unit(activation), _unit(u)
-    # A product and a sum, not a matmul: autocast and TF32 round the inputs of a matmul, and the RAD lives in those digits.
+    # A product and a sum, not a matmul: autocast and TF32 round the inputs of a matmul, and the RAD
+    # lives in those digits.
     return array_namespace(f).sum(f * u, axis=-1)
 
 
 def subspace_similarity(activation: Array, U: Array, cosine: bool = True) -> Array:
-    """Length of an activation's projection on the map's subspace, |U^T f_s| or |U^T f_s| / |f_s| (EDIT Eq. 31).
+    """Length of an activation's projection on the map's subspace (EDIT Eq. 31).
+
+    |U^T f_s| or |U^T f_s| / |f_s|.
 
     Args:
         activation: [..., d] any floating type; computed in float32 or better.
@@ -48,7 +56,9 @@ def subspace_similarity(activation: Array, U: Array, cosine: bool = True) -> Arr
 
 
 def column_similarities(activation: Array, columns: Array) -> Array:
-    """Cosine of each token's activation with each column of a matrix: what EDIT's released code reads (method.md section 2).
+    """Cosine of each token's activation with each column of a matrix.
+
+    What EDIT's released code reads (method.md section 2).
 
     Args:
         activation: [..., d] any floating type; computed in float32 or better.
@@ -75,7 +85,8 @@ def alignment(similarity: Array, visible: Array, tau: float = 1.0) -> Array:
         tau: Temperature > 0.
 
     Returns:
-        float64 of the same shape: a distribution over visible positions, 0 elsewhere; a row without a visible
+        float64 of the same shape: a distribution over visible positions, 0 elsewhere; a row without
+            a visible
         position, or with an undefined visible similarity, is NaN.
 
     Raises:
@@ -114,7 +125,9 @@ def log_alignment(similarity: Array, visible: Array, tau: float = 1.0) -> Array:
 
 
 def relative_logits(similarity: Array, visible: Array, tau: float) -> Array:
-    """Similarity / tau less the row's largest: what the softmax takes, on any part of the visible tokens, without overflow (TRACE Eq. 6).
+    """Similarity / tau less the row's largest.
+
+    What the softmax takes, on any part of the visible tokens, without overflow (TRACE Eq. 6).
 
     Args and Raises as `log_alignment`.
 
@@ -155,7 +168,9 @@ def restrict(p: Array, support: Array) -> Array:
 
 
 def sharpen(p: Array, gamma: float) -> Array:
-    """Power calibration P^gamma / sum P^gamma; equals `alignment` at tau / gamma (TRACE section 4.5).
+    """Power calibration P^gamma / sum P^gamma.
+
+    Equals `alignment` at tau / gamma (TRACE section 4.5).
 
     Args:
         p: [..., positions] probabilities.
@@ -176,16 +191,21 @@ def sharpen(p: Array, gamma: float) -> Array:
     xp = array_namespace(p)
     p = xp.astype(p, xp.float64)
     top = xp.max(p, axis=-1, keepdims=True)
-    raised = (p / xp.where(top == 0, xp.nan, top)) ** gamma  # relative to the top, so that a large gamma cannot underflow
+    raised = (
+        p / xp.where(top == 0, xp.nan, top)
+    ) ** gamma  # relative to the top, so that a large gamma cannot underflow
     return raised / xp.sum(raised, axis=-1, keepdims=True)
 
 
 def aggregate(similarities: Array, how: str) -> Array:
-    """One readout from several projections: QKV-mean or QKV-max of the similarities (TRACE Table 4).
+    """One readout from several projections.
+
+    QKV-mean or QKV-max of the similarities (TRACE Table 4).
 
     Args:
         similarities: [projections, ..., positions], stacked for one step and one visible set.
-        how: "mean" or "max", token by token over projections; the RAD is then rebuilt with `alignment`.
+        how: "mean" or "max", token by token over projections; the RAD is then rebuilt with
+            `alignment`.
 
     Returns:
         float64 [..., positions]; NaN where any projection is NaN.
@@ -201,7 +221,9 @@ def aggregate(similarities: Array, how: str) -> Array:
     xp = array_namespace(similarities)
     if how not in ("mean", "max"):
         raise ValueError(f"an aggregate is 'mean' or 'max', got {how!r}")
-    similarities = xp.astype(similarities, xp.float64)  # a float32 mean would add noise that no single projection has
+    similarities = xp.astype(
+        similarities, xp.float64
+    )  # a float32 mean would add noise that no single projection has
     return xp.mean(similarities, axis=0) if how == "mean" else xp.max(similarities, axis=0)
 
 
@@ -211,7 +233,10 @@ def _floating(array: Array) -> Array:
 
 
 def _unit(array: Array) -> Array:
-    """Unit vectors over the last axis; divides by the largest entry first, so that squares neither overflow nor vanish."""
+    """Unit vectors over the last axis.
+
+    Divides by the largest entry first, so that squares neither overflow nor vanish.
+    """
     array = _floating(array)
     xp = array_namespace(array)
     top = xp.max(xp.abs(array), axis=-1, keepdims=True)

@@ -15,9 +15,10 @@ class Gap:
 
     Attributes:
         mean: Difference of the accuracies, -1 to 1.
-        low, high: 95 % bootstrap interval over problems, which are drawn as pairs; NaN where every problem shows the same difference
-            or there are fewer than two.
-        p: Exact McNemar p; NaN where problems were answered several times, which makes their outcomes shares.
+        low, high: 95 % bootstrap interval over problems, which are drawn as pairs; NaN where every
+            problem shows the same difference or there are fewer than two.
+        p: Exact McNemar p; NaN where problems were answered several times, which makes their
+            outcomes shares.
     """
 
     mean: float
@@ -27,14 +28,24 @@ class Gap:
 
     @property
     def resolved(self) -> bool:
-        """Whether 0 lies outside the interval and p is below 0.05, where they are defined; nothing is corrected for many comparisons."""
-        return self.p < 0.05 if math.isnan(self.low) else (self.low > 0 or self.high < 0) and not self.p >= 0.05
+        """Whether 0 lies outside the interval and p is below 0.05, where they are defined.
+
+        Nothing is corrected for many comparisons.
+        """
+        return (
+            self.p < 0.05
+            if math.isnan(self.low)
+            else (self.low > 0 or self.high < 0) and not self.p >= 0.05
+        )
 
 
 def paired_spearman(x: np.ndarray, y: np.ndarray, resamples: int = 10_000) -> tuple[float, float]:
-    """Spearman's rank correlation of few pairs, with its two-sided permutation p: exact for up to 7 pairs, else by random permutations.
+    """Spearman's rank correlation of few pairs, with its two-sided permutation p.
 
-    Pairs along one training are not exchangeable where both curves have a trend; p then says how rare the order is, not what causes it.
+    Exact for up to 7 pairs, else by random permutations.
+
+    Pairs along one training are not exchangeable where both curves have a trend; p then says how
+    rare the order is, not what causes it.
 
     Args:
         x: [n].
@@ -57,20 +68,27 @@ def paired_spearman(x: np.ndarray, y: np.ndarray, resamples: int = 10_000) -> tu
         return (permuted * others).sum(axis=axis) / scale
 
     test = scipy.stats.permutation_test(
-        (ranks,), correlation, permutation_type="pairings", n_resamples=resamples, rng=np.random.default_rng(0)
+        (ranks,),
+        correlation,
+        permutation_type="pairings",
+        n_resamples=resamples,
+        rng=np.random.default_rng(0),
     )
     return float(test.statistic), float(test.pvalue)
 
 
 def kendall_tau(x: np.ndarray, y: np.ndarray) -> float:
-    """Kendall's tau-b of two score lists of the same methods: pairs in the same order less pairs in the other, corrected for ties.
+    """Kendall's tau-b of two score lists of the same methods.
+
+    Pairs in the same order less pairs in the other, corrected for ties.
 
     Args:
         x: [methods], e.g. accuracies under one prompt template.
         y: [methods], the same methods under another.
 
     Returns:
-        -1 (reversed) to 1 (the same order); NaN with fewer than two methods, or where all scores on one side are equal.
+        -1 (reversed) to 1 (the same order); NaN with fewer than two methods, or where all scores on
+            one side are equal.
 
     >>> round(kendall_tau(np.array([0.1, 0.2, 0.3]), np.array([0.5, 0.7, 0.6])), 6)
     0.333333
@@ -81,8 +99,8 @@ def kendall_tau(x: np.ndarray, y: np.ndarray) -> float:
 def paired_gap(a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> Gap:
     """Mean of `a` less mean of `b` with its uncertainty.
 
-    A problem that was answered several times (seeds, templates) is one draw of the bootstrap with all its answers: its answers are not
-    independent of each other.
+    A problem that was answered several times (seeds, templates) is one draw of the bootstrap with
+    all its answers: its answers are not independent of each other.
 
     Args:
         a: [problems, answers], 1 where right.
@@ -98,8 +116,13 @@ def paired_gap(a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> Gap:
     return Gap(float(each.mean()), *_interval(each, rng), p)
 
 
-def change_of_gap(a: np.ndarray, b: np.ndarray, other_a: np.ndarray, other_b: np.ndarray, rng: np.random.Generator) -> Gap:
-    """How much larger the gap of two methods is under one condition than under another, on the same problems; as `paired_gap`."""
+def change_of_gap(
+    a: np.ndarray, b: np.ndarray, other_a: np.ndarray, other_b: np.ndarray, rng: np.random.Generator
+) -> Gap:
+    """How much larger the gap of two methods is under one condition than another.
+
+    On the same problems. As `paired_gap`.
+    """
     each = (a.mean(axis=1) - b.mean(axis=1)) - (other_a.mean(axis=1) - other_b.mean(axis=1))
     return Gap(float(each.mean()), *_interval(each, rng), math.nan)
 
@@ -112,7 +135,8 @@ def accuracy_interval(correct: np.ndarray, rng: np.random.Generator) -> tuple[fl
         rng: Source of randomness.
 
     Returns:
-        Clopper-Pearson where each problem was answered once; else the bootstrap over problems, NaN where it has nothing to vary.
+        Clopper-Pearson where each problem was answered once; else the bootstrap over problems, NaN
+            where it has nothing to vary.
 
     >>> low, high = accuracy_interval(np.zeros((10, 1)), np.random.default_rng(0))
     >>> low, round(high, 3)
@@ -125,4 +149,8 @@ def accuracy_interval(correct: np.ndarray, rng: np.random.Generator) -> tuple[fl
 
 def _interval(each: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
     """A bootstrap of equal values has no width, which would say that nothing is uncertain."""
-    return (math.nan, math.nan) if len(each) < 2 or np.ptp(each) == 0 else bootstrap_interval(each, rng=rng)
+    return (
+        (math.nan, math.nan)
+        if len(each) < 2 or np.ptp(each) == 0
+        else bootstrap_interval(each, rng=rng)
+    )

@@ -13,9 +13,12 @@ Statistic = str | Callable[..., np.ndarray]
 
 @dataclass(frozen=True)
 class Correlation:
-    """Spearman's rho in [-1, 1] with its interval; NaN with a reason where undefined ("" otherwise).
+    """Spearman's rho in [-1, 1] with its interval.
 
-    n: pairs used; dropped: pairs left out because a value was NaN; degenerate: resamples without a rho.
+    NaN with a reason where undefined ("" otherwise).
+
+    n: pairs used; dropped: pairs left out because a value was NaN; degenerate: resamples without a
+    rho.
     """
 
     rho: float
@@ -28,7 +31,9 @@ class Correlation:
 
 
 def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Exact interval of a proportion: covers it with at least the stated probability (Clopper and Pearson, 1934).
+    """Exact interval of a proportion.
+
+    Covers it with at least the stated probability (Clopper and Pearson, 1934).
 
     Args:
         successes: 0..n.
@@ -54,9 +59,16 @@ def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> tuple[f
 
 
 def bootstrap_interval(
-    values: np.ndarray, statistic: Statistic = "mean", resamples: int = 1000, confidence: float = 0.95, *, rng: np.random.Generator
+    values: np.ndarray,
+    statistic: Statistic = "mean",
+    resamples: int = 1000,
+    confidence: float = 0.95,
+    *,
+    rng: np.random.Generator,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of a statistic of independent samples (TRACE section 4.3: 1,000 resamples, 95 %).
+    """Percentile bootstrap interval of a statistic of independent samples.
+
+    Source: TRACE section 4.3: 1,000 resamples, 95 %.
 
     Args:
         values: [n].
@@ -77,7 +89,9 @@ def bootstrap_interval(
     values = _defined(values)
     if not values.size:
         return math.nan, math.nan
-    return _percentiles(_reduce(statistic, values[_indices(values.size, resamples, rng)]), confidence)
+    return _percentiles(
+        _reduce(statistic, values[_indices(values.size, resamples, rng)]), confidence
+    )
 
 
 def paired_bootstrap(
@@ -89,7 +103,9 @@ def paired_bootstrap(
     *,
     rng: np.random.Generator,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of statistic(a) - statistic(b) on the same samples, which are drawn as pairs.
+    """Percentile bootstrap interval of statistic(a) - statistic(b).
+
+    On the same samples, which are drawn as pairs.
 
     Args:
         a: [n] first method, one value per sample.
@@ -117,11 +133,20 @@ def paired_bootstrap(
     return _percentiles(_reduce(statistic, a[rows]) - _reduce(statistic, b[rows]), confidence)
 
 
-def spearman(x: np.ndarray, y: np.ndarray, rng: np.random.Generator, resamples: int = 1000, confidence: float = 0.95) -> Correlation:
-    """Spearman's rank correlation with a percentile bootstrap interval (TRACE section 4.3, Table 2).
+def spearman(
+    x: np.ndarray,
+    y: np.ndarray,
+    rng: np.random.Generator,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+) -> Correlation:
+    """Spearman's rank correlation with a percentile bootstrap interval.
 
-    A resample in which one side is constant has no rho. Left out, it would make few samples look sure: with one wrong answer among
-    eight, every other resample has the same sign. It is counted, and as -1 at the lower end and 1 at the upper one.
+    Source: TRACE section 4.3, Table 2.
+
+    A resample in which one side is constant has no rho. Left out, it would make few samples look
+    sure: with one wrong answer among eight, every other resample has the same sign. It is counted,
+    and as -1 at the lower end and 1 at the upper one.
 
     Args:
         x: [n], e.g. concentration at the stop; NaN pairs are dropped and counted.
@@ -131,7 +156,8 @@ def spearman(x: np.ndarray, y: np.ndarray, rng: np.random.Generator, resamples: 
         confidence: In (0, 1).
 
     Returns:
-        Correlation; NaN with the reason where an input is constant or fewer than three pairs are defined.
+        Correlation; NaN with the reason where an input is constant or fewer than three pairs are
+            defined.
 
     Raises:
         ValueError: The lengths differ.
@@ -144,18 +170,34 @@ def spearman(x: np.ndarray, y: np.ndarray, rng: np.random.Generator, resamples: 
     kept = ~(np.isnan(x) | np.isnan(y))
     x, y, dropped = x[kept], y[kept], int((~kept).sum())
     constant = [name for name, v in (("x", x), ("y", y)) if v.size and (v == v[0]).all()]
-    reason = f"only {x.size} defined pairs" if x.size < 3 else f"{' and '.join(constant)} constant" if constant else ""
+    reason = (
+        f"only {x.size} defined pairs"
+        if x.size < 3
+        else f"{' and '.join(constant)} constant"
+        if constant
+        else ""
+    )
     if reason:
         return Correlation(math.nan, math.nan, math.nan, x.size, dropped, 0, reason)
     rows = _indices(x.size, resamples, rng)
     rhos = _rank_correlation(x[rows], y[rows])
     low, _ = _percentiles(np.nan_to_num(rhos, nan=-1), confidence)
     _, high = _percentiles(np.nan_to_num(rhos, nan=1), confidence)
-    return Correlation(float(_rank_correlation(x[None], y[None])[0]), low, high, x.size, dropped, int(np.isnan(rhos).sum()), "")
+    return Correlation(
+        float(_rank_correlation(x[None], y[None])[0]),
+        low,
+        high,
+        x.size,
+        dropped,
+        int(np.isnan(rhos).sum()),
+        "",
+    )
 
 
 def mcnemar(a: np.ndarray, b: np.ndarray) -> float:
-    """Exact McNemar test: could two methods, right or wrong on the same samples, have the same accuracy?
+    """Exact McNemar test.
+
+    Could two methods, right or wrong on the same samples, have the same accuracy?
 
     Args:
         a: bool [n], first method right.
@@ -174,20 +216,28 @@ def mcnemar(a: np.ndarray, b: np.ndarray) -> float:
     if a.size != b.size:
         raise ValueError(f"pairs need equally many values, got {a.size} and {b.size}")
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-    return float(scipy.stats.binomtest(only_a, only_a + only_b, 0.5).pvalue) if only_a + only_b else 1.0
+    return (
+        float(scipy.stats.binomtest(only_a, only_a + only_b, 0.5).pvalue)
+        if only_a + only_b
+        else 1.0
+    )
 
 
 def sign_flip(differences: np.ndarray) -> float:
-    """Exact paired test over problems that were answered several times: could two methods change places in every problem?
+    """Exact paired test over problems that were answered several times.
 
-    Whichever method is which, a problem's answers stay together: they need not be independent of each other. With one answer a problem
-    this is McNemar's test.
+    Could two methods change places in every problem?
+
+    Whichever method is which, a problem's answers stay together: they need not be independent of
+    each other. With one answer a problem this is McNemar's test.
 
     Args:
-        differences: int [problems], answers that the first method has right less those that the second has.
+        differences: int [problems], answers that the first method has right less those that the
+            second has.
 
     Returns:
-        Two-sided p-value in (0, 1]: the share of all ways to give the differences signs whose sum is as far from 0; 1 without any.
+        Two-sided p-value in (0, 1]: the share of all ways to give the differences signs whose sum
+            is as far from 0; 1 without any.
 
     >>> sign_flip(np.array([3, 2]))
     0.5
@@ -216,7 +266,9 @@ def _reduce(statistic: Statistic, values: np.ndarray) -> np.ndarray:
 def _defined(values: np.ndarray) -> np.ndarray:
     values = values.astype(float)
     if np.isnan(values).any():
-        raise ValueError("a value is NaN: an undefined sample must be excluded by name, not averaged")
+        raise ValueError(
+            "a value is NaN: an undefined sample must be excluded by name, not averaged"
+        )
     return values
 
 

@@ -13,14 +13,14 @@ Array = Any
 
 @dataclass(frozen=True)
 class StepStatistics:
-    """Stability of each decoding step; arrays [..., steps], float64 with NaN where undefined, counts int64.
+    """Stability of each decoding step.
 
-    kl: D_t = KL(P~t || P~t-1) in nats, >= 0, on I_t = S_t & S_t-1; undefined at the first step and where |I_t| < 2.
-    tv: TV(P~t, P~t-1) in [0, 1] on I_t; undefined likewise.
-    margin: m_t in [0, 1] of P~t on I_t; undefined likewise.
-    concentration: AC_t = 1 - H(P_t) / log |S_t| in [0, 1], on S_t; undefined where |S_t| < 2.
-    support: |I_t|, 0 at the first step.
-    visible_count: |S_t|.
+    Arrays [..., steps], float64 with NaN where undefined, counts int64.
+
+    kl: D_t = KL(P~t || P~t-1) in nats, >= 0, on I_t = S_t & S_t-1; undefined at the first step and
+    where |I_t| < 2. tv: TV(P~t, P~t-1) in [0, 1] on I_t; undefined likewise. margin: m_t in [0, 1]
+    of P~t on I_t; undefined likewise. concentration: AC_t = 1 - H(P_t) / log |S_t| in [0, 1], on
+    S_t; undefined where |S_t| < 2. support: |I_t|, 0 at the first step. visible_count: |S_t|.
     """
 
     kl: Array
@@ -31,8 +31,12 @@ class StepStatistics:
     visible_count: Array
 
 
-def step_statistics(similarity: Array, visible: Array, tau: float = 1.0, smoothing: float = 0.0) -> StepStatistics:
-    """Matched-support KL, TV, margin and concentration of every step (TRACE Eq. 7, 13, 16; method.md section 5).
+def step_statistics(
+    similarity: Array, visible: Array, tau: float = 1.0, smoothing: float = 0.0
+) -> StepStatistics:
+    """Matched-support KL, TV, margin and concentration of every step.
+
+    Source: TRACE Eq. 7, 13, 16; method.md section 5.
 
     Args:
         similarity: [..., steps, positions]; values at invisible positions are not read.
@@ -53,9 +57,14 @@ def step_statistics(similarity: Array, visible: Array, tau: float = 1.0, smoothi
     """
     xp = array_namespace(similarity, visible)
     matched = visible[..., 1:, :] & visible[..., :-1, :]
-    log_p, log_q = log_alignment(similarity[..., 1:, :], matched, tau), log_alignment(similarity[..., :-1, :], matched, tau)
+    log_p, log_q = (
+        log_alignment(similarity[..., 1:, :], matched, tau),
+        log_alignment(similarity[..., :-1, :], matched, tau),
+    )
     p, q = xp.exp(log_p), xp.exp(log_q)
-    divergence = kl(p, q, smoothing=smoothing, support=matched) if smoothing else kl_from_log(log_p, log_q)
+    divergence = (
+        kl(p, q, smoothing=smoothing, support=matched) if smoothing else kl_from_log(log_p, log_q)
+    )
     support, seen = _count(matched), _count(visible)
     known = support >= 2
     return StepStatistics(
@@ -69,9 +78,12 @@ def step_statistics(similarity: Array, visible: Array, tau: float = 1.0, smoothi
 
 
 def concentration(log_p: Array, visible: Array) -> Array:
-    """Alignment concentration AC = 1 - H(P) / log |S|: 0 is uniform over visible tokens, 1 a single token (TRACE Eq. 13).
+    """Alignment concentration AC = 1 - H(P) / log |S|.
 
-    Computed as KL(P || uniform) / log |S|, the same number: AC is about 1e-5 and the difference from 1 would lose digits.
+    0 is uniform over visible tokens, 1 a single token (TRACE Eq. 13).
+
+    Computed as KL(P || uniform) / log |S|, the same number: AC is about 1e-5 and the difference
+    from 1 would lose digits.
 
     Args:
         log_p: [..., positions] log-probabilities (`rad.log_alignment`).
@@ -92,7 +104,9 @@ def concentration(log_p: Array, visible: Array) -> Array:
 
 
 def change_ratios(divergence: Array) -> Array:
-    """Per-step change ratio A_r = D_(r+1) / D_r: below 1 attenuates, above 1 amplifies (TRACE Eq. 14).
+    """Per-step change ratio A_r = D_(r+1) / D_r.
+
+    Below 1 attenuates, above 1 amplifies (TRACE Eq. 14).
 
     Args:
         divergence: [..., steps] TV (the default of TRACE) or KL between consecutive steps.
@@ -110,7 +124,9 @@ def change_ratios(divergence: Array) -> Array:
 
 
 def lscr(divergence_window: Array) -> Array:
-    """Late-step change ratio: the largest A_r of the window, alpha_hat of one sample (TRACE Eq. 15).
+    """Late-step change ratio.
+
+    The largest A_r of the window, alpha_hat of one sample (TRACE Eq. 15).
 
     Args:
         divergence_window: [..., steps] divergences of the late window.
@@ -124,21 +140,33 @@ def lscr(divergence_window: Array) -> Array:
     """
     xp = array_namespace(divergence_window)
     ratios = change_ratios(divergence_window)
-    ratios = xp.concat([xp.full_like(divergence_window[..., :1], -xp.inf), xp.where(xp.isnan(ratios), -xp.inf, ratios)], axis=-1)
+    ratios = xp.concat(
+        [
+            xp.full_like(divergence_window[..., :1], -xp.inf),
+            xp.where(xp.isnan(ratios), -xp.inf, ratios),
+        ],
+        axis=-1,
+    )
     largest = xp.max(ratios, axis=-1)
     return xp.where(largest == -xp.inf, xp.nan, largest)
 
 
-def late_window(visible: Array, length: int, phase_refine: Array | None = None) -> tuple[int, Array]:
-    """The late window: last `length` refine steps, or of decoding if there are none (TRACE section 4.5; method.md section 4).
+def late_window(
+    visible: Array, length: int, phase_refine: Array | None = None
+) -> tuple[int, Array]:
+    """The late window: last `length` refine steps, or of decoding if there are none.
+
+    Source: TRACE section 4.5; method.md section 4.
 
     Args:
         visible: bool [..., steps, positions].
         length: Steps in the window, >= 1; a shorter run gives a shorter window.
-        phase_refine: bool [steps], refine steps, all after the denoising steps. None: no refine steps.
+        phase_refine: bool [steps], refine steps, all after the denoising steps. None: no refine
+            steps.
 
     Returns:
-        (start, support): the window is `start:`; support is bool [..., positions], what every step of it could see.
+        (start, support): the window is `start:`; support is bool [..., positions], what every step
+            of it could see.
 
     Raises:
         ValueError: length < 1, or a denoising step follows a refine step.
@@ -154,7 +182,10 @@ def late_window(visible: Array, length: int, phase_refine: Array | None = None) 
     steps = visible.shape[-2]
     refine = 0 if phase_refine is None else int(_count(phase_refine))
     if phase_refine is not None and not bool(xp.all(phase_refine[steps - refine :])):
-        raise ValueError("a denoising step follows a refine step: refine steps are appended after the final unmasking")
+        raise ValueError(
+            "a denoising step follows a refine step: refine steps are appended after the final"
+            " unmasking"
+        )
     start = max(steps - length, steps - refine if refine else 0)
     return start, xp.all(visible[..., start:, :], axis=-2)
 

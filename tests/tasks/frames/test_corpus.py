@@ -1,4 +1,7 @@
-"""The drawn corpus is what was asked for: frames, words, labels, splits, bytes; and others' corpora are read, bad rows by name."""
+"""The drawn corpus is what was asked for: frames, words, labels, splits, bytes.
+
+And others' corpora are read, bad rows by name.
+"""
 
 import json
 from collections import Counter
@@ -29,17 +32,25 @@ def rows():
 def test_frames_are_drawn_as_asked_for(rows):
     drawn = Counter(row["frame"] for row in rows)
     shares = np.bincount(GRAMMAR.frame, weights=GRAMMAR.probability)
-    assert scipy.stats.chisquare([drawn[name] for name in GRAMMAR.frames], shares * len(rows)).pvalue > 0.01
+    assert (
+        scipy.stats.chisquare([drawn[name] for name in GRAMMAR.frames], shares * len(rows)).pvalue
+        > 0.01
+    )
 
 
 def test_other_shares_of_frames_are_honoured_too():
     grammar = frame_grammar({"motion": 3, "state": 1})
     chunks = draw_sentences(grammar, zipfian_lexicon(grammar, 300, 1.05), 4000, 0.1, seed=0)
     drawn = Counter(row["frame"] for chunk in chunks for row in chunk)
-    assert scipy.stats.chisquare([drawn["motion"], drawn["state"]], [3000, 1000]).pvalue > 0.01 and set(drawn) == {"motion", "state"}
+    assert scipy.stats.chisquare(
+        [drawn["motion"], drawn["state"]], [3000, 1000]
+    ).pvalue > 0.01 and set(drawn) == {"motion", "state"}
 
 
-@pytest.mark.parametrize(("shares", "message"), [({"moton": 1}, "Did you mean 'motion'"), ({"motion": 0}, "no frame has")])
+@pytest.mark.parametrize(
+    ("shares", "message"),
+    [({"moton": 1}, "Did you mean 'motion'"), ({"motion": 0}, "no frame has")],
+)
 def test_unusable_shares_are_named(shares, message):
     with pytest.raises(ValueError, match=message):
         frame_grammar(shares)
@@ -60,8 +71,14 @@ def test_labels_are_the_grammars(rows):
     for row in rows[:500]:
         classes = [word.rstrip("0123456789") for word in row["words"]]
         assert row["pos"] == [CLASSES[name] for name in classes]
-        assert [row["roles"][place] for place, name in enumerate(row["pos"]) if name == "VERB"] == ["Action"]
-        assert all(role is None for role, pos in zip(row["roles"], row["pos"], strict=True) if pos in ("DET", "ADJ", "ADP", "AUX", "ADV"))
+        assert [row["roles"][place] for place, name in enumerate(row["pos"]) if name == "VERB"] == [
+            "Action"
+        ]
+        assert all(
+            role is None
+            for role, pos in zip(row["roles"], row["pos"], strict=True)
+            if pos in ("DET", "ADJ", "ADP", "AUX", "ADV")
+        )
     assert {role for row in rows for role in row["roles"]} - {None} == set(ROLES)
 
 
@@ -70,7 +87,9 @@ def test_no_sentence_is_in_both_splits(rows):
     for row in rows:
         splits.setdefault(" ".join(row["words"]), set()).add(row["split"])
     assert all(len(found) == 1 for found in splits.values())
-    assert sum(row["split"] == "held_out" for row in rows) / len(rows) == pytest.approx(0.1, abs=0.02)
+    assert sum(row["split"] == "held_out" for row in rows) / len(rows) == pytest.approx(
+        0.1, abs=0.02
+    )
 
 
 def test_the_seed_decides_everything_and_a_longer_corpus_begins_as_a_shorter_one(rows):
@@ -81,31 +100,45 @@ def test_the_seed_decides_everything_and_a_longer_corpus_begins_as_a_shorter_one
 
 def test_the_published_size_has_the_published_number_of_words():
     lexicon = zipfian_lexicon(GRAMMAR, 9750, 1.05)
-    uses = (GRAMMAR.probability[:, None] * (GRAMMAR.symbols[:, :, None] == np.arange(len(GRAMMAR.classes))).sum(1)).sum(0)
+    uses = (
+        GRAMMAR.probability[:, None]
+        * (GRAMMAR.symbols[:, :, None] == np.arange(len(GRAMMAR.classes))).sum(1)
+    ).sum(0)
     parts = zip(lexicon.start[:-1], lexicon.start[1:], uses, strict=True)
-    seen = sum(expected_types(lexicon.probability[begin:end], 25_000 * use) for begin, end, use in parts)
+    seen = sum(
+        expected_types(lexicon.probability[begin:end], 25_000 * use) for begin, end, use in parts
+    )
     assert seen == pytest.approx(7910, rel=0.01)
 
 
 def test_the_grammars_own_loss_is_its_floor(rows, tmp_path):
-    """Monte Carlo: the mean surprisal of drawn tokens is the floor in expectation, causal and masked."""
+    """Monte Carlo: the mean surprisal of drawn tokens is the floor in expectation, causal and
+    masked.
+    """
     with table_writer(tmp_path / "corpus.parquet", SENTENCES) as table:
         table.write([{**row, "split": "train"} for row in rows])
-    sentences = read_sentences(tmp_path / "corpus.parquet", (*SPECIAL, *LEXICON.words), POS, ROLES, "train")
+    sentences = read_sentences(
+        tmp_path / "corpus.parquet", (*SPECIAL, *LEXICON.words), POS, ROLES, "train"
+    )
     words = np.where(sentences.word >= 0, sentences.word - len(SPECIAL), -1)[:, 1:]
     expected = limits(GRAMMAR, LEXICON)
     causal = causal_floor(GRAMMAR, LEXICON, sentences.kind, words)
     tokens = (sentences.attention_mask[:, 1:] == 1).sum()
     assert causal.sum() / tokens == pytest.approx(expected["causal"], rel=0.01)
     masked = masked_floor(GRAMMAR, LEXICON, sentences.kind, words, 0.5)
-    assert masked[words >= 0].mean() == pytest.approx(expected["masked"]["0.5"], rel=0.01) and not masked[words < 0].any()
+    assert (
+        masked[words >= 0].mean() == pytest.approx(expected["masked"]["0.5"], rel=0.01)
+        and not masked[words < 0].any()
+    )
 
 
 def test_sentences_as_arrays(rows, tmp_path):
     with table_writer(tmp_path / "corpus.parquet", SENTENCES) as table:
         table.write(rows)
     vocabulary = (*SPECIAL, *LEXICON.words)
-    found = read_sentences(tmp_path / "corpus.parquet", vocabulary, POS, ROLES, "held_out", limit=40)
+    found = read_sentences(
+        tmp_path / "corpus.parquet", vocabulary, POS, ROLES, "held_out", limit=40
+    )
     held_out = {tuple(row["words"]): row for row in rows if row["split"] == "held_out"}
     assert len(found) == 40 and len({tuple(ids) for ids in found.input_ids.tolist()}) == 40
     for number in range(40):
@@ -114,9 +147,14 @@ def test_sentences_as_arrays(rows, tmp_path):
         row = held_out[tuple(vocabulary[token] for token in ids[1 : length - 1])]
         assert ids[0] == BOS and ids[length - 1] == EOS and (ids[length:] == PAD).all()
         assert [POS[one] for one in found.pos[number, 1 : length - 1]] == row["pos"]
-        assert [ROLES[one] if one >= 0 else None for one in found.role[number, 1 : length - 1]] == row["roles"]
+        assert [
+            ROLES[one] if one >= 0 else None for one in found.role[number, 1 : length - 1]
+        ] == row["roles"]
         outside = [0, *range(length - 1, len(ids))]
-        assert all((array[number, outside] == -1).all() for array in (found.pos, found.role, found.word, found.position))
+        assert all(
+            (array[number, outside] == -1).all()
+            for array in (found.pos, found.role, found.word, found.position)
+        )
     with pytest.raises(ValueError, match="no sentence of split 'test'"):
         read_sentences(tmp_path / "corpus.parquet", vocabulary, POS, ROLES, "test")
     with pytest.raises(ValueError, match="is not known"):
@@ -138,15 +176,23 @@ ITEM = {
 
 def written(tmp_path, **changes):
     path = tmp_path / "corpus.json"
-    path.write_text(json.dumps({"corpus": [ITEM, {**ITEM, **changes}], "metadata": {}, "statistics": {}}))
+    path.write_text(
+        json.dumps({"corpus": [ITEM, {**ITEM, **changes}], "metadata": {}, "statistics": {}})
+    )
     return path
 
 
 def test_absynths_format_is_read(tmp_path):
     (rows,) = read_absynth(written(tmp_path), 0.5, seed=0)
     assert len(rows) == 2 and rows[0]["roles"] == ["Agent", "Action", "Patient", None, "Location"]
-    assert rows[0]["pos"] == ["NOUN", "VERB", "NOUN", "ADP", "NOUN"] and set(rows[0]["pos"]) <= set(PENN_POS)
-    assert rows[0]["frame"] == "transitive_action" and rows[0]["split"] == rows[1]["split"] and rows[0]["kind"] is None
+    assert rows[0]["pos"] == ["NOUN", "VERB", "NOUN", "ADP", "NOUN"] and set(rows[0]["pos"]) <= set(
+        PENN_POS
+    )
+    assert (
+        rows[0]["frame"] == "transitive_action"
+        and rows[0]["split"] == rows[1]["split"]
+        and rows[0]["kind"] is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -155,10 +201,22 @@ def test_absynths_format_is_read(tmp_path):
         ({"sentence": None}, "sentence"),
         ({"sentence": " "}, "sentence"),
         ({"linguistic_annotations": {"pos_tags": ["NN"]}}, "linguistic_annotations.pos_tags"),
-        ({"linguistic_annotations": {"pos_tags": ["NN", "VBZ", "NN", "IN", "XX"]}}, "linguistic_annotations.pos_tags"),
-        ({"semantic_roles": {"arg0": {"word": "noun139", "role": "Hero", "position": 0}}}, "semantic_roles.arg0.role"),
-        ({"semantic_roles": {"arg0": {"word": "noun139", "role": "Agent", "position": 9}}}, "semantic_roles.arg0.position"),
-        ({"semantic_roles": {"arg0": {"word": "noun40", "role": "Agent", "position": 0}}}, "semantic_roles.arg0.word"),
+        (
+            {"linguistic_annotations": {"pos_tags": ["NN", "VBZ", "NN", "IN", "XX"]}},
+            "linguistic_annotations.pos_tags",
+        ),
+        (
+            {"semantic_roles": {"arg0": {"word": "noun139", "role": "Hero", "position": 0}}},
+            "semantic_roles.arg0.role",
+        ),
+        (
+            {"semantic_roles": {"arg0": {"word": "noun139", "role": "Agent", "position": 9}}},
+            "semantic_roles.arg0.position",
+        ),
+        (
+            {"semantic_roles": {"arg0": {"word": "noun40", "role": "Agent", "position": 0}}},
+            "semantic_roles.arg0.word",
+        ),
     ],
 )
 def test_a_bad_row_is_named_by_file_row_and_field(tmp_path, changes, field):

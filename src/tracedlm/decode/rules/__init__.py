@@ -22,10 +22,24 @@ from tracedlm.decode.settings import settings_of
 RULES: dict[str, type[ExitRule[Any]]] = {
     rule.name: rule
     for rule in (
-        Full, SkipNoop, Truncate, RandomExit, Rad, Subspace, SubspaceNorm, TokenFreeze, RankSoftmax, Prophet, Sched, Klass, Threshold,
-        Factor, EntropyBound, StableConfident,
+        Full,
+        SkipNoop,
+        Truncate,
+        RandomExit,
+        Rad,
+        Subspace,
+        SubspaceNorm,
+        TokenFreeze,
+        RankSoftmax,
+        Prophet,
+        Sched,
+        Klass,
+        Threshold,
+        Factor,
+        EntropyBound,
+        StableConfident,
     )
-}  # fmt: skip
+}
 
 __all__ = ["RULES", "ExitRule", "make_rule"]
 

@@ -1,4 +1,7 @@
-"""`threshold` and `factor`: commit all tokens that are confident enough, at least one (Fast-dLLM)."""
+"""`threshold` and `factor`.
+
+Commit all tokens that are confident enough, at least one (Fast-dLLM).
+"""
 
 from typing import final
 
@@ -25,7 +28,10 @@ class Threshold(ExitRule[ThresholdSettings]):
 
 @final
 class Factor(ExitRule[FactorSettings]):
-    """Commits the n most confident tokens for the largest n with (n + 1) (1 - confidence of the n-th) < factor."""
+    """Commits the n most confident tokens, n as large as their confidence allows.
+
+    The condition is (n + 1) (1 - confidence of the n-th) < factor.
+    """
 
     name = "factor"
     commits_itself = True

@@ -1,4 +1,7 @@
-"""`entropy_bound`: commit low-entropy tokens while a bound on their joint entropy holds (EB-Sampler)."""
+"""`entropy_bound`: commit low-entropy tokens while a bound on their joint entropy holds.
+
+Source: EB-Sampler.
+"""
 
 from typing import final
 
@@ -12,7 +15,10 @@ from tracedlm.decode.step import Step
 
 @final
 class EntropyBound(ExitRule[EntropyBoundSettings]):
-    """Commits the most tokens, lowest entropy first, whose entropies sum to at most gamma without the largest; at least one."""
+    """Commits tokens of low entropy, as many as the bound allows and at least one.
+
+    Their entropies, without the largest, sum to at most gamma.
+    """
 
     name = "entropy_bound"
     commits_itself = True
@@ -22,6 +28,7 @@ class EntropyBound(ExitRule[EntropyBoundSettings]):
         entropy = step.entropy_rk.masked_fill(~step.eligible_rk, torch.inf)
         place = rank(-step.entropy_rk, step.eligible_rk)
         ordered = torch.empty_like(entropy).scatter_(1, place, entropy)
-        # In ascending order the largest entropy of the first n is the n-th: the sum without it is the sum before it.
+        # In ascending order the largest entropy of the first n is the n-th: the sum without it is
+        # the sum before it.
         others = torch.nn.functional.pad(ordered.cumsum(1)[:, :-1], (1, 0))
         return step.eligible_rk & (others <= self.settings.gamma).gather(1, place)

@@ -8,7 +8,10 @@ from tracedlm.decode.settings import NoSettings
 
 @final
 class Full(ExitRule[NoSettings]):
-    """Never stops, and runs scheduled steps that commit nothing too, as the published samplers do."""
+    """Never stops.
+
+    Scheduled steps that commit nothing are run too, as the published samplers do.
+    """
 
     name = "full"
     skips_noop = False

@@ -1,4 +1,7 @@
-"""`prophet`: commit everything once the gap between the two best tokens is large enough for the progress made."""
+"""`prophet`: commit everything once the two best tokens are far enough apart.
+
+The gap that is asked for falls with progress.
+"""
 
 from typing import final
 
@@ -12,7 +15,10 @@ from tracedlm.decode.step import Step
 
 @final
 class Prophet(ExitRule[ProphetSettings]):
-    """Mean top-two logit gap over the answer's positions against three thresholds; a stop fills the whole canvas."""
+    """Mean top-two logit gap over the answer's positions against three thresholds.
+
+    A stop fills the whole canvas.
+    """
 
     name = "prophet"
     scope = "canvas"
@@ -22,13 +28,18 @@ class Prophet(ExitRule[ProphetSettings]):
         super().__init__(plan, slots, settings)
         if settings.answer_start is not None and settings.answer_start >= plan.gen_length:
             raise ValueError(
-                f"prophet: answer_start {settings.answer_start} is outside 0..{plan.gen_length - 1}, the positions of the canvas"
+                f"prophet: answer_start {settings.answer_start} is outside"
+                f" 0..{plan.gen_length - 1}, the positions of the canvas"
             )
 
     def stops(self, step: Step) -> torch.Tensor:
         """Rows whose gap suffices for the third of the plan they are in."""
         gaps = torch.tensor(self.settings.gaps, device=step.logits_rkv.device)
         third = ((step.nfe_r - 1) * 3 // self.plan.steps).clamp(max=2)
-        answer_rk = step.masked_rk if self.settings.answer_start is None else step.position_rk >= self.settings.answer_start
+        answer_rk = (
+            step.masked_rk
+            if self.settings.answer_start is None
+            else step.position_rk >= self.settings.answer_start
+        )
         gap_r = (step.margin_rk * answer_rk).sum(1) / answer_rk.sum(1)
         return gap_r >= gaps[third]

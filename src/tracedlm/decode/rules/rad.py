@@ -1,4 +1,7 @@
-"""`rad`, `subspace`, `subspace_norm`: stop when the alignment distribution has been stable for some steps (TRACE and EDIT, Algorithm 1)."""
+"""`rad`, `subspace`, `subspace_norm`.
+
+Stop when the alignment distribution has been stable for some steps (TRACE and EDIT, Algorithm 1).
+"""
 
 from typing import TypeVar, final
 
@@ -14,16 +17,27 @@ S = TypeVar("S", bound=RadSettings)
 
 
 class AlignmentRule(ExitRule[S]):
-    """Stops a block once the matched-support KL of the RAD was below `delta` for `omega` consecutive steps.
+    """Stops a block once the RAD has stood still for `omega` consecutive steps.
 
-    The counter starts anew in each block. A step whose matched support has fewer than two tokens has no KL and breaks the run.
+    It stands still where its matched-support KL is below `delta`.
+
+    The counter starts anew in each block. A step whose matched support has fewer than two tokens
+    has no KL and breaks the run.
     """
 
     def __init__(self, plan: Plan, slots: int, settings: S) -> None:
-        """A block's first step has nothing to compare with, so `omega` must be below the steps of some block it holds for."""
+        """Some block must have more steps than its `omega`.
+
+        A block's first step has nothing to compare with.
+        """
         super().__init__(plan, slots, settings)
-        later_delta, later_omega = settings.later_delta or settings.delta, settings.later_omega or settings.omega
-        self.delta_b = torch.tensor([settings.delta] + [later_delta] * (plan.blocks - 1), dtype=torch.float64)
+        later_delta, later_omega = (
+            settings.later_delta or settings.delta,
+            settings.later_omega or settings.omega,
+        )
+        self.delta_b = torch.tensor(
+            [settings.delta] + [later_delta] * (plan.blocks - 1), dtype=torch.float64
+        )
         self.omega_b = torch.tensor([settings.omega] + [later_omega] * (plan.blocks - 1))
         self.must_fit(f"omega {settings.omega}", [omega + 1 for omega in self.omega_b.tolist()])
 
@@ -35,11 +49,16 @@ class AlignmentRule(ExitRule[S]):
     def stops(self, step: Step) -> torch.Tensor:
         """Rows whose run of stable steps has reached omega."""
         similarity_rg = self.similarity(step)
-        similarities = torch.stack([self.swap("similarity", step, similarity_rg), similarity_rg], dim=1)
+        similarities = torch.stack(
+            [self.swap("similarity", step, similarity_rg), similarity_rg], dim=1
+        )
         visible = torch.stack([self.swap("visible", step, step.visible_rg), step.visible_rg], dim=1)
         kl_r = step_statistics(similarities, visible, tau=self.settings.tau).kl[:, 1]
         self.delta_b, self.omega_b = self.delta_b.to(kl_r.device), self.omega_b.to(kl_r.device)
-        return self.run_length("run", step, kl_r < self.delta_b[step.block_r]) >= self.omega_b[step.block_r]
+        return (
+            self.run_length("run", step, kl_r < self.delta_b[step.block_r])
+            >= self.omega_b[step.block_r]
+        )
 
 
 @final

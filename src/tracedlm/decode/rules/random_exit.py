@@ -14,7 +14,10 @@ from tracedlm.theory.schedule import effective_steps
 
 @final
 class RandomExit(ExitRule[RandomSettings]):
-    """Stops each block after a random number of forwards with a given mean; a function of (seed, sample, block) alone."""
+    """Stops each block after a random number of forwards with a given mean.
+
+    A function of (seed, sample, block) alone.
+    """
 
     name = "random"
 
@@ -25,14 +28,18 @@ class RandomExit(ExitRule[RandomSettings]):
         self.share = (settings.forwards - plan.blocks) / max(1, sum(self.longest) - plan.blocks)
         if not 0 <= self.share <= 1:
             raise ValueError(
-                f"random: forwards {settings.forwards:g} is outside {plan.blocks}..{sum(self.longest)} (one per block, and all of them)"
+                f"random: forwards {settings.forwards:g} is outside"
+                f" {plan.blocks}..{sum(self.longest)} (one per block, and all of them)"
             )
         self.stop_at = torch.zeros(slots, dtype=torch.long)
 
     def open(self, slot: int, sample: int, block: int) -> None:
-        """Draw this block's stop: uniform on the widest interval around its mean inside 1..longest, rounded at random.
+        """Draw this block's stop.
 
-        Samples 2k and 2k + 1 mirror each other's draws, so that even a few samples make the mean forwards asked for.
+        Uniform on the widest interval around its mean inside 1..longest, rounded at random.
+
+        Samples 2k and 2k + 1 mirror each other's draws, so that even a few samples make the mean
+        forwards asked for.
         """
         draws = np.random.default_rng((self.settings.stop_seed, sample // 2, block)).uniform(size=2)
         place, rounding = 1 - draws if sample % 2 else draws

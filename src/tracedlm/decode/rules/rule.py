@@ -19,14 +19,15 @@ S = TypeVar("S", bound=RuleSettings)
 class ExitRule(ABC, Generic[S]):
     """Decides, after each forward, what is committed and which rows stop working on their block.
 
-    A rule is made for one decoding run. State is kept per *slot*, a row of the engine's batch: `open` says that a slot
-    starts on a block, so whatever was remembered there is void.
+    A rule is made for one decoding run. State is kept per *slot*, a row of the engine's batch:
+    `open` says that a slot starts on a block, so whatever was remembered there is void.
 
     Attributes:
         name: Name in configs, files and tables; its settings are `decode.settings.SETTINGS[name]`.
         scope: What a stop fills and what the rule sees: the active block, or the whole canvas.
         skips_noop: Whether forwards that cannot change the output are left out.
-        commits_itself: Whether `commits` departs from the schedule; the block then ends when it is full.
+        commits_itself: Whether `commits` departs from the schedule; the block then ends when it is
+            full.
     """
 
     name: ClassVar[str]
@@ -39,7 +40,10 @@ class ExitRule(ABC, Generic[S]):
         self.memory: Memory = {}
 
     def counts(self, sample: int, block: int) -> np.ndarray:
-        """Tokens to commit in each step of this block; the plan's own unless the rule has a schedule of its own."""
+        """Tokens to commit in each step of this block.
+
+        The plan's own unless the rule has a schedule of its own.
+        """
         return self.plan.counts(block)
 
     def must_fit(self, setting: str, needed: Sequence[int]) -> None:
@@ -54,7 +58,10 @@ class ExitRule(ABC, Generic[S]):
         """
         most = [effective_steps(self.counts(0, block)) for block in range(self.plan.blocks)]
         if all(least > steps for least, steps in zip(needed, most, strict=True)):
-            raise ValueError(f"{self.name}: {setting} can never fire in blocks of {most[0]} steps; it takes {needed[0]} of them")
+            raise ValueError(
+                f"{self.name}: {setting} can never fire in blocks of {most[0]} steps; it takes"
+                f" {needed[0]} of them"
+            )
 
     def polish(self, block: int) -> int:
         """Further forwards that fill this block after a stop; 0 fills it at once."""
@@ -74,7 +81,10 @@ class ExitRule(ABC, Generic[S]):
         return torch.zeros_like(step.slot_r, dtype=torch.bool)
 
     def swap(self, name: str, step: Step, value: torch.Tensor) -> torch.Tensor:
-        """Remember a value [r, ...] for the next step and return the last one; zero at a block's first step."""
+        """Remember a value [r, ...] for the next step and return the last one.
+
+        Zero at a block's first step.
+        """
         return swap(self.memory, name, step, value)
 
     def run_length(self, name: str, step: Step, holds: torch.Tensor) -> torch.Tensor:

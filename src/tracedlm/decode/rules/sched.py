@@ -12,7 +12,10 @@ from tracedlm.decode.step import Step
 
 @final
 class Sched(ExitRule[SchedSettings]):
-    """Mean top-two logit margin over masked positions against lo + (hi - lo) s(progress); a stop fills the whole canvas."""
+    """Mean top-two logit margin over masked positions against lo + (hi - lo) s(progress).
+
+    A stop fills the whole canvas.
+    """
 
     name = "sched"
     scope = "canvas"

@@ -8,6 +8,9 @@ from tracedlm.decode.settings import NoSettings
 
 @final
 class SkipNoop(ExitRule[NoSettings]):
-    """Never stops; the engine leaves out steps that commit nothing. Same tokens as `full`, fewer forwards where the schedule has gaps."""
+    """Never stops; the engine leaves out steps that commit nothing.
+
+    Same tokens as `full`, fewer forwards where the schedule has gaps.
+    """
 
     name = "skip_noop"

@@ -1,4 +1,8 @@
-"""`stable_confident`: stop when the most likely text stands still and is certain (the criterion of transformers' DiffusionGemma)."""
+"""`stable_confident`.
+
+Stop when the most likely text stands still and is certain (the criterion of transformers'
+DiffusionGemma).
+"""
 
 from typing import final
 
@@ -12,7 +16,10 @@ from tracedlm.decode.step import Step
 
 @final
 class StableConfident(ExitRule[StableConfidentSettings]):
-    """Stops a block when its most likely text has not changed for some steps and its masks' mean entropy is small."""
+    """Stops a block when its most likely text stands still and is certain.
+
+    Certain: the mean entropy of its masks is small.
+    """
 
     name = "stable_confident"
 

@@ -12,9 +12,12 @@ from tracedlm.theory.divergence import kl_from_log
 
 @final
 class TokenFreeze(AlignmentRule[TokenFreezeSettings]):
-    """`rad` in which a token whose subspace components were stable for some steps keeps its activation from then on.
+    """`rad` that freezes tokens.
 
-    Frozen tokens stay frozen until the sample ends; what they save is the reading, not the model's forward, which is still counted.
+    A token whose subspace components were stable for some steps keeps its activation from then on.
+
+    Frozen tokens stay frozen until the sample ends; what they save is the reading, not the model's
+    forward, which is still counted.
     """
 
     name = "token_freeze"
@@ -31,7 +34,8 @@ class TokenFreeze(AlignmentRule[TokenFreezeSettings]):
         """Cosines with the map, those of frozen tokens as they were when they froze."""
         (reading_rgn,) = step.readings.values()
         settings, visible_rg = self.settings, step.visible_rg
-        # Q_s of EDIT Eq. 25. No memory is a log-probability of zero everywhere: such a token was not visible, so it is not compared.
+        # Q_s of EDIT Eq. 25. No memory is a log-probability of zero everywhere: such a token was
+        # not visible, so it is not compared.
         log_q = (reading_rgn[..., 1:].abs().double() / settings.token_tau).log_softmax(-1)
         known = self.swap("seen", step, visible_rg) & visible_rg
         divergence = kl_from_log(log_q, self.swap("components", step, log_q))

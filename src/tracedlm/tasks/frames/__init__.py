@@ -1,1 +1,4 @@
-"""A corpus of sentences from semantic frames, with gold part of speech and role of every token, and all that can be known about it."""
+"""A corpus of sentences from semantic frames.
+
+With gold part of speech and role of every token, and all that can be known about it.
+"""

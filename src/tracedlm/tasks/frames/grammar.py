@@ -1,11 +1,15 @@
-"""The grammar: frames, their constructions, and the sentence types they expand to. A type fixes class and role of every word.
+"""The grammar: frames, their constructions, and the sentence types they expand to.
 
-A construction is written in words: `person.Agent act.Action ~thing.Patient [with tool.Instrument]` is an animate noun that is the agent,
-a verb of action, a noun phrase whose head is the patient, and perhaps an instrument. `~` marks a head that may have a determiner and an
-adjective before it, `[...]` what may be left out. Role belongs to heads; what has no `.Role` carries none.
+A type fixes class and role of every word.
 
-The subject's role is open until the verb is read (an animate noun may act, feel, rest, change or, in the passive, suffer), and no
-class sequence has two readings: so a left-to-right reader cannot know all roles, and who sees the whole sentence can.
+A construction is written in words: `person.Agent act.Action ~thing.Patient [with tool.Instrument]`
+is an animate noun that is the agent, a verb of action, a noun phrase whose head is the patient, and
+perhaps an instrument. `~` marks a head that may have a determiner and an adjective before it,
+`[...]` what may be left out. Role belongs to heads; what has no `.Role` carries none.
+
+The subject's role is open until the verb is read (an animate noun may act, feel, rest, change or,
+in the passive, suffer), and no class sequence has two readings: so a left-to-right reader cannot
+know all roles, and who sees the whole sentence can.
 """
 
 import re
@@ -18,51 +22,96 @@ import numpy as np
 
 from tracedlm.theory.grammar import END
 
-ROLES = ("Agent", "Patient", "Theme", "Experiencer", "Instrument", "Location", "Source", "Goal", "Time", "Action")
+ROLES = (
+    "Agent",
+    "Patient",
+    "Theme",
+    "Experiencer",
+    "Instrument",
+    "Location",
+    "Source",
+    "Goal",
+    "Time",
+    "Action",
+)
 
 POS = ("NOUN", "VERB", "ADJ", "ADV", "DET", "ADP", "AUX")
 """Universal parts of speech that occur."""
 
 CLASSES = {
-    "person": "NOUN", "thing": "NOUN", "tool": "NOUN", "place": "NOUN", "time": "NOUN",
-    "act": "VERB", "move": "VERB", "give": "VERB", "feel": "VERB", "rest": "VERB", "change": "VERB",
-    "adj": "ADJ", "adv": "ADV", "det": "DET", "aux": "AUX",
-    "by": "ADP", "with": "ADP", "in": "ADP", "from": "ADP", "to": "ADP",
-}  # fmt: skip
+    "person": "NOUN",
+    "thing": "NOUN",
+    "tool": "NOUN",
+    "place": "NOUN",
+    "time": "NOUN",
+    "act": "VERB",
+    "move": "VERB",
+    "give": "VERB",
+    "feel": "VERB",
+    "rest": "VERB",
+    "change": "VERB",
+    "adj": "ADJ",
+    "adv": "ADV",
+    "det": "DET",
+    "aux": "AUX",
+    "by": "ADP",
+    "with": "ADP",
+    "in": "ADP",
+    "from": "ADP",
+    "to": "ADP",
+}
 """Word classes and their part of speech."""
 
 FRAMES: dict[str, tuple[float, dict[str, float]]] = {
-    "action": (0.28, {
-        "~person.Agent act.Action ~thing.Patient [with tool.Instrument] [time.Time]": 0.5,
-        "~person.Agent act.Action ~person.Patient [adv]": 0.15,
-        "~thing.Patient aux act.Action [by person.Agent] [in place.Location]": 0.15,
-        "~person.Patient aux act.Action by person.Agent [time.Time]": 0.1,
-        "~tool.Instrument act.Action ~thing.Patient": 0.1,
-    }),
-    "motion": (0.2, {
-        "~person.Agent move.Action [from place.Source] [to place.Goal]": 0.6,
-        "~thing.Theme move.Action from place.Source [to place.Goal]": 0.25,
-        "~person.Agent adv move.Action to place.Goal": 0.15,
-    }),
-    "transfer": (0.14, {
-        "~person.Agent give.Action ~thing.Theme to person.Goal": 0.6,
-        "~thing.Theme aux give.Action to person.Goal [by person.Agent]": 0.25,
-        "~person.Goal give.Action ~thing.Theme from person.Source": 0.15,
-    }),
-    "perception": (0.16, {
-        "~person.Experiencer feel.Action ~thing.Theme [in place.Location]": 0.5,
-        "~person.Experiencer feel.Action ~person.Theme [time.Time]": 0.3,
-        "~thing.Theme aux feel.Action by person.Experiencer": 0.2,
-    }),
-    "state": (0.12, {
-        "~thing.Theme rest.Action in place.Location [time.Time]": 0.6,
-        "~person.Theme rest.Action [in place.Location] [time.Time]": 0.4,
-    }),
-    "change": (0.1, {
-        "~thing.Patient change.Action [adv] [time.Time]": 0.6,
-        "~person.Patient change.Action [time.Time]": 0.4,
-    }),
-}  # fmt: skip
+    "action": (
+        0.28,
+        {
+            "~person.Agent act.Action ~thing.Patient [with tool.Instrument] [time.Time]": 0.5,
+            "~person.Agent act.Action ~person.Patient [adv]": 0.15,
+            "~thing.Patient aux act.Action [by person.Agent] [in place.Location]": 0.15,
+            "~person.Patient aux act.Action by person.Agent [time.Time]": 0.1,
+            "~tool.Instrument act.Action ~thing.Patient": 0.1,
+        },
+    ),
+    "motion": (
+        0.2,
+        {
+            "~person.Agent move.Action [from place.Source] [to place.Goal]": 0.6,
+            "~thing.Theme move.Action from place.Source [to place.Goal]": 0.25,
+            "~person.Agent adv move.Action to place.Goal": 0.15,
+        },
+    ),
+    "transfer": (
+        0.14,
+        {
+            "~person.Agent give.Action ~thing.Theme to person.Goal": 0.6,
+            "~thing.Theme aux give.Action to person.Goal [by person.Agent]": 0.25,
+            "~person.Goal give.Action ~thing.Theme from person.Source": 0.15,
+        },
+    ),
+    "perception": (
+        0.16,
+        {
+            "~person.Experiencer feel.Action ~thing.Theme [in place.Location]": 0.5,
+            "~person.Experiencer feel.Action ~person.Theme [time.Time]": 0.3,
+            "~thing.Theme aux feel.Action by person.Experiencer": 0.2,
+        },
+    ),
+    "state": (
+        0.12,
+        {
+            "~thing.Theme rest.Action in place.Location [time.Time]": 0.6,
+            "~person.Theme rest.Action [in place.Location] [time.Time]": 0.4,
+        },
+    ),
+    "change": (
+        0.1,
+        {
+            "~thing.Patient change.Action [adv] [time.Time]": 0.6,
+            "~person.Patient change.Action [time.Time]": 0.4,
+        },
+    ),
+}
 """Frame -> its share of sentences, and the share of each construction among its sentences."""
 
 PHRASE = {"": 0.55, "det": 0.3, "det adj": 0.15}
@@ -106,7 +155,8 @@ def frame_grammar(shares: Mapping[str, float] | None = None) -> Grammar:
     """The grammar above, with the given shares of frames in place of its own.
 
     Args:
-        shares: Frame -> share of sentences, for all frames that shall occur; normalised. None: those of `FRAMES`.
+        shares: Frame -> share of sentences, for all frames that shall occur; normalised. None:
+            those of `FRAMES`.
 
     Raises:
         ValueError: A frame is unknown, or no share is positive.
@@ -115,7 +165,10 @@ def frame_grammar(shares: Mapping[str, float] | None = None) -> Grammar:
     for name, share in shares.items():
         if name not in FRAMES:
             nearest = get_close_matches(name, FRAMES, n=1)
-            raise ValueError(f"unknown frame {name!r}; known: {', '.join(FRAMES)}." + (f" Did you mean {nearest[0]!r}?" if nearest else ""))
+            raise ValueError(
+                f"unknown frame {name!r}; known: {', '.join(FRAMES)}."
+                + (f" Did you mean {nearest[0]!r}?" if nearest else "")
+            )
         if share < 0:
             raise ValueError(f"share of frame {name} is {share}; shares are not negative")
     if not sum(shares.values()):
@@ -124,30 +177,55 @@ def frame_grammar(shares: Mapping[str, float] | None = None) -> Grammar:
     return expand(constructions, CLASSES, ROLES)
 
 
-def expand(frames: Mapping[str, tuple[float, Mapping[str, float]]], classes: Mapping[str, str], roles: tuple[str, ...]) -> Grammar:
+def expand(
+    frames: Mapping[str, tuple[float, Mapping[str, float]]],
+    classes: Mapping[str, str],
+    roles: tuple[str, ...],
+) -> Grammar:
     """Every sentence type of written-out constructions; shares need not sum to 1."""
     rows: list[tuple[int, list[tuple[str, str]], float]] = []
     total = sum(share for share, _ in frames.values())
     for number, (share, constructions) in enumerate(frames.values()):
         inner = sum(constructions.values())
         for construction, part in constructions.items():
-            rows += [(number, words, share / total * part / inner * chance) for words, chance in _expansions(construction)]
+            rows += [
+                (number, words, share / total * part / inner * chance)
+                for words, chance in _expansions(construction)
+            ]
     places = max(len(words) for _, words, _ in rows) + 1
     symbols, role = np.full((len(rows), places), END), np.full((len(rows), places), -1)
     for row, (_, words, _) in enumerate(rows):
         symbols[row, : len(words)] = [list(classes).index(name) for name, _ in words]
         role[row, : len(words)] = [roles.index(name) if name else -1 for _, name in words]
-    frame, probability = np.array([number for number, _, _ in rows]), np.array([chance for _, _, chance in rows])
-    return Grammar(tuple(classes), tuple(classes.values()), roles, tuple(frames), frame, symbols, role, probability)
+    frame, probability = (
+        np.array([number for number, _, _ in rows]),
+        np.array([chance for _, _, chance in rows]),
+    )
+    return Grammar(
+        tuple(classes),
+        tuple(classes.values()),
+        roles,
+        tuple(frames),
+        frame,
+        symbols,
+        role,
+        probability,
+    )
 
 
 def _expansions(construction: str) -> Iterator[tuple[list[tuple[str, str]], float]]:
-    """Word sequences of a construction, each word as (class, role or ""), with their probabilities."""
+    """Word sequences of a construction, with their probabilities.
+
+    Each word is (class, role or "").
+    """
     choices = []
     for optional, word in re.findall(r"\[([^]]*)\]|(\S+)", construction):
         choices.append(_optional(optional) if optional else _phrase(word))
     for chosen in product(*choices):
-        yield [word for words, _ in chosen for word in words], float(np.prod([chance for _, chance in chosen]))
+        yield (
+            [word for words, _ in chosen for word in words],
+            float(np.prod([chance for _, chance in chosen])),
+        )
 
 
 def _optional(text: str) -> list[tuple[list[tuple[str, str]], float]]:
@@ -156,7 +234,10 @@ def _optional(text: str) -> list[tuple[list[tuple[str, str]], float]]:
 
 def _phrase(text: str) -> list[tuple[list[tuple[str, str]], float]]:
     before = PHRASE if text.startswith("~") else {"": 1.0}
-    return [([*((name, "") for name in words.split()), _word(text.lstrip("~"))], chance) for words, chance in before.items()]
+    return [
+        ([*((name, "") for name in words.split()), _word(text.lstrip("~"))], chance)
+        for words, chance in before.items()
+    ]
 
 
 def _word(text: str) -> tuple[str, str]:

@@ -11,9 +11,20 @@ CLOSED = {"det": 4, "aux": 2, "by": 1, "with": 2, "in": 3, "from": 2, "to": 2}
 """Words of classes that do not grow with the lexicon."""
 
 OPEN = {
-    "person": 0.2, "thing": 0.26, "tool": 0.08, "place": 0.12, "time": 0.04, "act": 0.06, "move": 0.04, "give": 0.03, "feel": 0.04,
-    "rest": 0.03, "change": 0.03, "adj": 0.05, "adv": 0.02,
-}  # fmt: skip
+    "person": 0.2,
+    "thing": 0.26,
+    "tool": 0.08,
+    "place": 0.12,
+    "time": 0.04,
+    "act": 0.06,
+    "move": 0.04,
+    "give": 0.03,
+    "feel": 0.04,
+    "rest": 0.03,
+    "change": 0.03,
+    "adj": 0.05,
+    "adv": 0.02,
+}
 """Shares of the other words."""
 
 
@@ -51,9 +62,14 @@ def zipfian_lexicon(grammar: Grammar, types: int, exponent: float) -> Lexicon:
     sizes = [CLOSED.get(name) or round((types - closed) * OPEN[name]) for name in grammar.classes]
     if min(size for name, size in zip(grammar.classes, sizes, strict=True) if name in OPEN) < 2:
         raise ValueError(
-            f"types = {types} leaves a word class with fewer than two words; use at least {closed + round(2 / min(OPEN.values()))}"
+            f"types = {types} leaves a word class with fewer than two words; use at least"
+            f" {closed + round(2 / min(OPEN.values()))}"
         )
-    words = tuple(f"{name}{rank}" for name, size in zip(grammar.classes, sizes, strict=True) for rank in range(1, size + 1))
+    words = tuple(
+        f"{name}{rank}"
+        for name, size in zip(grammar.classes, sizes, strict=True)
+        for rank in range(1, size + 1)
+    )
     return Lexicon(
         words=words,
         word_class=np.repeat(np.arange(len(sizes)), sizes),
