@@ -39,7 +39,7 @@ def write_maps(root, datasets, length) -> None:
     angle = [[None if value is None else 90 * (1 - value) for value in row] for row in alike]
     write_manifest(
         root / "rrm/similarity.json",
-        "rrm",
+        "rrm.maps",
         maps=facts,
         cosine=alike,
         correlation=alike,
@@ -69,7 +69,7 @@ def write_maps(root, datasets, length) -> None:
             "undefined": 105,
         }
         write_manifest(
-            root / f"ablation/{dataset}/{length}.json", "module_ablation", maps=results, samples=8
+            root / f"ablation/{dataset}/{length}.json", "rrm.module_ablation", maps=results, samples=8
         )
 
 
@@ -107,7 +107,7 @@ def write_task_maps(root) -> None:
         "angle": angle,
         "chance": 0.94,
     }
-    write_manifest(root / "task_maps/similarity.json", "rrm", **known)
+    write_manifest(root / "task_maps/similarity.json", "rrm.maps", **known)
     cells = [
         {
             "run": run,

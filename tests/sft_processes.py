@@ -14,7 +14,7 @@ from transformers import TrainerCallback
 
 from tracedlm.models import training
 from tracedlm.models.moment_recorder import MomentRecorder
-from tracedlm.stages import sft
+from tracedlm.stages.sft import fine_tune as sft
 
 
 def start(target, *arguments):

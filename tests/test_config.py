@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tracedlm.config import Study, load_study, load_yaml
-from tracedlm.config_docs import markdown
+from tracedlm.config.docs import markdown
 from tracedlm.theory.schedule import total_steps
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -256,7 +256,7 @@ def test_the_papers_steps_are_half_the_tokens(raw):
 def test_the_documentation_is_current():
     page = (ROOT / "config/README.md").read_text()
     assert page == markdown(), (
-        "config/README.md is stale: python -m tracedlm.config_docs > config/README.md"
+        "config/README.md is stale: python -m tracedlm.config.docs > config/README.md"
     )
 
 

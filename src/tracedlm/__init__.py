@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from tracedlm.models.denoiser import load_denoiser
     from tracedlm.models.moment_recorder import MomentRecorder
     from tracedlm.rescoring import rescore
-    from tracedlm.stages.rrm import build_rrm, build_rrms
+    from tracedlm.stages.rrm.maps import build_rrm, build_rrms
     from tracedlm.theory.risk import control_risk
 
 _HOME = {
     "load_denoiser": "tracedlm.models.denoiser",
     "generate": "tracedlm.generation",
     "certify": "tracedlm.certification",
-    "build_rrm": "tracedlm.stages.rrm",
+    "build_rrm": "tracedlm.stages.rrm.maps",
     "rescore": "tracedlm.rescoring",
-    "build_rrms": "tracedlm.stages.rrm",
+    "build_rrms": "tracedlm.stages.rrm.maps",
     "MomentRecorder": "tracedlm.models.moment_recorder",
     "control_risk": "tracedlm.theory.risk",
 }

@@ -355,7 +355,7 @@ def _rrm(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_rrm(options: argparse.Namespace) -> None:
-    from tracedlm.stages.rrm import build_rrm, build_rrms, prepare_maps
+    from tracedlm.stages.rrm.maps import build_rrm, build_rrms, prepare_maps
 
     many = bool(options.prep or options.all)
     if bool(options.prep) == bool(options.source) or (
@@ -411,7 +411,7 @@ def _explore(parser: argparse.ArgumentParser) -> None:
 def _run_explore(options: argparse.Namespace) -> None:
     from tracedlm.config import load_yaml
     from tracedlm.records.manifest import code_digest
-    from tracedlm.report.explorer import write_explorer
+    from tracedlm.report.pages.explorer import write_explorer
     from tracedlm.resources import located
     from tracedlm.stages.explorer import replay_study
 
@@ -443,7 +443,7 @@ def _validate(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_validate(options: argparse.Namespace) -> None:
-    from tracedlm.stages.trace_check import check_traces
+    from tracedlm.stages.trace.check import check_traces
 
     problems = list(check_traces(options.folder))
     if problems:

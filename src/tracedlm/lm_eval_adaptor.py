@@ -21,7 +21,7 @@ from tracedlm.models.denoiser import load_denoiser
 from tracedlm.progress import Progress
 from tracedlm.records.card import ExitCard
 from tracedlm.records.rrm import Rrm
-from tracedlm.stages.rrm import build_rrms
+from tracedlm.stages.rrm.maps import build_rrms
 
 HARNESS_DEVICES = ("cuda", "cuda:0")
 """What the harness says where its user named no device, on machines without one too.

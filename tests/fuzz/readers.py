@@ -17,6 +17,7 @@ import pyarrow as pa
 import torch
 
 from tracedlm.config import load_yaml
+from tracedlm.corpora.absynth import read_absynth
 from tracedlm.models.optimizer_dump import OptimizerDumps
 from tracedlm.records import measures, sentences
 from tracedlm.records import trace as tables
@@ -31,11 +32,10 @@ from tracedlm.records.released import read_settings
 from tracedlm.records.rrm import Rrm, read_maps, write_maps
 from tracedlm.records.series import read_late
 from tracedlm.records.tensors import write_arrays
-from tracedlm.report.tables import SPECS, read_csv, write_csv
+from tracedlm.report.write import SPECS, read_csv, write_csv
 from tracedlm.rescoring import rescore
-from tracedlm.stages.trace_check import check_traces
+from tracedlm.stages.trace.check import check_traces
 from tracedlm.tasks import GENERATED, TASKS, Task, get_task
-from tracedlm.tasks.frames.absynth import read_absynth
 from tracedlm.tasks.templates import read_template
 
 ROOT = Path(__file__).resolve().parents[2]

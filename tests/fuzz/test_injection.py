@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from explorer_study import TOKENS, study
-from tracedlm.report.explorer import explorer_html
 from tracedlm.report.layout import lay_out
 from tracedlm.report.markup import html
-from tracedlm.report.page import html_number
-from tracedlm.report.tables import SPECS, tex_escape, write_table
+from tracedlm.report.pages.explorer import explorer_html
+from tracedlm.report.pages.report import html_number
+from tracedlm.report.write import SPECS, tex_escape, write_table
 
 HTML = (
     "</script><img src=x onerror=stolen()>",

@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from tracedlm.models.linear import OneDnnLinear, use_onednn
+from tracedlm.models.cpu import OneDnnLinear, use_onednn
 
 pytestmark = pytest.mark.skipif(
     not torch.backends.mkldnn.is_available(), reason="this build of torch has no oneDNN"

@@ -16,7 +16,7 @@ from tracedlm.models.lora import attach_lora
 from tracedlm.models.prompt_tokens import user_turn
 from tracedlm.records.lora_names import short_name
 from tracedlm.rehearsal.checkpoint import official_checkpoint, official_config, official_weights
-from tracedlm.stages.examples import encode_response
+from tracedlm.stages.sft.examples import encode_response
 
 TOKENS = torch.randint(2, 320, (3, 40), generator=torch.Generator().manual_seed(3))
 REAL = torch.ones_like(TOKENS)

@@ -14,7 +14,7 @@ from tracedlm.models.moment_recorder import MomentRecorder
 from tracedlm.models.training import DiffusionTrainer, NoisyBatches, only_item, training_arguments
 from tracedlm.records.lora_names import short_name
 from tracedlm.records.moments import VARIANTS
-from tracedlm.stages.examples import encode_example
+from tracedlm.stages.sft.examples import encode_example
 from tracedlm.tasks import get_task
 from tracedlm.theory.moments import update
 

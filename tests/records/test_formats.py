@@ -24,8 +24,8 @@ from tracedlm.records.moments import Moments
 from tracedlm.records.parquet import read_groups, read_table, write_table
 from tracedlm.records.rrm import Rrm, read_maps, write_maps
 from tracedlm.records.tensors import read_arrays, write_arrays
-from tracedlm.report.explorer import explorer_html
-from tracedlm.stages.map_source import open_source
+from tracedlm.report.pages.explorer import explorer_html
+from tracedlm.stages.rrm.source import open_source
 
 OLD = Path(__file__).parents[1] / "golden/format_1"
 
@@ -198,7 +198,7 @@ def test_every_artefact_names_its_format(tmp_path):
     write_maps(tmp_path / "modules.safetensors", read_maps(OLD / "modules.safetensors"))
     Moments.read(OLD / "moments.safetensors").write(tmp_path / "moments.safetensors")
     ExitCard.read(OLD / "card.json").write(tmp_path / "card.json")
-    write_manifest(tmp_path / "manifest.json", "storage")
+    write_manifest(tmp_path / "manifest.json", "rrm.storage")
     write_table(
         tmp_path / "exits.parquet", pq.read_table(OLD / "exits.parquet").to_pylist(), trace.EXITS
     )

@@ -13,8 +13,8 @@ from tracedlm.rehearsal.places import settle
 from tracedlm.rehearsal.sizes import shrink
 from tracedlm.rehearsal.sources import WRITERS, write_source
 from tracedlm.resources import ROOT
-from tracedlm.stages.data import make_data
-from tracedlm.stages.download import read_sources
+from tracedlm.stages.data.download import read_sources
+from tracedlm.stages.data.problems import make_data
 from tracedlm.tasks import get_task
 
 

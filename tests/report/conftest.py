@@ -17,11 +17,11 @@ from tracedlm.records.metrics import GRADIENTS, GRID, QUARTILES, TEMPERATURE
 from tracedlm.records.parquet import write_table
 from tracedlm.records.pseudo_gradient import PSEUDO_GRADIENTS
 from tracedlm.report.contents import FIGURES, TABLES, TIMED_TABLES, pseudo_gradient_figures
-from tracedlm.report.costs import make_costs
 from tracedlm.report.evidence import read_evidence
-from tracedlm.report.figures import make_figures
-from tracedlm.report.page import make_page
-from tracedlm.report.tables import make_tables
+from tracedlm.report.figures.draw import make_figures
+from tracedlm.report.pages.report import make_page
+from tracedlm.report.tables.costs import make_costs
+from tracedlm.report.write import make_tables
 from tracedlm.theory.certificate import BOUNDS
 from tracedlm.theory.resampling import clopper_pearson
 
@@ -283,7 +283,7 @@ def write_set(root, dataset: str) -> None:
             for label, solved, nfe in runs
         ]
         write_table(exits / f"{rule}.parquet", rows, trace.EXITS, {"steps": str(STEPS)})
-    write_manifest(exits / "manifest.json", "exits")
+    write_manifest(exits / "manifest.json", "exits.compare")
     tried = [
         {"settings": settings, "accuracy": 0.75, "forwards": 24.0, "objective": 0.03125}
         for settings in CHOSEN.values()
@@ -303,7 +303,7 @@ def write_set(root, dataset: str) -> None:
     )
     for readout in READOUTS:
         count = PINSKER[readout] if dataset == "countdown" else 0
-        write_manifest(certify / readout / "summary.json", "certify", **summary(count))
+        write_manifest(certify / readout / "summary.json", "certify.certify", **summary(count))
         cells = [
             {
                 "bound": bound,
@@ -361,7 +361,7 @@ def write_training(root) -> None:
         ]
         write_manifest(
             root / f"noise/{run}.json",
-            "noise",
+            "exits.noise",
             run={"name": run, "share": place / 2, "seed": 0},
             sets=sets,
             maps=maps,
@@ -407,7 +407,7 @@ def write_training(root) -> None:
         folder = root / f"pseudo_gradients/{dataset}"
         write_manifest(
             folder / f"{LENGTH}.json",
-            "convergence",
+            "trace.convergence",
             **facts,
             steps=steps,
             bands=bands,

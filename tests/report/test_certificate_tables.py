@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from tracedlm.report import certificate_sentences as said
 from tracedlm.report.layout import Cell, Grid, lay_out
+from tracedlm.report.pages import certificate_sentences as said
 from tracedlm.report.preview import preview
-from tracedlm.report.tables import SPECS, make_tables, read_csv, write_csv
+from tracedlm.report.write import SPECS, make_tables, read_csv, write_csv
 
 NAMES = (
     "certified_coverage",

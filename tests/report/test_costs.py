@@ -5,8 +5,15 @@ import json
 
 import pytest
 
-from tracedlm.report.costs import DISK_USE, STAGE_COSTS, disk_rows, make_costs, stage_rows, took
-from tracedlm.report.tables import read_csv
+from tracedlm.report.tables.costs import (
+    DISK_USE,
+    STAGE_COSTS,
+    disk_rows,
+    make_costs,
+    stage_rows,
+    took,
+)
+from tracedlm.report.write import read_csv
 
 
 @pytest.fixture

@@ -5,7 +5,9 @@ import json
 import pytest
 
 from tracedlm.records.measures import Measure, write_measures
-from tracedlm.report.dynamics_tables import (
+from tracedlm.report.figures.dynamics import draw_dynamics, dynamics_rows
+from tracedlm.report.layout import lay_out
+from tracedlm.report.tables.dynamics import (
     CLAIMS,
     STOPPING,
     _order,
@@ -13,10 +15,8 @@ from tracedlm.report.dynamics_tables import (
     cost_rows,
     stopping_rows,
 )
-from tracedlm.report.layout import lay_out
-from tracedlm.report.plots_of_dynamics import draw_dynamics, dynamics_rows
-from tracedlm.report.tables import read_csv, write_csv
-from tracedlm.report.trajectories import Trajectories, Which
+from tracedlm.report.tables.trajectories import Trajectories, Which
+from tracedlm.report.write import read_csv, write_csv
 
 STEPS = (0, 10, 100, 200, 300)
 LIMITS = {

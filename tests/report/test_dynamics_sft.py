@@ -2,9 +2,9 @@
 
 import pytest
 
-from tracedlm.report.dynamics_sft import SFT, curve_rows, together_rows
 from tracedlm.report.layout import lay_out
-from tracedlm.report.tables import read_csv, write_csv
+from tracedlm.report.pages.fine_tuning import SFT, curve_rows, together_rows
+from tracedlm.report.write import read_csv, write_csv
 
 CURVES = {
     ("update_rms", "5.q.B", ""): (None, 1.0, 0.8, 0.6, 0.5),

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from tracedlm.report import published
-from tracedlm.report.equal_cost import UNRESOLVED, matched, verdict
 from tracedlm.report.evidence import read_evidence
-from tracedlm.report.exit_sentences import saving
+from tracedlm.report.figures.cost import STYLES, draw_pareto, pareto_rows
 from tracedlm.report.layout import lay_out
-from tracedlm.report.plots_of_cost import STYLES, draw_pareto, pareto_rows
-from tracedlm.report.tables import SPECS
+from tracedlm.report.pages.exit_sentences import saving
+from tracedlm.report.tables import published
+from tracedlm.report.tables.equal_cost import UNRESOLVED, matched, verdict
+from tracedlm.report.write import SPECS
 from tracedlm.tasks.names import TASK_NAMES
 
 

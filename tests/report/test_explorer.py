@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from explorer_study import HOSTILE, LENGTH, REFINE, STEPS, large_study, study
-from tracedlm.report.explorer import LEVELS, LIMIT, explorer_html, quantise, write_explorer
+from tracedlm.report.pages.explorer import LEVELS, LIMIT, explorer_html, quantise, write_explorer
 from tracedlm.theory.certificate import BOUNDS
 
 EMBEDDED = re.compile(r'<script type="application/json" id="data">(.*?)</script>', re.DOTALL)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from explorer_study import HOSTILE, LENGTH, ORDER, REFINE, STEPS, TOKENS, WRITTEN, study
-from tracedlm.report.explorer import quantise, write_explorer
+from tracedlm.report.pages.explorer import quantise, write_explorer
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed (extra `dev`)"

@@ -9,9 +9,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from tracedlm.report.abstract import PARAGRAPHS, abstract
 from tracedlm.report.contents import FIGURES, pseudo_gradient_figures
-from tracedlm.report.page import html_number, read_rows
+from tracedlm.report.pages.abstract import PARAGRAPHS, abstract
+from tracedlm.report.pages.report import html_number, read_rows
 
 DATASETS = ("countdown", "sudoku")
 DRAWN = [*FIGURES, *pseudo_gradient_figures(DATASETS, 4).values()]

@@ -10,7 +10,7 @@ import pytest
 
 from tracedlm.config import load_yaml
 from tracedlm.report.layout import Cell, Grid
-from tracedlm.report.paper import compile_pdf, is_wide, make_paper
+from tracedlm.report.pages.paper import compile_pdf, is_wide, make_paper
 
 TEX = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 HOSTILE = (

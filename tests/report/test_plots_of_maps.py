@@ -9,9 +9,9 @@ from tracedlm.records.metrics import read_json
 from tracedlm.records.parquet import read_table
 from tracedlm.records.update_magnitude import UPDATE_MAGNITUDE
 from tracedlm.report.contents import FIGURES
-from tracedlm.report.figures import is_blank, make_figures
-from tracedlm.report.plots_of_cost import gradient_rows
-from tracedlm.report.plots_of_maps import (
+from tracedlm.report.figures.cost import gradient_rows
+from tracedlm.report.figures.draw import is_blank, make_figures
+from tracedlm.report.figures.maps import (
     draw_magnitudes,
     draw_task_similarity,
     magnitude_rows,

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from tracedlm.report.abstract import abstract
-from tracedlm.report.equal_cost import UNRESOLVED, comparisons
-from tracedlm.report.exit_sentences import pooled, saving
-from tracedlm.report.page import read_rows
-from tracedlm.report.pooled import POOLED, pooled_rows
+from tracedlm.report.pages.abstract import abstract
+from tracedlm.report.pages.exit_sentences import pooled, saving
+from tracedlm.report.pages.report import read_rows
+from tracedlm.report.tables.equal_cost import UNRESOLVED, comparisons
+from tracedlm.report.tables.pooled import POOLED, pooled_rows
 
 
 def with_runs(one, **right):

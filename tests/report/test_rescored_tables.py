@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from tracedlm.report.rescored_tables import RESCORED, SCHEDULE_ALONE, make_rescored_tables
-from tracedlm.report.tables import read_csv
+from tracedlm.report.tables.rescored import RESCORED, SCHEDULE_ALONE, make_rescored_tables
+from tracedlm.report.write import read_csv
 
 
 def one_set(dataset, seq_len, accuracy, steps):

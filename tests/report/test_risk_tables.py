@@ -9,7 +9,7 @@ import pytest
 
 from tracedlm.records.card import ExitCard
 from tracedlm.report.layout import lay_out
-from tracedlm.report.tables import SPECS, read_csv, write_table
+from tracedlm.report.write import SPECS, read_csv, write_table
 from tracedlm.theory.certificate import BOUNDS
 from tracedlm.theory.resampling import clopper_pearson
 

@@ -15,8 +15,8 @@ from tracedlm.records.parquet import write_table
 from tracedlm.report.evaluated import read_evaluated
 from tracedlm.report.evidence import read_evidence
 from tracedlm.report.layout import lay_out
-from tracedlm.report.tables import SPECS, read_csv
-from tracedlm.report.tables import write_table as write_tex
+from tracedlm.report.write import SPECS, read_csv
+from tracedlm.report.write import write_table as write_tex
 from tracedlm.theory.resampling import clopper_pearson
 
 N = 20

@@ -7,9 +7,9 @@ import pytest
 
 from tracedlm.records.parquet import read_table
 from tracedlm.records.pseudo_gradient import PSEUDO_GRADIENTS
+from tracedlm.report.figures.pseudo_gradients import pseudo_gradient_rows
 from tracedlm.report.layout import lay_out
-from tracedlm.report.plots_of_training import pseudo_gradient_rows
-from tracedlm.report.tables import SPECS, read_csv, write_csv
+from tracedlm.report.write import SPECS, read_csv, write_csv
 
 
 def through_csv(tmp_path, name, evidence):

@@ -9,9 +9,9 @@ import shutil
 import pytest
 
 from tracedlm.report.evidence import PHASES, read_evidence
-from tracedlm.report.exit_sentences import carried, times
 from tracedlm.report.layout import lay_out
-from tracedlm.report.tables import SPECS, make_tables, read_csv
+from tracedlm.report.pages.exit_sentences import carried, times
+from tracedlm.report.write import SPECS, make_tables, read_csv
 
 
 def rows(evidence, name, **chosen):

@@ -15,10 +15,15 @@ from tracedlm.records.metrics import GRID, SAMPLES, TEMPERATURE
 from tracedlm.records.parquet import read_table, table_writer, write_table
 from tracedlm.records.rrm import Rrm
 from tracedlm.records.series import read_late
-from tracedlm.stages.certify import certify_set
-from tracedlm.stages.certify_setup import read_setup
-from tracedlm.stages.select import Validation, select
-from tracedlm.stages.stops import block_exits, entropy_bounds, forward_certificates, late_stops
+from tracedlm.stages.certify.certify import certify_set
+from tracedlm.stages.certify.select import Validation, select
+from tracedlm.stages.certify.setup import read_setup
+from tracedlm.stages.certify.stops import (
+    block_exits,
+    entropy_bounds,
+    forward_certificates,
+    late_stops,
+)
 from tracedlm.theory.certificate import BOUNDS, certificates
 
 LENGTH = 8

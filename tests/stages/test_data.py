@@ -3,7 +3,7 @@ import json
 import pytest
 
 from tracedlm.config import Dataset
-from tracedlm.stages.data import make_data
+from tracedlm.stages.data.problems import make_data
 from tracedlm.tasks import GENERATED, get_task
 
 SIZES = {"train_samples": 8, "validation_samples": 4, "test_samples": 3}

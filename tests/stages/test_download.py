@@ -14,7 +14,7 @@ import pytest
 
 from tracedlm.config import Dataset
 from tracedlm.resources import resource
-from tracedlm.stages.download import COLUMNS, Source, fetch, read_sources
+from tracedlm.stages.data.download import COLUMNS, Source, fetch, read_sources
 
 CONTENT = bytes(range(256)) * 400
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

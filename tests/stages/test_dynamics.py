@@ -11,17 +11,17 @@ import pytest
 import torch
 
 from tracedlm.config import Dynamics
+from tracedlm.corpora.grammar import ROLES
 from tracedlm.models.snapshots import read_snapshot
 from tracedlm.records.manifest import digest_of
 from tracedlm.records.measures import MEASURES, Measure, read_measures, write_measures
 from tracedlm.records.metrics import read_json
 from tracedlm.records.sentences import read_sentences, read_vocabulary
-from tracedlm.report.dynamics import make_dynamics
-from tracedlm.stages.dynamics_corpus import make_corpus
-from tracedlm.stages.dynamics_measure import Setting, measure, with_rest
-from tracedlm.stages.dynamics_summary import summarise
-from tracedlm.stages.dynamics_train import POS_NAMES, train, weights_digest
-from tracedlm.tasks.frames.grammar import ROLES
+from tracedlm.report.pages.dynamics import make_dynamics
+from tracedlm.stages.dynamics.corpus import make_corpus
+from tracedlm.stages.dynamics.measure import Setting, measure, with_rest
+from tracedlm.stages.dynamics.summary import summarise
+from tracedlm.stages.dynamics.train import POS_NAMES, train, weights_digest
 
 SETTINGS = Dynamics(
     runs=("causal", "masked"),

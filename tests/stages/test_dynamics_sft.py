@@ -12,8 +12,8 @@ from tracedlm.models.lora import attach_lora
 from tracedlm.records.manifest import write_manifest
 from tracedlm.records.measures import chosen, read_measures
 from tracedlm.records.moments import VARIANTS, Moments
-from tracedlm.report.dynamics_sft import make_sft_dynamics
-from tracedlm.stages.dynamics_sft import BUDGET, map_measures, measure_fine_tuning
+from tracedlm.report.pages.fine_tuning import make_sft_dynamics
+from tracedlm.stages.dynamics.fine_tuning import BUDGET, map_measures, measure_fine_tuning
 from tracedlm.tasks import get_task
 
 STEPS = (0, 1, 2, 4)
@@ -45,7 +45,7 @@ def snapshots(checkpoint, tmp_path_factory):
                 folder / str(step) / "moments.safetensors"
             )
     (folder / "2/adapter_model.safetensors").write_bytes(b"half")
-    write_manifest(folder / "manifest.json", "sft", steps=4)
+    write_manifest(folder / "manifest.json", "sft.fine_tune", steps=4)
     return folder
 
 

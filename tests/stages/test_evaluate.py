@@ -13,8 +13,8 @@ from conftest import write_adapter, write_checkpoint
 from tracedlm.config import Decode, Evaluation, Exits
 from tracedlm.records.rrm import Rrm
 from tracedlm.report.evaluated import read_evaluated
-from tracedlm.stages import evaluate as stage
-from tracedlm.stages.bench import Setup
+from tracedlm.stages.exits import evaluation as stage
+from tracedlm.stages.exits.decoding import Setup
 from tracedlm.tasks import get_task
 
 TEMPLATES = ("default", "brief")
@@ -75,7 +75,7 @@ def test_every_problem_is_answered_once_under_every_template_and_rule(whole, fol
     found = read_evaluated(folder / "32.parquet")
     assert (found.templates, found.rules, found.correct.shape) == (TEMPLATES, rules, (2, 4, N, 1))
     assert found.facets == ({},) * N and (found.temperature, found.shots) == (0, 0)
-    assert json.loads((folder / "32.json").read_text())["stage"] == "evaluate" and not list(
+    assert json.loads((folder / "32.json").read_text())["stage"] == "exits.evaluation" and not list(
         folder.glob(".unfinished*")
     )
 

@@ -11,8 +11,8 @@ import pytest
 from tracedlm.config import Decode, Exits
 from tracedlm.records.rrm import Rrm
 from tracedlm.report.evidence import PHASES
-from tracedlm.stages.bench import Setup
-from tracedlm.stages.exits import PROFILED_STEPS, compare_exits
+from tracedlm.stages.exits.compare import PROFILED_STEPS, compare_exits
+from tracedlm.stages.exits.decoding import Setup
 from tracedlm.tasks import get_task
 
 

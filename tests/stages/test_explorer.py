@@ -15,10 +15,10 @@ from tracedlm.records import trace as tables
 from tracedlm.records.metrics import SAMPLES
 from tracedlm.records.parquet import read_table, write_table
 from tracedlm.records.rrm import Rrm
-from tracedlm.stages.certify import certify_set
-from tracedlm.stages.certify_setup import read_setup
+from tracedlm.stages.certify.certify import certify_set
+from tracedlm.stages.certify.setup import read_setup
 from tracedlm.stages.explorer import HOLE, replay_study
-from tracedlm.stages.readout import make_readout
+from tracedlm.stages.trace.readout import make_readout
 from tracedlm.tasks import get_task
 from tracedlm.theory.certificate import BOUNDS
 

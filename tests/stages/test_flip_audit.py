@@ -16,7 +16,7 @@ from tracedlm.config import FlipAudit
 from tracedlm.decode.plan import Plan
 from tracedlm.decode.recorder import TraceRecorder
 from tracedlm.decode.rules import make_rule
-from tracedlm.stages.flip_audit import Schedule, StopRecorder, audited, undone
+from tracedlm.stages.exits.flip_audit import Schedule, StopRecorder, audited, undone
 from tracedlm.theory.certificate import BOUNDS
 
 AUDIT = FlipAudit(delta=0.01, omega=2)

@@ -16,9 +16,9 @@ from tracedlm.config import Decode, Exits, FlipAudit
 from tracedlm.decode.recorder import TraceRecorder
 from tracedlm.models.probe import probing
 from tracedlm.records.rrm import Rrm
-from tracedlm.stages import freezing
-from tracedlm.stages.bench import Bench, Setup
-from tracedlm.stages.freezing import CourseRecorder, certify_freezing, push_tokens, summarised
+from tracedlm.stages.exits import freezing
+from tracedlm.stages.exits.decoding import Bench, Setup
+from tracedlm.stages.exits.freezing import CourseRecorder, certify_freezing, push_tokens, summarised
 from tracedlm.tasks import get_task
 
 LENGTH, BLOCK = 24, 12

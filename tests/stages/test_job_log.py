@@ -6,7 +6,7 @@ import pytest
 
 from tracedlm.progress import EVENTS, Progress, read_events
 from tracedlm.records.seal import seal_of
-from tracedlm.stages.job_log import logged, startup
+from tracedlm.stages.job import logged, startup
 
 
 def a_job(log, reads=(), writes=(), **wildcards):

@@ -14,8 +14,8 @@ from tracedlm.records.parquet import read_table
 from tracedlm.records.rrm import Rrm
 from tracedlm.records.update_magnitude import UPDATE_MAGNITUDE
 from tracedlm.resources import adapter_files, source_files
-from tracedlm.stages.map_source import KINDS, open_source
-from tracedlm.stages.rrm import build_rrm, make_maps
+from tracedlm.stages.rrm.maps import build_rrm, make_maps
+from tracedlm.stages.rrm.source import KINDS, open_source
 
 B = np.array([[3.0, 0.0], [0.0, 4.0], [0.0, 0.0]], np.float32)
 

@@ -9,7 +9,7 @@ from tracedlm.records.moments import VARIANTS, Moments
 from tracedlm.records.parquet import read_table
 from tracedlm.records.rrm import Rrm, read_maps
 from tracedlm.records.update_magnitude import UPDATE_MAGNITUDE
-from tracedlm.stages.rrm import build_rrm, build_rrms, make_maps, similarity
+from tracedlm.stages.rrm.maps import build_rrm, build_rrms, make_maps, similarity
 from tracedlm.theory.magnitude import magnitude_grid
 
 

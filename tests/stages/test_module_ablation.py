@@ -15,7 +15,7 @@ from tracedlm.config import Ablation, Certify, Decode, ReadoutSettings
 from tracedlm.generation import encode, generate
 from tracedlm.models.denoiser import Denoiser, load_denoiser
 from tracedlm.records.rrm import Rrm, write_maps
-from tracedlm.stages.module_ablation import ablate, summarised
+from tracedlm.stages.rrm.module_ablation import ablate, summarised
 from tracedlm.tasks import get_task
 
 WHICH = [("q", "A", 0), ("q", "B", 1), ("q", "B", 2), ("v", "B", 3)]
@@ -139,7 +139,7 @@ def test_metrics_say_what_they_are_of(measured):
     assert (found["samples"], found["dataset"], found["stage"]) == (
         3,
         "sudoku",
-        "module_ablation",
+        "rrm.module_ablation",
     ) and found["code"]
 
 

@@ -13,8 +13,8 @@ from tracedlm.generation import generate
 from tracedlm.models.denoiser import load_denoiser
 from tracedlm.records.moments import VARIANTS, Moments
 from tracedlm.records.rrm import Rrm
-from tracedlm.stages.noise import compare_run, difference
-from tracedlm.stages.rrm import build_rrm
+from tracedlm.stages.exits.noise import compare_run, difference
+from tracedlm.stages.rrm.maps import build_rrm
 from tracedlm.tasks import get_task
 
 

@@ -15,8 +15,8 @@ from tracedlm.records import trace
 from tracedlm.records.metrics import GRADIENTS
 from tracedlm.records.parquet import read_table, write_table
 from tracedlm.records.pseudo_gradient import PSEUDO_GRADIENTS
-from tracedlm.stages import pseudo_gradient as stage
-from tracedlm.stages.convergence import summarise
+from tracedlm.stages.trace import pseudo_gradient as stage
+from tracedlm.stages.trace.convergence import summarise
 
 PLAN = Plan(gen_length=16, block_length=8, steps=8)
 TEXTS = ["1 + 1", "what is 2 + 3?", "7"]

@@ -10,7 +10,7 @@ import oracles
 from tracedlm.config import ReadoutSettings
 from tracedlm.records import trace as tables
 from tracedlm.records.parquet import read_table, table_writer, write_table
-from tracedlm.stages.readout import make_readout
+from tracedlm.stages.trace.readout import make_readout
 
 LENGTH, BLOCK = 8, 4
 META = {"plan": json.dumps({"gen_length": LENGTH})}

@@ -20,9 +20,9 @@ from tracedlm.models.denoiser import load_denoiser
 from tracedlm.records.card import ExitCard, adapter_digest, map_digest
 from tracedlm.records.rrm import Rrm
 from tracedlm.resources import checkpoint_files
-from tracedlm.stages import bench as benches
-from tracedlm.stages.bench import Setup
-from tracedlm.stages.risk import _control, control_exits
+from tracedlm.stages.exits import decoding as benches
+from tracedlm.stages.exits.decoding import Setup
+from tracedlm.stages.exits.risk import _control, control_exits
 from tracedlm.tasks import get_task
 
 SHAPE = {"gen_length": 16, "block_length": 8, "steps": 8}

@@ -21,7 +21,8 @@ from tracedlm.models.moment_recorder import MomentRecorder
 from tracedlm.records.metrics import GRADIENTS
 from tracedlm.records.moments import Moments
 from tracedlm.records.parquet import read_table
-from tracedlm.stages import sft, sft_worker
+from tracedlm.stages.sft import fine_tune as sft
+from tracedlm.stages.sft import worker as sft_worker
 from tracedlm.tasks import get_task
 
 SETTINGS = {
@@ -129,7 +130,7 @@ def test_a_run_publishes_adapter_moments_gradients_and_last_a_manifest(whole, ch
     load_denoiser(checkpoint, whole.out["adapter"], device="cpu")
     record = json.loads(whole.out["manifest"].read_text())
     assert (record["stage"], record["steps"], record["examples"], record["corrupted"]) == (
-        "sft",
+        "sft.fine_tune",
         5,
         12,
         0,
@@ -222,7 +223,7 @@ def test_several_processes_are_launched_and_their_mistakes_are_reported(whole, a
     monkeypatch.setattr(sft_worker, "train", lambda *arguments: run.__setattr__("got", arguments))
     sft.fine_tune(model, settings, files, 7, 4, run.scratch, run.out)
     assert started[0][:4] == [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    assert started[0][4:7] == ["--nproc_per_node=2", "-m", "tracedlm.stages.sft_worker"]
+    assert started[0][4:7] == ["--nproc_per_node=2", "-m", "tracedlm.stages.sft.worker"]
     assert run.got == (model, settings, files, 7, 2, run.scratch, run.out)
     monkeypatch.setattr(
         sft_worker, "train", lambda *_: (_ for _ in ()).throw(ValueError("sft.canvas: too short"))

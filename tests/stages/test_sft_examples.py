@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from tracedlm.config import Sft
-from tracedlm.stages.sft_examples import batches, label_donors, read_examples
+from tracedlm.stages.sft.examples import batches, label_donors, read_examples
 from tracedlm.tasks import get_task
 
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tracedlm.stages.storage import storage
+from tracedlm.stages.rrm.storage import storage
 
 
 @pytest.mark.parametrize(("dtype", "size"), [("float32", 4), ("bfloat16", 2)])

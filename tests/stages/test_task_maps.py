@@ -12,7 +12,7 @@ from tracedlm.config import Rrm as RrmSettings
 from tracedlm.records.moments import VARIANTS, Moments
 from tracedlm.records.parquet import read_table
 from tracedlm.records.update_magnitude import UPDATE_MAGNITUDE
-from tracedlm.stages.task_maps import compare_tasks
+from tracedlm.stages.rrm.task_maps import compare_tasks
 
 RUNS = ["study", "countdown-0", "countdown-1", "sudoku-0"]
 

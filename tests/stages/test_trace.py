@@ -12,8 +12,8 @@ from tracedlm.config import Decode, Trace
 from tracedlm.records import trace as tables
 from tracedlm.records.parquet import write_table
 from tracedlm.records.rrm import Rrm
-from tracedlm.stages import trace as stage
-from tracedlm.stages.trace_check import check_traces
+from tracedlm.stages.trace import collect as stage
+from tracedlm.stages.trace.check import check_traces
 from tracedlm.tasks import get_task
 
 DECODE = Decode(block_length=16, batch_size=3)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracedlm.tasks.frames.grammar import expand, frame_grammar
+from tracedlm.corpora.grammar import expand, frame_grammar
 from tracedlm.theory import grammar as theory
 from tracedlm.theory.grammar import END
 

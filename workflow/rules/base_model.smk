@@ -18,7 +18,7 @@ rule pretrain:
         settings=STUDY.pretrain.model_dump(),
         datasets={name: STUDY.catalogue[name].difficulty for name in sorted(STUDY.catalogue)},
         seed=STUDY.seed,
-        code=code_digest("pretrain"),
+        code=code_digest("base_model.pretrain"),
     script:
         "../scripts/pretrain.py"
 
@@ -44,7 +44,7 @@ rule card:
         card=STUDY.card.model_dump(),
         batch_size=STUDY.decode.batch_size,
         seed=STUDY.seed,
-        code=code_digest("card"),
+        code=code_digest("base_model.card"),
     script:
         "../scripts/card.py"
 

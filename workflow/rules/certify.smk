@@ -18,7 +18,7 @@ rule select:
         sets=[(dataset, seq_len) for dataset in STUDY.datasets for seq_len in STUDY.seq_lens],
         settings=STUDY.certify.model_dump(),
         tau=STUDY.readout.tau,
-        code=code_digest("select"),
+        code=code_digest("certify.select"),
     script:
         "../scripts/select.py"
 
@@ -60,7 +60,7 @@ rule certify:
         settings=STUDY.certify.model_dump(),
         tau=STUDY.readout.tau,
         seed=STUDY.seed,
-        code=code_digest("certify"),
+        code=code_digest("certify.certify"),
     script:
         "../scripts/certify.py"
 

@@ -25,6 +25,6 @@ rule data:
     params:
         entry=lambda wildcards: catalogue(wildcards).model_dump(),
         seed=STUDY.seed,
-        code=code_digest("data"),
+        code=code_digest("data.problems"),
     script:
         "../scripts/data.py"

@@ -3,7 +3,7 @@ have; part of data.smk."""
 
 import re
 
-from tracedlm.stages.download import read_sources
+from tracedlm.stages.data.download import read_sources
 
 DOWNLOADS = "results/sources"
 SOURCES = read_sources()

@@ -29,7 +29,7 @@ rule dynamics_corpus:
     params:
         settings=DYNAMICS.corpus(),
         seed=STUDY.seed,
-        code=code_digest("dynamics_corpus"),
+        code=code_digest("dynamics.corpus"),
     script:
         "../scripts/dynamics_corpus.py"
 
@@ -50,7 +50,7 @@ rule dynamics_train:
     threads: THREADS
     params:
         settings=DYNAMICS.training(),
-        code=code_digest("dynamics_train"),
+        code=code_digest("dynamics.train"),
     script:
         "../scripts/dynamics_train.py"
 

@@ -24,7 +24,7 @@ rule dynamics_measure:
     params:
         settings=DYNAMICS.measuring(),
         chosen=lambda wildcards: DYNAMICS_JOBS[int(wildcards.part)],
-        code=code_digest("dynamics_measure"),
+        code=code_digest("dynamics.measure"),
     script:
         "../scripts/dynamics_measure.py"
 
@@ -54,6 +54,6 @@ rule dynamics_summary:
         "../../environment.yml"
     params:
         settings=DYNAMICS.model_dump(),
-        code=code_digest("dynamics_summary"),
+        code=code_digest("dynamics.summary"),
     script:
         "../scripts/dynamics_summary.py"

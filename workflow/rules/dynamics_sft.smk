@@ -32,7 +32,7 @@ if FOLLOWED:
             rrm=STUDY.rrm.model_dump(),
             examples=DYNAMICS.sft_examples,
             seed=STUDY.seed,
-            code=code_digest("dynamics_sft"),
+            code=code_digest("dynamics.fine_tuning"),
         script:
             "../scripts/dynamics_sft.py"
 

@@ -38,7 +38,7 @@ if STUDY.evaluation.templates:
             **EXIT_PARAMS,
             evaluation=STUDY.evaluation.model_dump(),
             seed=STUDY.seed,
-            code=code_digest("evaluate"),
+            code=code_digest("exits.evaluation"),
         script:
             "../scripts/evaluation.py"
 

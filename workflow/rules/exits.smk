@@ -36,7 +36,7 @@ rule tune:
         **MODEL_JOB,
     params:
         **EXIT_PARAMS,
-        code=code_digest("tune"),
+        code=code_digest("exits.tune"),
     script:
         "../scripts/tune.py"
 
@@ -70,7 +70,7 @@ rule exits:
     params:
         **EXIT_PARAMS,
         seed=STUDY.seed,
-        code=code_digest("exits"),
+        code=code_digest("exits.compare"),
     script:
         "../scripts/exits.py"
 

@@ -22,7 +22,7 @@ rule flip_audit:
         **EXIT_PARAMS,
         audit=AUDIT.model_dump(),
         tau=STUDY.readout.tau,
-        code=code_digest("flip_audit"),
+        code=code_digest("exits.flip_audit"),
     script:
         "../scripts/flip_audit.py"
 
@@ -47,7 +47,7 @@ rule freezing:
         audit=AUDIT.model_dump(),
         tau=STUDY.readout.tau,
         seed=STUDY.seed,
-        code=code_digest("freezing"),
+        code=code_digest("exits.freezing"),
     script:
         "../scripts/freezing.py"
 

@@ -34,7 +34,7 @@ use rule sft as noisy_sft with:
             "label_noise": RERUNS[wildcards.run][0],
         },
         seed=lambda wildcards: RERUNS[wildcards.run][1],
-        code=code_digest("sft"),
+        code=code_digest("sft.fine_tune"),
 
 
 rule noise:
@@ -72,7 +72,7 @@ rule noise:
         ),
         datasets=STUDY.datasets,
         seq_len=min(STUDY.seq_lens),
-        code=code_digest("noise"),
+        code=code_digest("exits.noise"),
     script:
         "../scripts/noise.py"
 

@@ -29,7 +29,7 @@ rule pseudo_gradient:
         layer=STUDY.rrm.layer,
         samples=STUDY.pseudo_gradient.samples,
         batch_size=STUDY.decode.batch_size,
-        code=code_digest("pseudo_gradient"),
+        code=code_digest("trace.pseudo_gradient"),
     script:
         "../scripts/pseudo_gradient.py"
 
@@ -53,7 +53,7 @@ rule convergence:
     params:
         rules=STUDY.exits.rules,
         seed=STUDY.seed,
-        code=code_digest("convergence"),
+        code=code_digest("trace.convergence"),
     script:
         "../scripts/convergence.py"
 

@@ -28,6 +28,6 @@ if STUDY.rescore.folder:
             "../../environment.yml"
         params:
             folders=[str(folder) for folder in RELEASED],
-            code=[code_digest("rescore"), code_digest("report")],
+            code=[code_digest("data.rescore"), code_digest("report")],
         script:
             "../scripts/rescore.py"

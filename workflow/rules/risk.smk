@@ -26,7 +26,7 @@ if STUDY.risk.rules:
         params:
             **EXIT_PARAMS,
             risk=STUDY.risk.model_dump(),
-            code=code_digest("risk"),
+            code=code_digest("exits.risk"),
         script:
             "../scripts/risk.py"
 

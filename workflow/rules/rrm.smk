@@ -23,7 +23,7 @@ rule rrm:
     params:
         settings=STUDY.rrm.model_dump(),
         files=FILES,
-        code=code_digest("rrm"),
+        code=code_digest("rrm.maps"),
     script:
         "../scripts/rrm.py"
 
@@ -43,7 +43,7 @@ rule storage:
     params:
         model=MODEL,
         files=WEIGHTS,
-        code=code_digest("storage"),
+        code=code_digest("rrm.storage"),
     script:
         "../scripts/storage.py"
 
@@ -77,7 +77,7 @@ rule module_ablation:
             include={"strict_delta", "strict_omega", "late_window"}
         ),
         seed=STUDY.seed,
-        code=code_digest("module_ablation"),
+        code=code_digest("rrm.module_ablation"),
     script:
         "../scripts/module_ablation.py"
 

@@ -28,7 +28,7 @@ rule sft:
         files=WEIGHTS,
         settings=STUDY.sft.model_dump(),
         seed=STUDY.seed,
-        code=code_digest("sft"),
+        code=code_digest("sft.fine_tune"),
     script:
         "../scripts/sft.py"
 

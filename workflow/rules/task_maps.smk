@@ -32,7 +32,7 @@ use rule sft as task_sft with:
         files=WEIGHTS,
         settings=STUDY.sft.model_dump(),
         seed=lambda wildcards: TASK_RUNS[wildcards.task_run][1],
-        code=code_digest("sft"),
+        code=code_digest("sft.fine_tune"),
 
 
 rule task_maps:
@@ -51,7 +51,7 @@ rule task_maps:
     params:
         settings=STUDY.rrm.model_dump(),
         runs=list(TASK_RUNS),
-        code=code_digest("task_maps"),
+        code=code_digest("rrm.task_maps"),
     script:
         "../scripts/task_maps.py"
 

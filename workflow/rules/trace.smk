@@ -29,7 +29,7 @@ rule trace:
         decode=STUDY.decode.model_dump(),
         trace=STUDY.trace.model_dump(),
         seed=STUDY.seed,
-        code=code_digest("trace"),
+        code=code_digest("trace.collect"),
     script:
         "../scripts/trace.py"
 
@@ -48,7 +48,7 @@ rule readout:
         "../../environment.yml"
     params:
         settings=STUDY.readout.model_dump(),
-        code=code_digest("readout"),
+        code=code_digest("trace.readout"),
     script:
         "../scripts/readout.py"
 

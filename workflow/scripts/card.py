@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from tracedlm.stages.job_log import logged, startup
+from tracedlm.stages.job import logged, startup
 
 with logged(snakemake):
     with startup():
-        from tracedlm.stages.card import evaluate
+        from tracedlm.stages.base_model.card import evaluate
 
     p = snakemake.params
     evaluate(

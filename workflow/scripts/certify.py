@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from tracedlm.config import Certify
-from tracedlm.stages.certify import certify_set
-from tracedlm.stages.certify_setup import read_setup
-from tracedlm.stages.job_log import logged
+from tracedlm.stages.certify.certify import certify_set
+from tracedlm.stages.certify.setup import read_setup
+from tracedlm.stages.job import logged
 
 with logged(snakemake):
     p, i, w = snakemake.params, snakemake.input, snakemake.wildcards

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from tracedlm.stages.convergence import summarise
-from tracedlm.stages.job_log import logged
+from tracedlm.stages.job import logged
+from tracedlm.stages.trace.convergence import summarise
 
 with logged(snakemake):
     i, w, p = snakemake.input, snakemake.wildcards, snakemake.params

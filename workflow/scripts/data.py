@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from tracedlm.config import Dataset
-from tracedlm.stages.data import make_data
-from tracedlm.stages.job_log import logged
+from tracedlm.stages.data.problems import make_data
+from tracedlm.stages.job import logged
 
 with logged(snakemake):
     out = {split: Path(snakemake.output[split]) for split in ("train", "validation", "test")}

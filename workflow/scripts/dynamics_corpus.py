@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from tracedlm.stages.job_log import logged
+from tracedlm.stages.job import logged
 
 with logged(snakemake):
     from tracedlm.config import Dynamics
-    from tracedlm.stages.dynamics_corpus import make_corpus
+    from tracedlm.stages.dynamics.corpus import make_corpus
 
     p, out = snakemake.params, {name: Path(path) for name, path in snakemake.output.items()}
     make_corpus(Dynamics(**p.settings), p.seed, out)

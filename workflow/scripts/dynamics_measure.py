@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from tracedlm.stages.job_log import logged, startup
+from tracedlm.stages.job import logged, startup
 
 with logged(snakemake, skippable=snakemake.input.checkpoints):
     with startup():
         from tracedlm.config import Dynamics
-        from tracedlm.stages.dynamics_measure import measure
+        from tracedlm.stages.dynamics.measure import measure
 
     i, p, w = snakemake.input, snakemake.params, snakemake.wildcards
     corpus, folders = (

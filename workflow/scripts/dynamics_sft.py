@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from tracedlm.stages.job_log import logged, startup
+from tracedlm.stages.job import logged, startup
 
 with logged(snakemake, skippable=[snakemake.input.snapshots]):
     with startup():
         from tracedlm.config import Rrm, Sft
-        from tracedlm.stages.dynamics_sft import measure_fine_tuning
+        from tracedlm.stages.dynamics.fine_tuning import measure_fine_tuning
 
     i, p = snakemake.input, snakemake.params
     files = {

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from tracedlm.report.dynamics_sft import make_sft_dynamics
-from tracedlm.stages.job_log import logged
+from tracedlm.report.pages.fine_tuning import make_sft_dynamics
+from tracedlm.stages.job import logged
 
 with logged(snakemake):
     root = Path(snakemake.output[0]).parents[1]

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from tracedlm.config import Dynamics
-from tracedlm.stages.dynamics_summary import summarise
-from tracedlm.stages.job_log import logged
+from tracedlm.stages.dynamics.summary import summarise
+from tracedlm.stages.job import logged
 
 with logged(snakemake):
     i, out = snakemake.input, {name: Path(path) for name, path in snakemake.output.items()}

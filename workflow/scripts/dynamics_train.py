@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from tracedlm.stages.job_log import logged, startup
+from tracedlm.stages.job import logged, startup
 
 with logged(snakemake):
     with startup():
         from tracedlm.config import Dynamics
-        from tracedlm.stages.dynamics_train import train
+        from tracedlm.stages.dynamics.train import train
 
     i, w, out = (
         snakemake.input,

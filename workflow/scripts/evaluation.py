@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from tracedlm.config import Evaluation
-from tracedlm.stages.job_log import logged, startup
+from tracedlm.stages.job import logged, startup
 
 with logged(snakemake):
     with startup():
-        from tracedlm.stages.bench import Setup
-        from tracedlm.stages.evaluate import evaluate
+        from tracedlm.stages.exits.decoding import Setup
+        from tracedlm.stages.exits.evaluation import evaluate
 
     p, i = snakemake.params, snakemake.input
     setup = Setup.of_job(snakemake, test=i.test, train=i.train)

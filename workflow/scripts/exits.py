@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from tracedlm.stages.job_log import logged, startup
+from tracedlm.stages.job import logged, startup
 
 with logged(snakemake):
     with startup():
-        from tracedlm.stages.bench import Setup
-        from tracedlm.stages.exits import compare_exits
+        from tracedlm.stages.exits.compare import compare_exits
+        from tracedlm.stages.exits.decoding import Setup
 
     out = {name: Path(path) for name, path in snakemake.output.items()}
     profile, manifest = out.pop("profile"), out.pop("manifest")

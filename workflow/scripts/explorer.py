@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from tracedlm.config import Certify
-from tracedlm.report.explorer import write_explorer
+from tracedlm.report.pages.explorer import write_explorer
 from tracedlm.stages.explorer import replay_study
-from tracedlm.stages.job_log import logged
+from tracedlm.stages.job import logged
 
 with logged(snakemake):
     p, out = snakemake.params, Path(snakemake.output[0])

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from tracedlm.stages.download import Source, fetch
-from tracedlm.stages.job_log import logged
+from tracedlm.stages.data.download import Source, fetch
+from tracedlm.stages.job import logged
 
 with logged(snakemake):
     fetch(Source(**snakemake.params.source), Path(snakemake.output[0]))

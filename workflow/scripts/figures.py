@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from tracedlm.report.evidence import read_evidence
-from tracedlm.report.figures import make_figures
-from tracedlm.stages.job_log import logged
+from tracedlm.report.figures.draw import make_figures
+from tracedlm.stages.job import logged
 
 with logged(snakemake):
     i, p = snakemake.input, snakemake.params

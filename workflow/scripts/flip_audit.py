@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from tracedlm.config import FlipAudit
-from tracedlm.stages.job_log import logged, startup
+from tracedlm.stages.job import logged, startup
 
 with logged(snakemake):
     with startup():
-        from tracedlm.stages.bench import Setup
-        from tracedlm.stages.flip_audit import audit_flips
+        from tracedlm.stages.exits.decoding import Setup
+        from tracedlm.stages.exits.flip_audit import audit_flips
 
     p = snakemake.params
     setup = Setup.of_job(snakemake, test=snakemake.input.data)

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from tracedlm.config import Ablation, Certify, Decode, ReadoutSettings
-from tracedlm.stages.job_log import logged, startup
+from tracedlm.stages.job import logged, startup
 
 with logged(snakemake):
     with startup():
-        from tracedlm.stages.module_ablation import ablate
+        from tracedlm.stages.rrm.module_ablation import ablate
 
     p, i, w = snakemake.params, snakemake.input, snakemake.wildcards
     where = (Path(i.adapter), Path(i.maps), p.activation, w.dataset, Path(i.data), int(w.seq_len))

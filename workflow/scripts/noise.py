@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from tracedlm.stages.job_log import logged, startup
+from tracedlm.stages.job import logged, startup
 
 with logged(snakemake):
     with startup():
         from tracedlm.config import Decode, Exits, ReadoutSettings, Rrm
-        from tracedlm.stages.noise import compare_run
+        from tracedlm.stages.exits.noise import compare_run
 
     p, i, out = (
         snakemake.params,

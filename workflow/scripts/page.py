@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from tracedlm.report.costs import make_costs
-from tracedlm.report.page import make_page
-from tracedlm.stages.job_log import logged
+from tracedlm.report.pages.report import make_page
+from tracedlm.report.tables.costs import make_costs
+from tracedlm.stages.job import logged
 
 with logged(snakemake):
     out = Path(snakemake.output.page)

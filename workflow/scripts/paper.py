@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from tracedlm.report.paper import make_paper
-from tracedlm.stages.job_log import logged
+from tracedlm.report.pages.paper import make_paper
+from tracedlm.stages.job import logged
 
 with logged(snakemake):
     out = Path(snakemake.output.pdf)

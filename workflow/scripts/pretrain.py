@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from tracedlm.stages.job_log import logged, startup
+from tracedlm.stages.job import logged, startup
 
 with logged(snakemake):
     with startup():
         from tracedlm.config import Pretrain
-        from tracedlm.stages.pretrain import pretrain
+        from tracedlm.stages.base_model.pretrain import pretrain
 
     p, out = snakemake.params, Path(snakemake.output.model)
     pretrain(

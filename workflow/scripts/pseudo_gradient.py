@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from tracedlm.stages.job_log import logged, startup
+from tracedlm.stages.job import logged, startup
 
 with logged(snakemake):
     with startup():
-        from tracedlm.stages.pseudo_gradient import replay_traces
+        from tracedlm.stages.trace.pseudo_gradient import replay_traces
 
     p, out = snakemake.params, {dataset: Path(path) for dataset, path in snakemake.output.items()}
     tables = {

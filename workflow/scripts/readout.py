@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from tracedlm.config import ReadoutSettings
-from tracedlm.stages.job_log import logged
-from tracedlm.stages.readout import make_readout
+from tracedlm.stages.job import logged
+from tracedlm.stages.trace.readout import make_readout
 
 with logged(snakemake):
     settings = ReadoutSettings(**snakemake.params.settings)

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from tracedlm.report.rescored_tables import make_rescored_tables
-from tracedlm.stages.job_log import logged
-from tracedlm.stages.rescore import rescore_releases
+from tracedlm.report.tables.rescored import make_rescored_tables
+from tracedlm.stages.data.rescore import rescore_releases
+from tracedlm.stages.job import logged
 
 with logged(snakemake):
     folder, *settings = map(Path, snakemake.params.folders)

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from tracedlm.config import Risk
-from tracedlm.stages.job_log import logged, startup
+from tracedlm.stages.job import logged, startup
 
 with logged(snakemake):
     with startup():
-        from tracedlm.stages.bench import Setup
-        from tracedlm.stages.risk import control_exits
+        from tracedlm.stages.exits.decoding import Setup
+        from tracedlm.stages.exits.risk import control_exits
 
     i = snakemake.input
     out = {name: Path(path) for name, path in snakemake.output.items()}

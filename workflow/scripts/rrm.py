@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from tracedlm.config import Rrm
-from tracedlm.stages.job_log import logged
-from tracedlm.stages.rrm import make_maps
+from tracedlm.stages.job import logged
+from tracedlm.stages.rrm.maps import make_maps
 
 with logged(snakemake):
     out = {name: Path(path) for name, path in snakemake.output.items()}

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from tracedlm.config import Certify
-from tracedlm.stages.job_log import logged
-from tracedlm.stages.select import Validation, select
+from tracedlm.stages.certify.select import Validation, select
+from tracedlm.stages.job import logged
 
 with logged(snakemake):
     p, out = snakemake.params, {name: Path(path) for name, path in snakemake.output.items()}

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from tracedlm.stages.job_log import logged, startup
+from tracedlm.stages.job import logged, startup
 
 with logged(snakemake):
     with startup():
         from tracedlm.config import Sft
-        from tracedlm.stages.sft import fine_tune
+        from tracedlm.stages.sft.fine_tune import fine_tune
 
     p, out = snakemake.params, {name: Path(path) for name, path in snakemake.output.items()}
     files = {

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from tracedlm.records.rrm import PROJECTIONS
-from tracedlm.stages.job_log import logged, startup
+from tracedlm.stages.job import logged, startup
 
 with logged(snakemake):
     with startup():
-        from tracedlm.stages.storage import storage
+        from tracedlm.stages.rrm.storage import storage
 
     storage(
         snakemake.params.model,

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from tracedlm.config import Rrm
-from tracedlm.stages.job_log import logged
-from tracedlm.stages.task_maps import compare_tasks
+from tracedlm.stages.job import logged
+from tracedlm.stages.rrm.task_maps import compare_tasks
 
 with logged(snakemake):
     i, out = snakemake.input, {name: Path(path) for name, path in snakemake.output.items()}

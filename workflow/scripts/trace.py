@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from tracedlm.config import Decode, Trace
-from tracedlm.stages.job_log import logged, startup
+from tracedlm.stages.job import logged, startup
 
 with logged(snakemake):
     with startup():
-        from tracedlm.stages.trace import TraceSet, collect
+        from tracedlm.stages.trace.collect import TraceSet, collect
 
     p, i, w = snakemake.params, snakemake.input, snakemake.wildcards
     given = (p.model, Path(i.adapter), [Path(path) for path in i.maps], p.activation)

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from tracedlm.stages.job_log import logged, startup
+from tracedlm.stages.job import logged, startup
 
 with logged(snakemake):
     with startup():
-        from tracedlm.stages.bench import Setup
-        from tracedlm.stages.tune import tune
+        from tracedlm.stages.exits.decoding import Setup
+        from tracedlm.stages.exits.tune import tune
 
     tune(
         Setup.of_job(snakemake, validation=snakemake.input.data),

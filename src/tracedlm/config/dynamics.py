@@ -8,8 +8,8 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from tracedlm.config.section import Positive, Section, Share
-from tracedlm.tasks.frames.grammar import frame_grammar
-from tracedlm.tasks.frames.lexicon import zipfian_lexicon
+from tracedlm.corpora.grammar import frame_grammar
+from tracedlm.corpora.lexicon import zipfian_lexicon
 from tracedlm.theory.schedule import checkpoint_steps
 
 RunName = Literal["causal", "masked"]

@@ -10,8 +10,8 @@ from peft import PeftModel
 from tracedlm.decode.phases import phase
 from tracedlm.models.adapter import load_adapter
 from tracedlm.models.checkpoint import read_checkpoint
+from tracedlm.models.cpu import use_onednn
 from tracedlm.models.layout import LAYOUTS
-from tracedlm.models.linear import use_onednn
 from tracedlm.models.memory import keep_freed_memory
 from tracedlm.models.special_tokens import complete
 from tracedlm.resources import located

@@ -26,7 +26,8 @@ def code_digest(stage: str) -> str:
     Snakemake does not see changes inside a package by itself.
 
     Args:
-        stage: A module of `tracedlm.stages`, or `report` for that whole package.
+        stage: A module below `tracedlm.stages`, such as `exits.tune`, or `report` for that whole
+            package.
     """
     root, graph = "tracedlm.report" if stage == "report" else f"tracedlm.stages.{stage}", _imports()
     reached = (

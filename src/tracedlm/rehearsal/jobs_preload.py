@@ -1,6 +1,6 @@
 """What most jobs import; the process that jobs are forked from imports it once."""
 
-from tracedlm.stages.job_log import startup
+from tracedlm.stages.job import startup
 
 with startup():
     import matplotlib.pyplot  # noqa: F401

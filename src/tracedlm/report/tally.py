@@ -6,11 +6,11 @@ No claim without a csv.
 from collections.abc import Sequence
 from typing import Any
 
-from tracedlm.report.certificate_tables import SELECTED
-from tracedlm.report.equal_cost import BASELINES, UNRESOLVED
-from tracedlm.report.exit_sentences import Tables
-from tracedlm.report.exit_tables import PAPERS, first_of_rule
 from tracedlm.report.layout import Row
+from tracedlm.report.pages.exit_sentences import Tables
+from tracedlm.report.tables.certificates import SELECTED
+from tracedlm.report.tables.equal_cost import BASELINES, UNRESOLVED
+from tracedlm.report.tables.exits import PAPERS, first_of_rule
 
 TALLY = "tally"
 """Name of its csv."""

@@ -25,7 +25,7 @@ from tracedlm.records.replay import (
     StudyReplay,
 )
 from tracedlm.records.series import to_series
-from tracedlm.stages.certify_setup import Setup, read_setup
+from tracedlm.stages.certify.setup import Setup, read_setup
 from tracedlm.tasks import Problem, Task, get_task
 from tracedlm.theory.certificate import BOUNDS, certificates, required_margin
 

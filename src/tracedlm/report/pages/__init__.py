@@ -1,0 +1,1 @@
+"""Pages for readers: the report, its PDF, the explorer, and the sentences in them."""

@@ -1,0 +1,1 @@
+"""How the shipped model is trained, and the card that describes it."""

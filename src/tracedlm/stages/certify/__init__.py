@@ -1,0 +1,1 @@
+"""Certificates of recorded traces, and the settings they are made with."""

@@ -1,0 +1,1 @@
+"""Problems, downloads, and released generations that are marked again."""

@@ -1,0 +1,1 @@
+"""Training dynamics: corpus, trainings, measures of checkpoints."""

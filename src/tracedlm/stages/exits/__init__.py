@@ -1,0 +1,1 @@
+"""Exit rules: compared, tuned, evaluated, audited, and chosen with controlled risk."""

@@ -1,0 +1,1 @@
+"""Reasoning Representation Maps: made, stored and compared."""

@@ -1,0 +1,1 @@
+"""Traces of full decoding, and the views of them."""
