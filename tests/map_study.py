@@ -69,7 +69,10 @@ def write_maps(root, datasets, length) -> None:
             "undefined": 105,
         }
         write_manifest(
-            root / f"ablation/{dataset}/{length}.json", "rrm.module_ablation", maps=results, samples=8
+            root / f"ablation/{dataset}/{length}.json",
+            "rrm.module_ablation",
+            maps=results,
+            samples=8,
         )
 
 
