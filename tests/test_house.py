@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 EMPTY_NAMES = {"utils", "common", "core", "helpers", "manager", "base", "misc"}
-LONGEST_FILE, LONGEST_FUNCTION = 350, 60
+LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 
 
 def test_no_file_is_too_long():

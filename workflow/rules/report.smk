@@ -1,4 +1,4 @@
-"""Tables and the page people read; figures are in figures.smk."""
+"""Tables, figures, and the pages people read: report, explorer, PDF."""
 
 from pathlib import Path
 
@@ -10,15 +10,6 @@ from tracedlm.report.contents import (
     TIMED_TABLES,
     pseudo_gradient_figures,
 )
-
-
-include: "risk.smk"
-include: "flip_audit.smk"
-include: "evaluation.smk"
-include: "noise.smk"
-include: "task_maps.smk"
-include: "pseudo_gradient.smk"
-
 
 ALL_TABLES = [*TABLES, *TIMED_TABLES]
 CAPTIONED = {
@@ -60,8 +51,82 @@ METRICS += (
 MAIN_READOUT = "q" if "q" in READOUTS else READOUTS[0]
 
 
-include: "figures.smk"
-include: "explorer.smk"
+# Figures, each with its data.
+
+
+rule figures:
+    input:
+        METRICS,
+        readouts=expand(
+            rules.readout.output,
+            dataset=STUDY.datasets,
+            seq_len=min(STUDY.seq_lens),
+            split="test",
+            readout=MAIN_READOUT,
+        ),
+        gradients=rules.sft.output.gradients if TRAINED else [],
+        pseudo_gradients=list(REPLAYED.values()),
+        magnitudes=[rules.rrm.output.magnitude, *TASK_MAPS[1:]],
+        task_maps=TASK_MAPS[:1],
+    output:
+        **{
+            name: report(
+                f"<results>/figures/{name}.png",
+                caption=f"../report/{caption}.rst",
+                category="Figures",
+            )
+            for name, caption in CAPTIONED.items()
+        },
+        twins=expand("<results>/figures/{name}.{suffix}", name=CAPTIONED, suffix=["pdf", "csv"]),
+    log:
+        "<logs>/figures.log",
+    benchmark:
+        "<benchmarks>/figures.jsonl"
+    conda:
+        "../../environment.yml"
+    params:
+        shown=SHOWN,
+        figures=list(CAPTIONED),
+        code=code_digest("report"),
+    script:
+        "../scripts/figures.py"
+
+
+# The denoising explorer: one file in which a reader replays full decoding of test problems.
+
+
+rule explorer:
+    input:
+        MODEL_FILES,
+        over_sets(parts("samples"), split="test"),
+        over_sets(parts("steps"), split="test"),
+        over_sets(rules.readout.output, split="test", readout=READOUTS),
+        over_sets(rules.exits.output),
+        expand("<results>/data/{dataset}/test.txt", dataset=STUDY.datasets),
+        selection=rules.select.output.selection,
+    output:
+        report("<results>/explorer.html", caption="../report/explorer.rst", category="Report"),
+    log:
+        "<logs>/explorer.log",
+    benchmark:
+        "<benchmarks>/explorer.jsonl"
+    conda:
+        "../../environment.yml"
+    params:
+        shown=dict(
+            study=STUDY.study,
+            model=STUDY.model.path,
+            datasets=STUDY.datasets,
+            seq_lens=STUDY.seq_lens,
+            readouts=READOUTS,
+            rules=STUDY.exits.rules,
+            tau=STUDY.readout.tau,
+            samples=STUDY.explorer.samples,
+        ),
+        certify=STUDY.certify.model_dump(),
+        code=f"{code_digest('explorer')} {code_digest('report')}",
+    script:
+        "../scripts/explorer.py"
 
 
 rule tables:
@@ -121,7 +186,29 @@ rule page:
         "../scripts/page.py"
 
 
-include: "paper.smk"
+# The study as one PDF: `make paper`, or `snakemake paper`. It needs TeX, so `all` leaves it out.
+
+
+rule paper:
+    input:
+        rules.tables.output,
+        rules.figures.output,
+        rules.page.output,
+        manifests=rules.page.input.manifests,
+    output:
+        pdf="<results>/paper.pdf",
+        tex="<results>/paper.tex",
+    log:
+        "<logs>/paper.log",
+    benchmark:
+        "<benchmarks>/paper.jsonl"
+    conda:
+        "../../environment.yml"
+    params:
+        study=STUDY.model_dump(mode="json"),
+        code=code_digest("report"),
+    script:
+        "../scripts/paper.py"
 
 
 # Snakemake makes nothing again that only finished jobs read. What a failed or killed job has taken
