@@ -131,10 +131,10 @@ def _run_certify(options: argparse.Namespace) -> None:
         record = certify(
             series.similarity[n, steps],
             series.visible[n, steps],
-            options.tau,
-            options.delta,
-            options.omega,
-            options.late_window,
+            tau=options.tau,
+            delta=options.delta,
+            omega=options.omega,
+            late_window=options.late_window,
         )
         lscr = None if record.lscr != record.lscr else record.lscr
         print(

@@ -114,11 +114,12 @@ def _run_rescore(options: argparse.Namespace) -> None:
         f"scorers    agree on {share}; solved by d1 only {agreement.only_d1}, by strict only"
         f" {agreement.only_strict}"
     )
-    for one in found.disagreements[: options.show]:
-        d1, strict = (repr(answer)[:60] for answer in (one.d1_answer, one.strict_answer))
+    for disagreement in found.disagreements[: options.show]:
+        d1 = repr(disagreement.d1_answer)[:60]
+        strict = repr(disagreement.strict_answer)[:60]
         print(
-            f"  sample {one.sample}, gold {one.gold}: solved by {one.solved_by} only; d1 read {d1},"
-            f" strict {strict}"
+            f"  sample {disagreement.sample}, gold {disagreement.gold}: solved by"
+            f" {disagreement.solved_by} only; d1 read {d1}, strict {strict}"
         )
 
 

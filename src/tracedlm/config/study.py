@@ -94,17 +94,33 @@ class Study(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Study":
-        named = {
+        self._check_datasets()
+        for length in self.seq_lens:
+            self._check_length(length)
+        for dataset in self.datasets:
+            for length in self.seq_lens:
+                self._check_exit_blocks(dataset, length)
+        for name in self.risk.rules:
+            base = self.exits.settings(name)
+            for settings in self.risk.candidates(name, base, steps=min(self.seq_lens)):
+                settings_of(name, **settings)
+        self._check_late_window()
+        return self
+
+    def _check_datasets(self) -> None:
+        """Raise a ValueError where a named dataset cannot play the part it is given."""
+        choices = {
             "datasets": self.datasets,
             "sft.datasets": self.sft.datasets,
             "ablation.tasks": self.ablation.tasks,
         }
-        for key, name in [(key, name) for key, names in named.items() for name in names]:
-            if name not in self.catalogue:
-                raise ValueError(
-                    f"{key}: {name!r} is not in the catalogue; known:"
-                    f" {', '.join(sorted(self.catalogue))}{_hint(name, self.catalogue)}"
-                )
+        for key, names in choices.items():
+            for name in names:
+                if name not in self.catalogue:
+                    raise ValueError(
+                        f"{key}: {name!r} is not in the catalogue; known:"
+                        f" {', '.join(sorted(self.catalogue))}{_hint(name, self.catalogue)}"
+                    )
         for name, entry in self.catalogue.items():
             if name not in TASK_NAMES:
                 raise ValueError(
@@ -120,48 +136,47 @@ class Study(Section):
                     f"datasets: {name} is for fine-tuning only, nothing scores it; name it in"
                     " sft.datasets"
                 )
-        for length in self.seq_lens:
-            if length % self.decode.block_length:
-                raise ValueError(
-                    f"seq_lens: {length} is not divisible into blocks of decode.block_length ="
-                    f" {self.decode.block_length}; use multiples of it"
-                )
-            steps = total_steps(length, self.decode.tokens_per_step)
-            if steps % (length // self.decode.block_length):
-                raise ValueError(
-                    f"seq_lens: {length} tokens at decode.tokens_per_step ="
-                    f" {self.decode.tokens_per_step} give {steps} steps, which do not divide over"
-                    f" {length // self.decode.block_length} blocks; decode.block_length must be a"
-                    " multiple of decode.tokens_per_step"
-                )
-        for dataset in self.datasets:
-            for length in self.seq_lens:
-                self._check_exit_blocks(dataset, length)
-        for name in self.risk.rules:
-            for settings in self.risk.candidates(
-                name, self.exits.settings(name), steps=min(self.seq_lens)
-            ):
-                settings_of(name, **settings)
+
+    def _check_length(self, length: int) -> None:
+        """Raise a ValueError where a canvas cannot be cut into blocks of whole steps."""
+        block_length = self.decode.block_length
+        if length % block_length:
+            raise ValueError(
+                f"seq_lens: {length} is not divisible into blocks of decode.block_length ="
+                f" {block_length}; use multiples of it"
+            )
+        steps = total_steps(length, self.decode.tokens_per_step)
+        blocks = length // block_length
+        if steps % blocks:
+            raise ValueError(
+                f"seq_lens: {length} tokens at decode.tokens_per_step ="
+                f" {self.decode.tokens_per_step} give {steps} steps, which do not divide over"
+                f" {blocks} blocks; decode.block_length must be a"
+                " multiple of decode.tokens_per_step"
+            )
+
+    def _check_late_window(self) -> None:
+        """Raise a ValueError where certificates would have nothing to look at."""
         touched = self.trace.remask_tokens * self.trace.refine_steps
+        # A RAD needs two tokens that no refine step hides.
         if self.trace.refine_policy == "remask" and touched + 2 > min(self.seq_lens):
             raise ValueError(
                 f"trace.remask_tokens * trace.refine_steps = {touched} leaves fewer than two of"
                 f" {min(self.seq_lens)} tokens visible throughout the refine phase; lower one of"
                 " them"
             )
-        if self.certify.window == "refine" and (
-            self.trace.refine_policy == "none" or not self.trace.refine_steps
-        ):
+        no_refine_steps = self.trace.refine_policy == "none" or not self.trace.refine_steps
+        if self.certify.window == "refine" and no_refine_steps:
             raise ValueError(
                 "certify.window: refine needs refine steps; set certify.window: tail or"
                 " trace.refine_steps > 0"
             )
-        return self
 
     def _check_exit_blocks(self, dataset: str, length: int) -> None:
         """Raise a ValueError where a canvas cannot be cut into the blocks of its exit runs."""
-        own = self.exits.for_set(dataset, length).block_length
-        blocks = self.decode.block_length if own is None else own
+        blocks = self.exits.for_set(dataset, length).block_length
+        if blocks is None:
+            blocks = self.decode.block_length
         steps = total_steps(length, self.decode.tokens_per_step)
         try:
             Plan(length, blocks, steps, self.decode.schedule)

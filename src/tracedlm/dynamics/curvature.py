@@ -46,10 +46,12 @@ class Budget:
 
     Their sum is the cap that is reported beside the number used.
 
-    restarts: Of ARPACK, >= 1, for lambda_max and lambda_min: 20 products and 18 more each; an end
-    they do not reach is undefined. probes: Random sign vectors of the trace. continued: Those of
-    them, >= 1, whose Lanczos run goes on, for the negative part of the spectrum. steps: Products of
-    such a run, the trace's included.
+    Attributes:
+        restarts: Of ARPACK, >= 1, for lambda_max and lambda_min: 20 products, and 18 more each. An
+            end that they do not reach is undefined.
+        probes: Random sign vectors of the trace.
+        continued: Probes, >= 1, whose Lanczos run goes on, for the spectrum's negative part.
+        steps: Products of such a run, the trace's included.
     """
 
     restarts: int = 1

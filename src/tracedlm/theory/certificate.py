@@ -127,9 +127,9 @@ def grid(
         else window
     )
     allowed = xp.reshape(allowed, (-1, allowed.shape[-1]))
-    similarity, visible = (
-        xp.reshape(array, (*allowed.shape, positions)) for array in (similarity, visible)
-    )
+    # Any leading axes become one: [samples, steps, positions].
+    similarity = xp.reshape(similarity, (*allowed.shape, positions))
+    visible = xp.reshape(visible, (*allowed.shape, positions))
     (at,) = xp.nonzero(xp.any(allowed, axis=0))
     first, last = (int(at[0]), int(at[-1]) + 1) if at.shape[0] else (0, 0)
     size = max(1, CELLS // max(1, (last - first) * positions))

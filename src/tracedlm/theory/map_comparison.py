@@ -40,8 +40,10 @@ def correlations(maps: np.ndarray) -> np.ndarray:
     """
     maps = maps.astype(np.float64)
     centred = maps - maps.mean(axis=1, keepdims=True)
-    whole, length = (np.linalg.norm(one, axis=1, keepdims=True) for one in (maps, centred))
-    rounding = np.finfo(float).eps * np.sqrt(maps.shape[1]) * whole
+    # What centring leaves of a constant map is rounding, in proportion to the map's own length.
+    length = np.linalg.norm(centred, axis=1, keepdims=True)
+    own_length = np.linalg.norm(maps, axis=1, keepdims=True)
+    rounding = np.finfo(float).eps * np.sqrt(maps.shape[1]) * own_length
     unit = centred / np.where(length <= rounding, np.nan, length)
     return np.clip(unit @ unit.T, -1.0, 1.0)
 

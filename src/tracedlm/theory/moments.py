@@ -186,7 +186,7 @@ class RunningMean:
 
     >>> mean = RunningMean()
     >>> mean.add(np.array([1.0, 2.0]))
-    ... mean.add(np.array([3.0, 2.0]))
+    >>> mean.add(np.array([3.0, 2.0]))
     >>> mean.value.tolist(), mean.count
     ([2.0, 2.0], 2)
     """

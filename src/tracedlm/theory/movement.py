@@ -115,7 +115,14 @@ def _supports(similarity: Array, visible: Array, longest: int) -> Iterator[_Supp
         for leader in leaders[:-1]:
             still = still & (leader == leaders[-1])
         enough = xp.sum(xp.astype(tokens, xp.int64), axis=-1) >= 2
-        yield _Support(omega, tokens, shrank, position == leaders[-1][..., None], still, enough)
+        yield _Support(
+            omega=omega,
+            tokens=tokens,
+            shrank=shrank,
+            top=position == leaders[-1][..., None],
+            still=still,
+            enough=enough,
+        )
 
 
 def _moved(logits: Array, weights: Array, supports: Sequence[_Support]) -> list[Movement]:

@@ -146,10 +146,13 @@ def resampled_error(values: Sequence[float], test_per_train: float) -> float | N
 class FirstLearnt(NamedTuple):
     """From which checkpoint on a label is learnt.
 
-    step: First step from which on the value stays at or above the threshold; None where it never
-    does, with the reason. low: The label was certainly not learnt up to this step; None where it
-    may have been from the first checkpoint. high: From this step on it certainly was; None where no
-    checkpoint is certain.
+    Attributes:
+        step: First step from which on the value stays at or above the threshold. None where it
+            never does, with the reason.
+        low: Up to this step the label was certainly not learnt. None where it may have been from
+            the first checkpoint.
+        high: From this step on it certainly was. None where no checkpoint is certain.
+        reason: Why there is no step. Empty otherwise.
     """
 
     step: int | None
@@ -195,9 +198,10 @@ def first_learnt(
         )
     value = np.array([math.nan if v is None else v for v in values])
     spread = quantile * np.array([e or 0.0 for e in stderrs])
-    step, low, high = (
-        _stays_above(bound, threshold) for bound in (value, value + spread, value - spread)
-    )
+    # The upper bound is above first, and the lower one last.
+    step = _stays_above(value, threshold)
+    low = _stays_above(value + spread, threshold)
+    high = _stays_above(value - spread, threshold)
     return FirstLearnt(
         steps[step] if step < len(steps) else None,
         steps[low - 1] if low else None,

@@ -61,14 +61,16 @@ def paired_spearman(x: np.ndarray, y: np.ndarray, resamples: int = 10_000) -> tu
     """
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return math.nan, math.nan
-    ranks, others = (scipy.stats.rankdata(one) - (len(x) + 1) / 2 for one in (x, y))
-    scale = np.sqrt((ranks**2).sum() * (others**2).sum())
+    # Centred ranks: their mean is (n + 1) / 2.
+    x_ranks = scipy.stats.rankdata(x) - (len(x) + 1) / 2
+    y_ranks = scipy.stats.rankdata(y) - (len(x) + 1) / 2
+    scale = np.sqrt((x_ranks**2).sum() * (y_ranks**2).sum())
 
     def correlation(permuted: np.ndarray, axis: int) -> np.ndarray:
-        return (permuted * others).sum(axis=axis) / scale
+        return (permuted * y_ranks).sum(axis=axis) / scale
 
     test = scipy.stats.permutation_test(
-        (ranks,),
+        (x_ranks,),
         correlation,
         permutation_type="pairings",
         n_resamples=resamples,

@@ -17,8 +17,14 @@ class Correlation:
 
     NaN with a reason where undefined ("" otherwise).
 
-    n: pairs used; dropped: pairs left out because a value was NaN; degenerate: resamples without a
-    rho.
+    Attributes:
+        rho: In [-1, 1].
+        low: Lower end of its interval.
+        high: Upper end of its interval.
+        n: Pairs used.
+        dropped: Pairs left out because a value was NaN.
+        degenerate: Resamples without a rho.
+        reason: Why rho is undefined. Empty otherwise.
     """
 
     rho: float
@@ -167,8 +173,10 @@ def spearman(
     """
     if x.size != y.size:
         raise ValueError(f"pairs need equally many values, got {x.size} and {y.size}")
-    kept = ~(np.isnan(x) | np.isnan(y))
-    x, y, dropped = x[kept], y[kept], int((~kept).sum())
+    defined = ~(np.isnan(x) | np.isnan(y))
+    dropped = int((~defined).sum())
+    x = x[defined]
+    y = y[defined]
     constant = [name for name, v in (("x", x), ("y", y)) if v.size and (v == v[0]).all()]
     reason = (
         f"only {x.size} defined pairs"
@@ -178,19 +186,27 @@ def spearman(
         else ""
     )
     if reason:
-        return Correlation(math.nan, math.nan, math.nan, x.size, dropped, 0, reason)
+        return Correlation(
+            rho=math.nan,
+            low=math.nan,
+            high=math.nan,
+            n=x.size,
+            dropped=dropped,
+            degenerate=0,
+            reason=reason,
+        )
     rows = _indices(x.size, resamples, rng)
     rhos = _rank_correlation(x[rows], y[rows])
     low, _ = _percentiles(np.nan_to_num(rhos, nan=-1), confidence)
     _, high = _percentiles(np.nan_to_num(rhos, nan=1), confidence)
     return Correlation(
-        float(_rank_correlation(x[None], y[None])[0]),
-        low,
-        high,
-        x.size,
-        dropped,
-        int(np.isnan(rhos).sum()),
-        "",
+        rho=float(_rank_correlation(x[None], y[None])[0]),
+        low=low,
+        high=high,
+        n=x.size,
+        dropped=dropped,
+        degenerate=int(np.isnan(rhos).sum()),
+        reason="",
     )
 
 
@@ -274,6 +290,9 @@ def _defined(values: np.ndarray) -> np.ndarray:
 
 def _rank_correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Spearman's rho of each row, NaN where a side is constant."""
-    x, y = (scipy.stats.rankdata(side, axis=-1) - (side.shape[-1] + 1) / 2 for side in (x, y))
+    # Centred ranks, [rows, samples].
+    middle = (x.shape[-1] + 1) / 2
+    x = scipy.stats.rankdata(x, axis=-1) - middle
+    y = scipy.stats.rankdata(y, axis=-1) - middle
     scale = np.sqrt((x * x).sum(axis=-1) * (y * y).sum(axis=-1))
     return np.divide((x * y).sum(axis=-1), scale, out=np.full(scale.shape, np.nan), where=scale > 0)

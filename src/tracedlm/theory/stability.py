@@ -17,10 +17,14 @@ class StepStatistics:
 
     Arrays [..., steps], float64 with NaN where undefined, counts int64.
 
-    kl: D_t = KL(P~t || P~t-1) in nats, >= 0, on I_t = S_t & S_t-1; undefined at the first step and
-    where |I_t| < 2. tv: TV(P~t, P~t-1) in [0, 1] on I_t; undefined likewise. margin: m_t in [0, 1]
-    of P~t on I_t; undefined likewise. concentration: AC_t = 1 - H(P_t) / log |S_t| in [0, 1], on
-    S_t; undefined where |S_t| < 2. support: |I_t|, 0 at the first step. visible_count: |S_t|.
+    Attributes:
+        kl: D_t = KL(P~t || P~t-1) in nats, >= 0, on I_t = S_t & S_t-1. Undefined at the first step
+            and where |I_t| < 2.
+        tv: TV(P~t, P~t-1) in [0, 1] on I_t. Undefined likewise.
+        margin: m_t in [0, 1] of P~t on I_t. Undefined likewise.
+        concentration: AC_t = 1 - H(P_t) / log |S_t| in [0, 1], on S_t. Undefined where |S_t| < 2.
+        support: |I_t|, 0 at the first step.
+        visible_count: |S_t|.
     """
 
     kl: Array
