@@ -56,64 +56,47 @@ class Engine:
         `samples` numbers the prompts (default: from 0); `starts` are canvases to go on from, one a
         prompt (default: all masks).
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        if not prompts or any(len(prompt) == 0 for prompt in prompts):
-            raise ValueError("decoding needs at least one prompt, and no prompt may be empty")
-        if temperature < 0 or guidance < 0:
-            raise ValueError(
-                f"temperature and guidance must not be negative, got {temperature} and {guidance}"
-            )
+        _check_arguments(prompts, batch_size, temperature, guidance)
         slots = min(batch_size, len(prompts))
-        self.prompts = dict(
-            zip(samples if samples is not None else range(len(prompts)), prompts, strict=True)
-        )
+        numbers = range(len(prompts)) if samples is None else samples
         masks = Start(torch.full((plan.gen_length,), mask_id))
-        self.starts = dict(
-            zip(self.prompts, starts if starts is not None else [masks] * len(prompts), strict=True)
-        )
-        self.plan, self.mask_id, self.pad_id = plan, mask_id, pad_id
-        self.rule, self.record, self.temperature, self.device = (
-            make_rule(slots),
-            record,
-            temperature,
-            torch.device(device),
-        )
-        if self.rule.settings.reading and observer is None:
-            raise ValueError(f"exit rule {self.rule.name!r} needs a map: pass rrm=...")
+        self.prompts = dict(zip(numbers, prompts, strict=True))
+        self.starts = dict(zip(numbers, starts or [masks] * len(prompts), strict=True))
+        self.seeds = dict(zip(numbers, _seeds(prompts, seed), strict=True))
+        self.plan = plan
+        self.mask_id = mask_id
+        self.pad_id = pad_id
+        self.record = record
+        self.temperature = temperature
+        self.device = torch.device(device)
+        self.rule = make_rule(slots)
         polishes = [self.rule.polish(block) > 0 for block in range(plan.blocks)]
-        if any(polishes) and self.rule.commits_itself:
-            raise ValueError(
-                f"exit rule {self.rule.name!r} commits tokens without a schedule, so none is left"
-                " to polish by: set polish to 0"
-            )
-        self.forward = Forward(
-            guided(denoiser, plan.gen_length, mask_id, guidance) if guidance else denoiser, observer
+        _check_rule(
+            self.rule,
+            is_observed=observer is not None,
+            polishes=any(polishes),
+            guidance=guidance,
+            reuses=make_reuse is not None,
         )
+        if guidance:
+            denoiser = guided(denoiser, plan.gen_length, mask_id, guidance)
+        self.forward = Forward(denoiser, observer)
         self.forwards_per_step = 2 if guidance else 1
-        if make_reuse and (guidance or self.rule.scope == "canvas"):
-            what = (
-                "guidance, which needs two forwards"
-                if guidance
-                else f"{self.rule.name}, which reads the whole canvas"
-            )
-            raise ValueError(f"reuse: keys and values cannot be reused with {what}; set it to none")
+        # Prompts end where the canvas begins, so that every row's canvas lies in the same columns.
         self.width = max(map(len, prompts))
-        self.tokens_s = torch.full(
-            (slots, self.width + plan.gen_length), pad_id, device=self.device
-        )
+        length = self.width + plan.gen_length
+        self.tokens_s = torch.full((slots, length), pad_id, device=self.device)
         self.attention_s = torch.zeros_like(self.tokens_s)
-        self.reuse = make_reuse(slots, self.width + plan.gen_length) if make_reuse else None
+        self.reuse = make_reuse(slots, length) if make_reuse else None
         self.confidence_sg = torch.zeros(
             slots, plan.gen_length, dtype=torch.float64, device=self.device
         )
-        self.view_k = torch.arange(
-            plan.gen_length if self.rule.scope == "canvas" else max(plan.lengths),
-            device=self.device,
-        )
+        view = plan.gen_length if self.rule.scope == "canvas" else max(plan.lengths)
+        self.view_k = torch.arange(view, device=self.device)
         self.polished_b = torch.tensor(polishes, device=self.device)
-        self.seeds = dict(zip(self.prompts, _seeds(prompts, seed), strict=True))
-        self.waiting, self.free, self.active = deque(self.prompts), list(range(slots)), list[Slot]()
+        self.waiting = deque(self.prompts)
+        self.free = list(range(slots))
+        self.active: list[Slot] = []
 
     @torch.inference_mode()
     def run(self) -> Iterator[Decoded]:
@@ -147,15 +130,14 @@ class Engine:
         Masks before the block count too: a model may predict one, and LLaDA's sampler revisits it.
         """
         counts = self.rule.counts(slot.sample, block).tolist()
-        before = (
-            [] if canvas_g is None or self.reuse else canvas_g[: self.plan.begins[block]].tolist()
-        )  # with reuse they are not computed
-        behind = [at for at, token in enumerate(before) if token == self.mask_id]
-        slot.open(
-            block,
-            ([count for count in counts if count] if self.rule.skips_noop else counts)[done:],
-            behind,
-        )
+        if self.rule.skips_noop:
+            counts = [count for count in counts if count]
+        # With reuse, earlier blocks are not computed, and their masks stay.
+        before = []
+        if canvas_g is not None and not self.reuse:
+            before = canvas_g[: self.plan.begins[block]].tolist()
+        behind = [position for position, token in enumerate(before) if token == self.mask_id]
+        slot.open(block, counts[done:], behind)
         self.rule.open(slot.index, slot.sample, block)
 
     def _advance(self) -> list[Decoded]:
@@ -163,7 +145,8 @@ class Engine:
 
         The samples that are finished by them.
         """
-        started, slots = time.perf_counter(), tuple(self.active)
+        started = time.perf_counter()
+        slots = tuple(self.active)
         step, polishing_r, computed = self._step(slots)
         with phase("rule"):
             commit_rk = self.rule.commits(step)
@@ -174,18 +157,13 @@ class Engine:
             self._write(step, write_rk)
         if self.record is not None:
             self.record(replace(step, scheduled_rk=write_rk, stop_r=stop_r))
-        left_rk = step.eligible_rk & ~(
-            write_rk & (step.prediction_rk != self.mask_id)
-        )  # a model may predict the mask
-        facts = torch.stack(
-            [
-                stop_r.long(),
-                left_rk.sum(1),
-                (left_rk & step.in_block_rk).sum(1),
-                _broken(step).long(),
-            ]
-        )
-        stops, left, left_here, broken = facts.tolist()  # the step's one transfer to the host
+        # A model may predict the mask, which leaves the position to be filled.
+        filled_rk = write_rk & (step.prediction_rk != self.mask_id)
+        left_rk = step.eligible_rk & ~filled_rk
+        left_here_rk = left_rk & step.in_block_rk
+        # The step's one transfer to the host.
+        facts = [stop_r.long(), left_rk.sum(1), left_here_rk.sum(1), _broken(step).long()]
+        stops, left, left_here, broken = torch.stack(facts).tolist()
         if any(broken):
             slot = slots[broken.index(1)]
             raise ValueError(
@@ -198,21 +176,18 @@ class Engine:
         for slot, stop, masks, here, tokens in zip(
             slots, stops, left, left_here, computed, strict=True
         ):
-            slot.advance(
-                seconds,
-                self.forwards_per_step * min(tokens, slot.prompt_length + self.plan.gen_length),
-            )
+            # Padding is computed with a batch, and is not the sample's.
+            tokens = min(tokens, slot.prompt_length + self.plan.gen_length)
+            slot.advance(seconds, self.forwards_per_step * tokens)
             polish = self.rule.polish(slot.block) if stop else 0
             if polish and masks:
                 slot.polish(masks, polish)
             # A rule that commits on its own is done when its block is full; no block can take more
             # forwards than it has tokens.
-            own = self.rule.commits_itself and not slot.polishing
-            over = (
-                not here or slot.block_step >= self.plan.lengths[slot.block]
-                if own
-                else slot.cursor >= len(slot.counts)
-            )
+            if self.rule.commits_itself and not slot.polishing:
+                over = not here or slot.block_step >= self.plan.lengths[slot.block]
+            else:
+                over = slot.cursor >= len(slot.counts)
             if over or (stop and not slot.polishing):
                 done += self._close_block(slot, bool(stop), masks)
         return done
@@ -223,63 +198,38 @@ class Engine:
         Also says which rows are polishing, and how many tokens were computed for each.
         """
         plan = self.plan
-        facts = [
-            (
-                one.index,
-                one.sample,
-                one.nfe + 1,
-                one.block,
-                one.block_step + 1,
-                one.quota,
-                one.polishing,
-                plan.begins[one.block],
-                plan.begins[one.block] + plan.lengths[one.block],
-            )
-            for one in slots
-        ]
+        facts = [self._facts(slot) for slot in slots]
         # One copy to the device a step, whatever the number of rows and of facts.
-        rows, sample, nfe, block, block_step, quota, polishing, begin, end = (
-            torch.tensor(facts).to(self.device, non_blocking=True).T
-        )
-        cut = self.width - max(
-            one.prompt_length for one in slots
-        )  # no columns that are padding in every row
-        tokens, attention = self.tokens_s[rows, cut:], self.attention_s[rows, cut:]
+        facts_r = torch.tensor(facts).to(self.device, non_blocking=True).T
+        rows, sample, nfe, block, block_step, quota, polishing, begin, end = facts_r
+        # Columns that are padding in every row are left out.
+        cut = self.width - max(slot.prompt_length for slot in slots)
+        tokens = self.tokens_s[rows, cut:]
+        attention = self.attention_s[rows, cut:]
         canvas_rg = tokens[:, -plan.gen_length :]
-        whole = self.rule.scope == "canvas"
-        position_rk = self.view_k.expand(len(slots), -1) if whole else begin[:, None] + self.view_k
-        # Masks left behind in earlier blocks compete again, as in LLaDA's sampler; rows with fewer
-        # look past the canvas, at nothing.
-        if not whole and (most := max(len(one.behind) for one in slots)):
-            behind = [one.behind + [plan.gen_length] * (most - len(one.behind)) for one in slots]
-            position_rk = torch.cat(
-                [position_rk, torch.tensor(behind).to(self.device, non_blocking=True)], 1
-            )
+        position_rk = self._view(slots, begin)
         reached_rk = position_rk < end[:, None]
         in_block_rk = reached_rk & (position_rk >= begin[:, None])
-        position_rk = position_rk.clamp(
-            max=plan.gen_length - 1
-        )  # where a short block's view runs past the canvas
+        # A short block's view may run past the canvas.
+        position_rk = position_rk.clamp(max=plan.gen_length - 1)
         with phase("forward"):
             if self.reuse is None:
                 logits, readings = self.forward(tokens, attention, position_rk + (self.width - cut))
                 computed = [tokens.shape[1]] * len(slots)
             else:
-                where = (
+                logits, readings, computed = self.reuse(
+                    self.tokens_s[rows],
+                    self.attention_s[rows],
                     position_rk + self.width,
                     rows,
                     begin + self.width,
-                    [one.block_step == 0 for one in slots],
-                )
-                logits, readings, computed = self.reuse(
-                    self.tokens_s[rows], self.attention_s[rows], *where
+                    [slot.block_step == 0 for slot in slots],
                 )
         with phase("head_and_softmax"):
-            prediction, log_confidence = predict(
-                logits, self.temperature, [one.generator for one in slots]
-            )
+            generators = [slot.generator for slot in slots]
+            prediction, log_confidence = predict(logits, self.temperature, generators)
         tokens_rk = canvas_rg.gather(1, position_rk)
-        masked_rk = (tokens_rk == self.mask_id) & (reached_rk | whole)
+        masked_rk = (tokens_rk == self.mask_id) & (reached_rk | (self.rule.scope == "canvas"))
         step = Step(
             slots=len(self.tokens_s),
             slot_r=rows,
@@ -300,6 +250,36 @@ class Engine:
             readings={key: value[:, -plan.gen_length :] for key, value in readings.items()},
         )
         return step, polishing.bool(), computed
+
+    def _facts(self, slot: Slot) -> tuple[int, ...]:
+        """What the device must know of a row, in the order in which `_step` unpacks it."""
+        begin = self.plan.begins[slot.block]
+        return (
+            slot.index,
+            slot.sample,
+            slot.nfe + 1,
+            slot.block,
+            slot.block_step + 1,
+            slot.quota,
+            slot.polishing,
+            begin,
+            begin + self.plan.lengths[slot.block],
+        )
+
+    def _view(self, slots: Sequence[Slot], begin_r: torch.Tensor) -> torch.Tensor:
+        """Canvas positions that each row looks at, [r, k]; some may lie past the canvas."""
+        if self.rule.scope == "canvas":
+            return self.view_k.expand(len(slots), -1)
+        position_rk = begin_r[:, None] + self.view_k
+        # Masks left behind in earlier blocks compete again, as in LLaDA's sampler. Rows with fewer
+        # look past the canvas, at nothing.
+        most = max(len(slot.behind) for slot in slots)
+        if not most:
+            return position_rk
+        nothing = self.plan.gen_length
+        behind = [slot.behind + [nothing] * (most - len(slot.behind)) for slot in slots]
+        behind_rk = torch.tensor(behind).to(self.device, non_blocking=True)
+        return torch.cat([position_rk, behind_rk], 1)
 
     def _write(self, step: Step, write_rk: torch.Tensor) -> None:
         # Positions that are not written go to a column of their own: a short block's view may end
@@ -329,15 +309,49 @@ class Engine:
         self.free.append(slot.index)
         return [
             Decoded(
-                slot.sample,
-                self.tokens_s[slot.index, self.width :].cpu().clone(),
-                self.confidence_sg[slot.index].cpu().clone(),
-                slot.nfe,
-                slot.token_forwards,
-                tuple(slot.stopped_at),
-                slot.seconds,
+                sample=slot.sample,
+                tokens=self.tokens_s[slot.index, self.width :].cpu().clone(),
+                confidence=self.confidence_sg[slot.index].cpu().clone(),
+                nfe=slot.nfe,
+                token_forwards=slot.token_forwards,
+                stopped_at=tuple(slot.stopped_at),
+                seconds=slot.seconds,
             )
         ]
+
+
+def _check_arguments(
+    prompts: Sequence[Sequence[int]], batch_size: int, temperature: float, guidance: float
+) -> None:
+    """Raise a ValueError for what no decoding can start from."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    if not prompts or any(len(prompt) == 0 for prompt in prompts):
+        raise ValueError("decoding needs at least one prompt, and no prompt may be empty")
+    if temperature < 0 or guidance < 0:
+        raise ValueError(
+            f"temperature and guidance must not be negative, got {temperature} and {guidance}"
+        )
+
+
+def _check_rule(
+    rule: ExitRule, *, is_observed: bool, polishes: bool, guidance: float, reuses: bool
+) -> None:
+    """Raise a ValueError where a rule cannot do with what the decoding offers."""
+    if rule.settings.reading and not is_observed:
+        raise ValueError(f"exit rule {rule.name!r} needs a map: pass rrm=...")
+    if polishes and rule.commits_itself:
+        raise ValueError(
+            f"exit rule {rule.name!r} commits tokens without a schedule, so none is left"
+            " to polish by: set polish to 0"
+        )
+    if reuses and (guidance or rule.scope == "canvas"):
+        obstacle = (
+            "guidance, which needs two forwards"
+            if guidance
+            else f"{rule.name}, which reads the whole canvas"
+        )
+        raise ValueError(f"reuse: keys and values cannot be reused with {obstacle}; set it to none")
 
 
 def _broken(step: Step) -> torch.Tensor:

@@ -136,50 +136,54 @@ def probe_measures(
             )
         tokens = _scored(labels, word)
         for split in SPLITS:
-            folds = [
-                fold
-                for seed in seeds
-                if (fold := _fold(tokens, split, seed, max_tokens)) is not None
-            ]
-            for name, keys in BASELINES.items():
-                table = keys(tokens)
-
-                def look_up(fold: Fold, label: np.ndarray, table: np.ndarray = table) -> np.ndarray:
-                    return lookup_predictions(
-                        table[fold.train], label[fold.train], table[fold.test]
-                    )
-
-                measures += _measured(
-                    look_up,
-                    f"{name}.{task}.{split}",
-                    None,
-                    labels.names,
-                    tokens,
-                    folds,
-                    control=False,
-                )
+            folds = []
+            for seed in seeds:
+                fold = _fold(tokens, split, seed, max_tokens)
+                if fold is not None:
+                    folds.append(fold)
+            asked = _Asked(f"{task}.{split}", labels.names, tokens, folds)
+            measures += _baseline_measures(asked)
             for layer, layer_states in enumerate(states):
                 features = layer_states[tokens.where]
-                for name in classifiers:
-
-                    def probe(
-                        fold: Fold,
-                        label: np.ndarray,
-                        features: np.ndarray = features,
-                        name: str = name,
-                    ) -> np.ndarray:
-                        return _probed(CLASSIFIERS[name](fold.seed), features, label, fold)
-
-                    measures += _measured(
-                        probe,
-                        f"{name}.{task}.{split}",
-                        layer,
-                        labels.names,
-                        tokens,
-                        folds,
-                        control=split == "sentence",
+                for classifier in classifiers:
+                    # Nothing that is learnt by heart helps in the split by words.
+                    measures += _probe_measures(
+                        asked, classifier, layer, features, control=split == "sentence"
                     )
     return measures
+
+
+class _Asked(NamedTuple):
+    """One task on one split: `task.split`, its labels' names, its tokens and its folds."""
+
+    name: str
+    names: tuple[str, ...]
+    tokens: Tokens
+    folds: list[Fold]
+
+
+def _baseline_measures(asked: _Asked) -> list[Measure]:
+    """Scores of looking a token's label up by what is known of it without a model."""
+    measures = []
+    for baseline, keys in BASELINES.items():
+        table = keys(asked.tokens)
+
+        def look_up(fold: Fold, label: np.ndarray, table: np.ndarray = table) -> np.ndarray:
+            return lookup_predictions(table[fold.train], label[fold.train], table[fold.test])
+
+        measures += _measured(look_up, asked, baseline, None, control=False)
+    return measures
+
+
+def _probe_measures(
+    asked: _Asked, classifier: str, layer: int, features: np.ndarray, control: bool
+) -> list[Measure]:
+    """Scores of one kind of probe on a layer's states, [tokens, d]."""
+
+    def probe(fold: Fold, label: np.ndarray) -> np.ndarray:
+        return _probed(CLASSIFIERS[classifier](fold.seed), features, label, fold)
+
+    return _measured(probe, asked, classifier, layer, control=control)
 
 
 def _scored(labels: Labels, word: np.ndarray) -> Tokens:
@@ -227,72 +231,61 @@ def _probed(classifier: Any, features: np.ndarray, label: np.ndarray, fold: Fold
 
 def _measured(
     predict: Callable[[Fold, np.ndarray], np.ndarray],
-    module: str,
+    asked: _Asked,
+    reader: str,
     layer: int | None,
-    names: Sequence[str],
-    tokens: Tokens,
-    folds: Sequence[Fold],
     control: bool,
 ) -> list[Measure]:
+    """Measures of one reader (a probe or a baseline), over all folds."""
     started = time.process_time()
-    scores = []
-    for fold in folds:
-        truth, predicted = tokens.label[fold.test], predict(fold, tokens.label)
-        by_heart = (
-            float((predict(fold, fold.control) == fold.control[fold.test]).mean())
-            if control
-            else None
-        )
-        scores.append(
-            Scores(
-                float((predicted == truth).mean()),
-                f1_scores(truth, predicted, len(names)),
-                by_heart,
-            )
-        )
-    ratio = float(np.mean([len(fold.test) / len(fold.train) for fold in folds])) if folds else 0.0
+    scores = [_score(predict, asked, fold, control) for fold in asked.folds]
+    # Tokens of each label that a fold tests on, [folds, labels].
     counts = np.array(
-        [np.bincount(tokens.label[fold.test], minlength=len(names)) for fold in folds]
+        [
+            np.bincount(asked.tokens.label[fold.test], minlength=len(asked.names))
+            for fold in asked.folds
+        ]
     )
+    ratios = [len(fold.test) / len(fold.train) for fold in asked.folds]
+    ratio = float(np.mean(ratios)) if ratios else 0.0
 
     def row(metric: str, label: str, values: list[float], n: float, reason: str) -> Measure:
-        if not values:
-            return Measure(module, layer, metric, label, None, None, 0, 0.0, reason)
         return Measure(
-            module,
-            layer,
-            metric,
-            label,
-            float(np.mean(values)),
-            resampled_error(values, ratio),
-            round(n),
-            0.0,
+            module=f"{reader}.{asked.name}",
+            layer=layer,
+            metric=metric,
+            label=label,
+            value=float(np.mean(values)) if values else None,
+            stderr=resampled_error(values, ratio) if values else None,
+            n=round(n) if values else 0,
+            seconds=0.0,
+            reason="" if values else reason,
         )
 
-    everything = float(counts.sum(axis=1).mean()) if folds else 0.0
-    nothing = "the split leaves no token to train or test on"
-    rows = [row("accuracy", "", [score.accuracy for score in scores], everything, nothing)]
+    tested = float(counts.sum(axis=1).mean()) if asked.folds else 0.0
+    untested = "the split leaves no token to train or test on"
+    rows = [row("accuracy", "", [score.accuracy for score in scores], tested, untested)]
     if control:
-        chance = [(score.accuracy, score.control) for score in scores if score.control is not None]
-        rows.append(row("control", "", [known for _, known in chance], everything, nothing))
-        rows.append(
-            row(
-                "selectivity",
-                "",
-                [accuracy - known for accuracy, known in chance],
-                everything,
-                nothing,
-            )
-        )
-    for index, name in enumerate(names):
+        by_heart = [score.control for score in scores if score.control is not None]
+        gaps = [score.accuracy - score.control for score in scores if score.control is not None]
+        rows.append(row("control", "", by_heart, tested, untested))
+        rows.append(row("selectivity", "", gaps, tested, untested))
+    for index, name in enumerate(asked.names):
         values = [float(score.f1[index]) for score in scores if not np.isnan(score.f1[index])]
-        rows.append(
-            row(
-                "f1",
-                name,
-                values,
-                float(counts[:, index].mean()) if values else 0.0,
-                "no token of this label to test on",
-            )
-        )
+        n = float(counts[:, index].mean()) if values else 0.0
+        rows.append(row("f1", name, values, n, "no token of this label to test on"))
     return share_seconds(rows, time.process_time() - started)
+
+
+def _score(
+    predict: Callable[[Fold, np.ndarray], np.ndarray], asked: _Asked, fold: Fold, control: bool
+) -> Scores:
+    """Scores of one reader on one fold."""
+    truth = asked.tokens.label[fold.test]
+    predicted = predict(fold, asked.tokens.label)
+    by_heart = None
+    if control:
+        right = predict(fold, fold.control) == fold.control[fold.test]
+        by_heart = float(right.mean())
+    accuracy = float((predicted == truth).mean())
+    return Scores(accuracy, f1_scores(truth, predicted, len(asked.names)), by_heart)

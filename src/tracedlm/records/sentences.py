@@ -6,6 +6,7 @@ Both also as the arrays that models and probes take.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -117,17 +118,62 @@ def read_sentences(
         ValueError: The file is missing or of another kind, holds no sentence of this split, or a
             word or label that is not known.
     """
-    rows = [
-        row
-        for row in read_table(corpus, SENTENCES, "a corpus").to_pylist()
-        if row["split"] == split
-    ]
+    rows = _rows_of(corpus, split, limit)
+    token_ids = {text: number for number, text in enumerate(vocabulary)}
+    pos_ids = {name: number for number, name in enumerate(pos_names)}
+    role_ids = {name: number for number, name in enumerate(role_names)}
+    width = max(len(row["words"]) for row in rows) + 2  # a begin token and an end token
+    shape = (len(rows), width)
+    ids = np.full(shape, PAD, dtype=np.int64)
+    attention = np.zeros(shape, dtype=np.int64)
+    # -1 where a token has no label: begin, end, padding, and words without a role.
+    pos_of = np.full(shape, -1, dtype=np.int64)
+    role_of = np.full(shape, -1, dtype=np.int64)
+    word = np.full(shape, -1, dtype=np.int64)
+    position = np.full(shape, -1, dtype=np.int64)
+    for number, row in enumerate(rows):
+        words = slice(1, len(row["words"]) + 1)
+        try:
+            ids[number, words] = [token_ids[text] for text in row["words"]]
+            pos_of[number, words] = [pos_ids[name] for name in row["pos"]]
+            role_of[number, words] = [
+                -1 if name is None else role_ids[name] for name in row["roles"]
+            ]
+        except KeyError as error:
+            raise ValueError(
+                f"{corpus}: sentence {row['sentence_id']}: {error.args[0]!r} is not known; make the"
+                " corpus anew"
+            ) from None
+        word[number, words] = ids[number, words]
+        position[number, words] = np.arange(len(row["words"]))
+        ids[number, 0] = BOS
+        ids[number, words.stop] = EOS
+        attention[number, : words.stop + 1] = 1
+    kind = np.array([-1 if row["kind"] is None else row["kind"] for row in rows], dtype=np.int64)
+    return Sentences(
+        vocabulary=tuple(vocabulary),
+        pos_names=tuple(pos_names),
+        role_names=tuple(role_names),
+        input_ids=ids,
+        attention_mask=attention,
+        pos=pos_of,
+        role=role_of,
+        word=word,
+        position=position,
+        kind=kind,
+    )
+
+
+def _rows_of(corpus: str | Path, split: str, limit: int | None) -> list[dict[str, Any]]:
+    """Rows of one split of a corpus, each with a part of speech and a role for each word."""
+    table = read_table(corpus, SENTENCES, "a corpus")
+    rows = [row for row in table.to_pylist() if row["split"] == split]
     if limit is not None:
-        rows = list({tuple(row["words"]): row for row in rows}.values())[:limit]
+        different = {tuple(row["words"]): row for row in rows}
+        rows = list(different.values())[:limit]
     for row in rows:
-        if not row["words"] or [len(row[name] or ()) for name in ("pos", "roles")] != 2 * [
-            len(row["words"])
-        ]:
+        words = len(row["words"] or ())
+        if not words or len(row["pos"] or ()) != words or len(row["roles"] or ()) != words:
             raise ValueError(
                 f"{corpus}: sentence {row['sentence_id']}: needs words, and a part of speech and a"
                 " role for each of them"
@@ -137,43 +183,4 @@ def read_sentences(
             f"{corpus}: no sentence of split {split!r}; draw more sentences, or raise"
             " dynamics.held_out"
         )
-    token, pos, role = (
-        {name: number for number, name in enumerate(names)}
-        for names in (vocabulary, pos_names, role_names)
-    )
-    width = max(len(row["words"]) for row in rows) + 2
-    pos_of, role_of, word, position = np.full((4, len(rows), width), -1, dtype=np.int64)
-    ids, attention = (
-        np.full((len(rows), width), PAD, dtype=np.int64),
-        np.zeros((len(rows), width), dtype=np.int64),
-    )
-    for number, row in enumerate(rows):
-        words = slice(1, len(row["words"]) + 1)
-        try:
-            ids[number, words] = [token[text] for text in row["words"]]
-            pos_of[number, words] = [pos[name] for name in row["pos"]]
-            role_of[number, words] = [-1 if name is None else role[name] for name in row["roles"]]
-        except KeyError as error:
-            raise ValueError(
-                f"{corpus}: sentence {row['sentence_id']}: {error.args[0]!r} is not known; make the"
-                " corpus anew"
-            ) from None
-        word[number, words], position[number, words] = (
-            ids[number, words],
-            np.arange(len(row["words"])),
-        )
-        ids[number, 0], ids[number, words.stop] = BOS, EOS
-        attention[number, : words.stop + 1] = 1
-    kind = np.array([-1 if row["kind"] is None else row["kind"] for row in rows], dtype=np.int64)
-    return Sentences(
-        tuple(vocabulary),
-        tuple(pos_names),
-        tuple(role_names),
-        ids,
-        attention,
-        pos_of,
-        role_of,
-        word,
-        position,
-        kind,
-    )
+    return rows

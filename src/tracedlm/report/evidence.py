@@ -3,8 +3,9 @@
 Exit runs, certificate summaries and grids of every dataset and canvas length.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,14 @@ MEASURED = (
     "answer_flip",
     "rule",
 )
+ALL_SUMMARY_KEYS = SUMMARY_KEYS + AFTER_STOP_KEYS
+NOISE_KEYS = ("run", "sets", "maps", "code")
+CONVERGENCE_KEYS = ("module", "bands", "steps", "correlation", "code")
+STORAGE_KEYS = ("layers", "width", "model_bytes", "map_file_bytes")
+SIMILARITY_KEYS = ("maps", "cosine", "correlation", "angle", "chance")
+ABLATION_KEYS = ("maps", "samples", "code")
+TUNED_KEYS = ("n", "chosen", "tried", "code")
+FREEZING_KEYS = ("samples", "frozen", "beta", "code")
 PHASES = ("forward", "head_and_softmax", "rule", "commit", "host")
 """Parts of a decoding step that a profile tells apart."""
 
@@ -206,169 +215,164 @@ def read_evidence(
         ValueError: A file is missing or unreadable, or results were made by different versions of
             the code or settings.
     """
-    sets = tuple(
-        _read_set(
-            root,
-            dataset,
-            length,
-            readouts,
-            rules,
-            tuned,
-            cards,
-            audits,
-            evaluated,
-            shortest=length == min(seq_lens),
-        )
-        for dataset in datasets
-        for length in seq_lens
-    )
-    exits = [root / "exits" / one.dataset / str(one.seq_len) / "manifest.json" for one in sets]
-    noisy = tuple(
-        read_json(root / f"noise/{run}.json", ("run", "sets", "maps", "code")) for run in noise
-    )
-    replayed = (
-        [root / f"pseudo_gradients/{dataset}/{min(seq_lens)}.json" for dataset in datasets]
-        if pseudo_gradients
-        else []
-    )
-    convergence = tuple(
-        read_json(path, ("module", "bands", "steps", "correlation", "code")) for path in replayed
-    )
-    codes = {
-        "noise": {record["code"] for record in noisy},
-        "certify": {summary["code"] for one in sets for summary in one.summaries.values()},
-        "exits": {read_json(path, ("code",))["code"] for path in exits},
-        "risk": {card.code for one in sets for card in one.cards},
-        "traces": {
-            summary.get("trace_code", "unknown")
-            for one in sets
-            for summary in one.summaries.values()
-        },
-        "ablation": {one.ablation["code"] for one in sets if one.ablation},
-        "exits/*/*/tuned.json": {one.tuned["code"] for one in sets if one.tuned},
-        "flip_audit": {one.freezing["code"] for one in sets if one.freezing},
-        "pseudo_gradients": {record["code"] for record in convergence},
-        "evaluation": {
-            read_json(root / f"evaluation/{one.dataset}/{one.seq_len}.json", ("code",))["code"]
-            for one in sets
-            if one.evaluated
-        },
-    }
-    for folder, found in codes.items():
-        if len(found) > 1:
-            raise ValueError(
-                f"{root / folder}: {len(found)} versions of the code ({', '.join(sorted(found))});"
-                " run snakemake again"
+    sets = []
+    for dataset in datasets:
+        for length in seq_lens:
+            shortest = length == min(seq_lens)
+            sets.append(
+                _read_set(
+                    root,
+                    dataset,
+                    length,
+                    readouts=readouts,
+                    rules=rules,
+                    cards=cards,
+                    audits=audits if shortest else (),
+                    tuned=tuned,
+                    evaluated=evaluated,
+                    ablated=shortest,
+                )
             )
-    chosen = read_json(root / "certify/selection.json", ("delta", "omega", "sets"))
-    if {
-        (summary["delta"], summary["omega"]) for one in sets for summary in one.summaries.values()
-    } != {(chosen["delta"], chosen["omega"])}:
-        raise ValueError(
-            f"{root / 'certify'}: summaries are not at the (delta, omega) of selection.json; run"
-            " snakemake again"
-        )
-    return Evidence(
-        sets=sets,
-        readout="q" if "q" in readouts else readouts[0],
-        selection=chosen,
-        temperature=read_table(
-            root / "certify/temperature.parquet", TEMPERATURE, "temperature curves"
-        ).to_pylist(),
-        storage=read_json(
-            root / "rrm/storage.json", ("layers", "width", "model_bytes", "map_file_bytes")
-        ),
-        maps=read_json(
-            root / "rrm/similarity.json", ("maps", "cosine", "correlation", "angle", "chance")
-        ),
-        seed=seed,
-        noise=noisy,
-        convergence=convergence,
+    noisy = [read_json(root / f"noise/{run}.json", NOISE_KEYS) for run in noise]
+    convergence = []
+    if pseudo_gradients:
+        folder = root / "pseudo_gradients"
+        for dataset in datasets:
+            record = read_json(folder / dataset / f"{min(seq_lens)}.json", CONVERGENCE_KEYS)
+            convergence.append(record)
+    _check_one_code(root, sets, noisy, convergence)
+    selection = read_json(root / "certify/selection.json", ("delta", "omega", "sets"))
+    _check_selection(root, sets, selection)
+    temperature = read_table(
+        root / "certify/temperature.parquet", TEMPERATURE, "temperature curves"
     )
+    return Evidence(
+        sets=tuple(sets),
+        readout="q" if "q" in readouts else readouts[0],
+        selection=selection,
+        temperature=temperature.to_pylist(),
+        storage=read_json(root / "rrm/storage.json", STORAGE_KEYS),
+        maps=read_json(root / "rrm/similarity.json", SIMILARITY_KEYS),
+        seed=seed,
+        noise=tuple(noisy),
+        convergence=tuple(convergence),
+    )
+
+
+def _check_one_code(
+    root: Path,
+    sets: Sequence[ResultSet],
+    noisy: Sequence[dict[str, Any]],
+    convergence: Sequence[dict[str, Any]],
+) -> None:
+    """Raise a ValueError where results of one kind were made by different versions of the code."""
+    codes: dict[str, set[str]] = defaultdict(set)
+    codes["noise"] = {record["code"] for record in noisy}
+    codes["pseudo_gradients"] = {record["code"] for record in convergence}
+    for result_set in sets:
+        place = f"{result_set.dataset}/{result_set.seq_len}"
+        for summary in result_set.summaries.values():
+            codes["certify"].add(summary["code"])
+            codes["traces"].add(summary.get("trace_code", "unknown"))
+        codes["exits"].add(read_json(root / f"exits/{place}/manifest.json", ("code",))["code"])
+        codes["risk"] |= {card.code for card in result_set.cards}
+        if result_set.ablation:
+            codes["ablation"].add(result_set.ablation["code"])
+        if result_set.tuned:
+            codes["exits/*/*/tuned.json"].add(result_set.tuned["code"])
+        if result_set.freezing:
+            codes["flip_audit"].add(result_set.freezing["code"])
+        if result_set.evaluated:
+            codes["evaluation"].add(read_json(root / f"evaluation/{place}.json", ("code",))["code"])
+    for folder, versions in codes.items():
+        if len(versions) > 1:
+            raise ValueError(
+                f"{root / folder}: {len(versions)} versions of the code"
+                f" ({', '.join(sorted(versions))}); run snakemake again"
+            )
+
+
+def _check_selection(root: Path, sets: Sequence[ResultSet], selection: dict[str, Any]) -> None:
+    """Raise a ValueError where a certificate was made at another pair than the selected one."""
+    selected = (selection["delta"], selection["omega"])
+    for result_set in sets:
+        for summary in result_set.summaries.values():
+            if (summary["delta"], summary["omega"]) != selected:
+                raise ValueError(
+                    f"{root / 'certify'}: summaries are not at the (delta, omega) of"
+                    " selection.json; run snakemake again"
+                )
 
 
 def _read_set(
     root: Path,
     dataset: str,
     seq_len: int,
-    readouts: list[str],
-    rules: list[str],
-    tuned: bool,
+    *,
+    readouts: Sequence[str],
+    rules: Sequence[str],
     cards: Sequence[str],
     audits: Sequence[str],
+    tuned: bool,
     evaluated: bool,
-    shortest: bool,
+    ablated: bool,
 ) -> ResultSet:
-    audits = audits if shortest else ()
+    """Results on one dataset at one canvas length; what was not made there is None or empty."""
+    place = f"{dataset}/{seq_len}"
+    certify = root / "certify" / place
+    exits = root / "exits" / place
     audit = root / "flip_audit" / f"{dataset}-{seq_len}"
-    certify, exits = (
-        root / "certify" / dataset / str(seq_len),
-        root / "exits" / dataset / str(seq_len),
-    )
-    runs = [run for rule in rules for run in read_runs(exits / f"{rule}.parquet", rule)]
-    return ResultSet(
+    runs: list[Run] = []
+    for rule in rules:
+        runs += read_runs(exits / f"{rule}.parquet", rule)
+    summaries = {}
+    grids = {}
+    for readout in readouts:
+        summaries[readout] = read_json(certify / readout / "summary.json", ALL_SUMMARY_KEYS)
+        grid = read_table(certify / readout / "grid.parquet", GRID, "a certificate grid")
+        grids[readout] = grid.to_pylist()
+    result_set = ResultSet(
         dataset=dataset,
         seq_len=seq_len,
         steps=int(pq.read_schema(exits / f"{rules[0]}.parquet").metadata[b"steps"]),
         runs=tuple(runs),
-        summaries={
-            readout: read_json(certify / readout / "summary.json", SUMMARY_KEYS + AFTER_STOP_KEYS)
-            for readout in readouts
-        },
-        grids={
-            readout: (
-                read_table(
-                    certify / readout / "grid.parquet", GRID, "a certificate grid"
-                ).to_pylist()
-            )
-            for readout in readouts
-        },
-        ablation=(
-            read_json(root / f"ablation/{dataset}/{seq_len}.json", ("maps", "samples", "code"))
-            if shortest
-            else None
-        ),
-        tuned=read_json(exits / "tuned.json", ("n", "chosen", "tried", "code")) if tuned else None,
-        profile=(
-            read_json(exits / "profile.json", ("label", *PHASES))
-            if (exits / "profile.json").exists()
-            else None
-        ),
+        summaries=summaries,
+        grids=grids,
+        ablation=None,
+        tuned=None,
+        profile=None,
         cards=tuple(
-            ExitCard.read(root / "risk" / f"{dataset}-{seq_len}-{rule}.json") for rule in cards
+            ExitCard.read(root / f"risk/{dataset}-{seq_len}-{rule}.json") for rule in cards
         ),
-        flips=(
-            read_table(f"{audit}.parquet", FLIPS, "a flip audit").to_pylist()
-            if "flips" in audits
-            else None
-        ),
-        freezing=(
-            read_json(f"{audit}-freezing.json", ("samples", "frozen", "beta", "code"))
-            if "freezing" in audits
-            else None
-        ),
-        evaluated=(
-            read_evaluated(root / f"evaluation/{dataset}/{seq_len}.parquet") if evaluated else None
-        ),
+        flips=None,
+        freezing=None,
     )
+    parts: dict[str, Any] = {}
+    if ablated:
+        parts["ablation"] = read_json(root / f"ablation/{place}.json", ABLATION_KEYS)
+    if tuned:
+        parts["tuned"] = read_json(exits / "tuned.json", TUNED_KEYS)
+    if (exits / "profile.json").exists():
+        parts["profile"] = read_json(exits / "profile.json", ("label", *PHASES))
+    if "flips" in audits:
+        parts["flips"] = read_table(f"{audit}.parquet", FLIPS, "a flip audit").to_pylist()
+    if "freezing" in audits:
+        parts["freezing"] = read_json(f"{audit}-freezing.json", FREEZING_KEYS)
+    if evaluated:
+        parts["evaluated"] = read_evaluated(root / f"evaluation/{place}.parquet")
+    return replace(result_set, **parts)
 
 
 def read_runs(path: Path, rule: str) -> list[Run]:
     """Runs of one exit rule's table, one per setting, in the order they were made."""
     table = read_table(path, trace.EXITS, f"the exit runs of {rule}", columns=list(MEASURED))
-    labels = list(dict.fromkeys(table["rule"].to_pylist()))
-    chosen = np.array(table["rule"].to_pylist(), dtype=object)
-    parts = {label: table.filter(chosen == label).sort_by("sample_id") for label in labels}
-    return [
-        Run(
-            rule,
-            place,
-            label,
-            *(
-                np.array(part[name].to_pylist())
-                for name in MEASURED
-                if name not in ("sample_id", "rule")
-            ),
-        )
-        for place, (label, part) in enumerate(parts.items(), start=1)
-    ]
+    label_of_row = np.array(table["rule"].to_pylist(), dtype=object)
+    runs = []
+    for place, label in enumerate(dict.fromkeys(label_of_row), start=1):
+        rows = table.filter(label_of_row == label).sort_by("sample_id")
+        measured = {}
+        for name in MEASURED:
+            if name not in ("sample_id", "rule"):
+                measured[name] = np.array(rows[name].to_pylist())
+        runs.append(Run(rule=rule, place=place, label=label, **measured))
+    return runs
