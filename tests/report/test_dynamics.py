@@ -7,14 +7,8 @@ import pytest
 from tracedlm.records.measures import Measure, write_measures
 from tracedlm.report.figures.dynamics import draw_dynamics, dynamics_rows
 from tracedlm.report.layout import lay_out
-from tracedlm.report.tables.dynamics import (
-    CLAIMS,
-    STOPPING,
-    _order,
-    claim_rows,
-    cost_rows,
-    stopping_rows,
-)
+from tracedlm.report.tables.dynamics import CLAIMS, _order, claim_rows
+from tracedlm.report.tables.dynamics_stopping import STOPPING, cost_rows, stopping_rows
 from tracedlm.report.tables.trajectories import Trajectories, Which
 from tracedlm.report.write import read_csv, write_csv
 

@@ -94,9 +94,8 @@ class Engine:
         view = plan.gen_length if self.rule.scope == "canvas" else max(plan.lengths)
         self.view_k = torch.arange(view, device=self.device)
         self.polished_b = torch.tensor(polishes, device=self.device)
-        self.waiting = deque(self.prompts)
+        self.waiting, self.active = deque(self.prompts), list[Slot]()
         self.free = list(range(slots))
-        self.active: list[Slot] = []
 
     @torch.inference_mode()
     def run(self) -> Iterator[Decoded]:

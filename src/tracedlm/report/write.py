@@ -14,6 +14,7 @@ from tracedlm.report.pages.certificate_sentences import association, calibrated
 from tracedlm.report.preview import preview
 from tracedlm.report.tables import (
     after_stop,
+    certificate_grids,
     certificates,
     exits,
     maps,
@@ -49,8 +50,8 @@ SPECS: dict[str, Spec] = {
         timing.LATENCY,
         timing.STEP_TIME,
         certificates.CERTIFIED_COVERAGE,
-        certificates.PROJECTION_ABLATION,
-        certificates.CERTIFICATE_GRID,
+        certificate_grids.PROJECTION_ABLATION,
+        certificate_grids.CERTIFICATE_GRID,
         certificates.CERTIFICATE_LADDER,
         profiles.PROFILES,
         profiles.TEMPERATURE,

@@ -103,19 +103,19 @@ def _set(
     text: TokenText,
     share: int,
 ) -> SetReplay:
-    where, task = f"{dataset}/{seq_len}", get_task(dataset)
-    parts = sorted((results / f"traces/{where}/test/samples").glob("*.parquet"))
+    place = f"{dataset}/{seq_len}"
+    task = get_task(dataset)
+    folder = results / f"traces/{place}/test"
+    parts = sorted((folder / "samples").glob("*.parquet"))
     if not parts:
-        raise ValueError(f"{results}/traces/{where}/test: holds no samples; run the rule trace")
-    rows = sorted(
-        (row for part in parts for row in _rows(part, tables.SAMPLES, "trace samples")),
-        key=lambda row: row["sample_id"],
-    )
-    ends = {
-        row["tokens"][row["output_tokens"]]
-        for row in rows
-        if row["output_tokens"] < len(row["tokens"])
-    }
+        raise ValueError(f"{folder}: holds no samples; run the rule trace")
+    rows = [row for part in parts for row in _rows(part, tables.SAMPLES, "trace samples")]
+    rows.sort(key=lambda row: row["sample_id"])
+    # The tokens that ended a response: after them, a canvas holds padding.
+    ends = set()
+    for row in rows:
+        if row["output_tokens"] < len(row["tokens"]):
+            ends.add(row["tokens"][row["output_tokens"]])
     plan, mask = tables.read_plan(parts[0])
     if mask is None or "begins" not in plan:
         raise ValueError(
@@ -123,20 +123,16 @@ def _set(
             " trace anew"
         )
     shown = [row["sample_id"] for row in rows[:share]]
-    steps = _by_sample(
-        row
-        for part in parts
-        for row in _rows(
-            part.parents[1] / "steps" / part.name, tables.STEPS, "trace steps", shown=shown
-        )
-    )
-    read = {
-        name: _readout(results / f"readouts/{where}/test/{name}.parquet", shown, setup)
-        for name in readouts
-    }
-    runs = _by_sample(
-        _exit_runs([results / f"exits/{where}/{rule}.parquet" for rule in rules], plan, shown)
-    )
+    step_rows: list[Row] = []
+    for part in parts:
+        step_rows += _rows(folder / "steps" / part.name, tables.STEPS, "trace steps", shown=shown)
+    steps = _by_sample(step_rows)
+    read = {}
+    for name in readouts:
+        path = results / f"readouts/{place}/test/{name}.parquet"
+        read[name] = _readout(path, shown, setup)
+    exit_paths = [results / f"exits/{place}/{rule}.parquet" for rule in rules]
+    runs = _by_sample(_exit_runs(exit_paths, plan, shown))
     problems = task.read(results / f"data/{dataset}/test.txt")
     samples = [
         _sample(
@@ -153,13 +149,9 @@ def _set(
         for n, row in zip(shown, rows, strict=False)
     ]
     for sample in samples:
-        sample.readouts.update(
-            {
-                name: found[sample.sample_id]
-                for name, found in read.items()
-                if sample.sample_id in found
-            }
-        )
+        for name, of_sample in read.items():
+            if sample.sample_id in of_sample:
+                sample.readouts[name] = of_sample[sample.sample_id]
     return SetReplay(dataset, seq_len, plan["begins"], len(rows), samples)
 
 

@@ -16,7 +16,8 @@ from tracedlm.report.layout import lay_out
 from tracedlm.report.pages.fine_tuning import CAPTION as SFT_CAPTION
 from tracedlm.report.pages.fine_tuning import SFT
 from tracedlm.report.pages.fine_tuning import TITLE as SFT_TITLE
-from tracedlm.report.tables.dynamics import CLAIMS, COST, STOPPING
+from tracedlm.report.tables.dynamics import CLAIMS
+from tracedlm.report.tables.dynamics_stopping import COST, STOPPING
 from tracedlm.report.tables.trajectories import Trajectories
 from tracedlm.report.write import read_csv, write_csv, write_table
 

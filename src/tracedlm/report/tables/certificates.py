@@ -11,7 +11,6 @@ from tracedlm.report.layout import (
     Pivot,
     Row,
     Spec,
-    Value,
     number,
     shows,
     text,
@@ -20,7 +19,6 @@ from tracedlm.report.layout import (
 from tracedlm.report.tables import published
 from tracedlm.report.tables.exits import SET
 from tracedlm.theory.certificate import BOUNDS, required_margin
-from tracedlm.theory.resampling import clopper_pearson
 
 SOURCE = Column("source", text("source"), numeric=False, merge=True)
 TABLE_2, TABLE_4, SELECTED = "TRACE Table 2", "TRACE Table 4", "selected"
@@ -40,88 +38,94 @@ def coverage_rows(evidence: Evidence) -> list[Row]:
     By the papers' rule and by the sound one.
     """
     rows: list[Row] = []
-    for one in evidence.sets:
-        summary = one.summaries[evidence.readout]
-        rho = summary["spearman"]
-        found: Row = {
-            "source": "ours",
-            "dataset": one.dataset,
-            "seq_len": one.seq_len,
-            "readout": evidence.readout,
-            "n": summary["n"],
-        }
-        found |= {
-            "rho": rho["rho"],
-            "rho_low": rho["low"],
-            "rho_high": rho["high"],
-            "rho_n": rho["n"],
-            "excluded": rho["dropped"],
-        }
-        found |= {
-            "degenerate_resamples": rho["degenerate"],
-            "window_undefined": summary["window"]["undefined"],
-        }
-        left_out = f"{rho['dropped']} without AC" if rho["dropped"] else ""
-        reasons = [
-            f"rho: {_side(rho['reason'])}" if rho["reason"] else "",
-            left_out,
-            summary["window"]["reason"],
-        ]
-        found |= {
-            "reason": "; ".join(filter(None, reasons)),
-            "inputs": inputs(one, evidence.readout, "spearman, dual"),
-        }
-        for pair in dict.fromkeys(entry["pair"] for entry in summary["dual"]):
-            entries = {
-                entry["variant"]: entry for entry in summary["dual"] if entry["pair"] == pair
-            }
-            setting = {
-                "pair": pair,
-                "delta": entries["strict"]["delta"],
-                "omega": entries["strict"]["omega"],
-            }
-            rows.append({**found, **setting, **_variants(entries)})
-    for dataset in dict.fromkeys(one.dataset for one in evidence.sets if one.seq_len == 128):
-        if dataset in published.TRACE_COVERAGE:
-            rho, low, high, strict, calibrated = published.TRACE_COVERAGE[dataset]
-            where: Row = {
-                "source": published.SOURCE,
-                "dataset": dataset,
-                "seq_len": 128,
-                "readout": "q",
-                "n": 64,
-            }
-            where |= {"pair": TABLE_2, "delta": 1e-8, "omega": 1, "strict_tau": 1.0, "tau_tau": 0.5}
-            values: Row = {
-                "rho": rho,
-                "rho_low": low,
-                "rho_high": high,
-                "strict_paper": strict,
-                "tau_paper": calibrated,
-            }
+    for result_set in evidence.sets:
+        summary = result_set.summaries[evidence.readout]
+        association = _association(summary)
+        pairs = dict.fromkeys(entry["pair"] for entry in summary["dual"])
+        for pair in pairs:
+            entries = {}
+            for entry in summary["dual"]:
+                if entry["pair"] == pair:
+                    entries[entry["variant"]] = entry
             rows.append(
                 {
-                    **where,
-                    **values,
-                    "reason": "the sound rule and powers are not published",
-                    "inputs": "TRACE Table 2",
+                    "source": "ours",
+                    "dataset": result_set.dataset,
+                    "seq_len": result_set.seq_len,
+                    "readout": evidence.readout,
+                    "n": summary["n"],
+                    **association,
+                    "inputs": inputs(result_set, evidence.readout, "spearman, dual"),
+                    "pair": pair,
+                    "delta": entries["strict"]["delta"],
+                    "omega": entries["strict"]["omega"],
+                    **_variants(entries),
                 }
             )
+    datasets = dict.fromkeys(one.dataset for one in evidence.sets if one.seq_len == 128)
+    rows += [_published(dataset) for dataset in datasets if dataset in published.TRACE_COVERAGE]
     return rows
+
+
+def _association(summary: dict[str, Any]) -> Row:
+    """Rank correlation of AC with accuracy, and why some samples are not in it."""
+    rho = summary["spearman"]
+    window = summary["window"]
+    reasons = []
+    if rho["reason"]:
+        reasons.append(f"rho: {_side(rho['reason'])}")
+    if rho["dropped"]:
+        reasons.append(f"{rho['dropped']} without AC")
+    if window["reason"]:
+        reasons.append(window["reason"])
+    return {
+        "rho": rho["rho"],
+        "rho_low": rho["low"],
+        "rho_high": rho["high"],
+        "rho_n": rho["n"],
+        "excluded": rho["dropped"],
+        "degenerate_resamples": rho["degenerate"],
+        "window_undefined": window["undefined"],
+        "reason": "; ".join(reasons),
+    }
+
+
+def _published(dataset: str) -> Row:
+    """A dataset's row of TRACE Table 2."""
+    rho, low, high, strict, calibrated = published.TRACE_COVERAGE[dataset]
+    return {
+        "source": published.SOURCE,
+        "dataset": dataset,
+        "seq_len": 128,
+        "readout": "q",
+        "n": 64,
+        "pair": TABLE_2,
+        "delta": 1e-8,
+        "omega": 1,
+        "strict_tau": 1.0,
+        "tau_tau": 0.5,
+        "rho": rho,
+        "rho_low": low,
+        "rho_high": high,
+        "strict_paper": strict,
+        "tau_paper": calibrated,
+        "reason": "the sound rule and powers are not published",
+        "inputs": "TRACE Table 2",
+    }
 
 
 def _variants(entries: dict[str, Any]) -> Row:
     """Coverage of each variant by the papers' rule and the sound one, with counts and intervals."""
     row: Row = {}
     for variant, entry in entries.items():
-        row |= {f"{variant}_tau": entry["tau"], f"{variant}_gamma": entry["gamma"]}
+        row[f"{variant}_tau"] = entry["tau"]
+        row[f"{variant}_gamma"] = entry["gamma"]
         for bound in ("paper", "pinsker"):
-            found = _share(entry["coverage"][bound])
-            row |= {
-                f"{variant}_{bound}_{key}".removesuffix("_share"): value
-                for key, value in found.items()
-                if key != "n"
-            }
+            coverage = entry["coverage"][bound]
+            row[f"{variant}_{bound}_certified"] = coverage["certified"]
+            row[f"{variant}_{bound}"] = coverage["share"]
+            row[f"{variant}_{bound}_low"] = coverage["low"]
+            row[f"{variant}_{bound}_high"] = coverage["high"]
     return row
 
 
@@ -159,14 +163,14 @@ def ladder_rows(evidence: Evidence) -> list[Row]:
             for bound in BOUNDS:
                 mark, why = (
                     ("infeasible", INFEASIBLE)
-                    if _infeasible(entry, bound)
+                    if is_infeasible(entry, bound)
                     else ("", summary["window"]["reason"])
                 )
                 rows.append(
                     {
                         **where,
                         "bound": bound,
-                        **_share(entry["coverage"][bound]),
+                        **share_of(entry["coverage"][bound]),
                         "mark": mark,
                         "reason": why,
                     }
@@ -174,114 +178,14 @@ def ladder_rows(evidence: Evidence) -> list[Row]:
     return rows
 
 
-def ablation_rows(evidence: Evidence) -> list[Row]:
-    """Coverage of each projection and aggregate.
-
-    The sound rule at the selected pair, the papers' at theirs (TRACE Table 4).
-    """
-    rows: list[Row] = []
-    for one in evidence.sets:
-        for pair, bound in (
-            (SELECTED, "pinsker"),
-            (TABLE_4, "paper"),
-            (TABLE_4, "pinsker"),
-            (SELECTED, "paper"),
-        ):
-            for readout, summary in one.summaries.items():
-                entry = next(
-                    entry
-                    for entry in summary["dual"]
-                    if (entry["pair"], entry["variant"]) == (pair, "strict")
-                )
-                where: Row = {
-                    "source": "ours",
-                    "dataset": one.dataset,
-                    "seq_len": one.seq_len,
-                    "readout": readout,
-                    "pair": pair,
-                }
-                where |= {
-                    "delta": entry["delta"],
-                    "omega": entry["omega"],
-                    "bound": bound,
-                    **_share(entry["coverage"][bound]),
-                }
-                where |= {
-                    "excluded": 0,
-                    "undefined": summary["window"]["undefined"],
-                    "reason": summary["window"]["reason"],
-                }
-                rows.append(
-                    {**where, "inputs": inputs(one, readout, f"dual, {pair}, strict, {bound}")}
-                )
-    for dataset in dict.fromkeys(one.dataset for one in evidence.sets):
-        for readout, share in published.TRACE_ABLATION.get(dataset, {}).items():
-            where = {
-                "source": published.SOURCE,
-                "dataset": dataset,
-                "seq_len": 128,
-                "readout": readout,
-                "pair": TABLE_4,
-            }
-            where |= {"delta": 3e-6, "omega": 3, "bound": "paper", "n": 64, "share": share}
-            rows.append(
-                {
-                    **where,
-                    "reason": "counts and intervals are not published",
-                    "inputs": "TRACE Table 4",
-                }
-            )
-    return rows
-
-
-def grid_rows(evidence: Evidence) -> list[Row]:
-    """Coverage of every bound over temperature or power, delta and omega (TRACE App. G)."""
-    rows: list[Row] = []
-    for one in evidence.sets:
-        summary = one.summaries[evidence.readout]
-        for cell in one.grids[evidence.readout]:
-            where: Row = {
-                "dataset": one.dataset,
-                "seq_len": one.seq_len,
-                "readout": evidence.readout,
-                "bound": cell["bound"],
-            }
-            where |= {key: cell[key] for key in ("calibration", "tau", "gamma", "delta", "omega")}
-            low, high = clopper_pearson(cell["certified"], cell["n"])
-            counts: Row = {
-                "certified": cell["certified"],
-                "n": cell["n"],
-                "share": cell["certified"] / cell["n"],
-                "low": low,
-                "high": high,
-            }
-            mark, why = (
-                ("infeasible", INFEASIBLE)
-                if _infeasible(cell, cell["bound"])
-                else ("", summary["window"]["reason"])
-            )
-            counts |= {
-                "undefined": cell["undefined"],
-                "strict_tau": summary["tau"],
-                "mark": mark,
-                "reason": why,
-            }
-            rows.append(
-                {
-                    **where,
-                    **counts,
-                    "inputs": inputs(one, evidence.readout, "all rows", "grid.parquet"),
-                }
-            )
-    return rows
-
-
-def _infeasible(setting: dict[str, Any], bound: str) -> bool:
+def is_infeasible(setting: dict[str, Any], bound: str) -> bool:
+    """Whether a bound asks for a margin that no distribution has."""
     return not setting["feasible"] and bound in ("paper", "pinsker")
 
 
-def _share(found: dict[str, Any]) -> Row:
-    return {key: found[key] for key in ("certified", "n", "share", "low", "high")}
+def share_of(coverage: dict[str, Any]) -> Row:
+    """The fields of a share with its interval."""
+    return {key: coverage[key] for key in ("certified", "n", "share", "low", "high")}
 
 
 def _side(reason: str) -> str:
@@ -292,7 +196,8 @@ def _side(reason: str) -> str:
     }.get(reason, reason)
 
 
-def _pair(row: Row) -> str:
+def pair_of(row: Row) -> str:
+    """`(delta, omega)` as a table shows it."""
     return f"({number(row['delta'], 'setting')}, {row['omega']})"
 
 
@@ -316,7 +221,7 @@ def _coverage_caption(rows: list[Row]) -> str:
 
 
 def _ladder_caption(rows: list[Row]) -> str:
-    asked = {f"{_pair(row)} asks for {number(row['required_margin'], 'small')}" for row in rows}
+    asked = {f"{pair_of(row)} asks for {number(row['required_margin'], 'small')}" for row in rows}
     nothing = any(row["validation_coverage"] == 0 for row in rows)
     tie = (
         " On validation no pair certified anything: selected is the first of equals."
@@ -332,25 +237,6 @@ def _ladder_caption(rows: list[Row]) -> str:
     )
 
 
-def _ablation_caption(rows: list[Row]) -> str:
-    return (
-        "Samples certified, percent, by projection. First the sound rule (pinsker) at"
-        f" {_pair(rows[0])}, chosen on validation with readout q; then TRACE's rule at TRACE's pair"
-        " (3e-06, 3), as in its Table 4, which stands below: LLaDA-8B, n = 64. Best of a row in"
-        f" bold, ties included, none where nothing is certified. n = {rows[0]['n']} a set."
-    )
-
-
-def _grid_caption(rows: list[Row]) -> str:
-    return (
-        "Samples certified by pinsker, percent, over KL threshold delta and window omega; readout"
-        f" {rows[0]['readout']} at tau = {number(rows[0]['strict_tau'], 'setting')}, n ="
-        f" {rows[0]['n']} a set. Infeasible: omega sqrt(delta / 2) is at least 1/2, so that no"
-        " distribution at all could be certified. The other bounds, temperatures and powers are in"
-        " the csv."
-    )
-
-
 def or_mark(row: Row) -> str:
     """The row's mark where it has one, else its share in percent."""
     return str(row["mark"]) if row["mark"] else number(row["share"], "percent")
@@ -362,11 +248,7 @@ def _interval_or_mark(row: Row) -> str:
     )
 
 
-def _omega(key: str, value: Value) -> str:
-    return f"omega={value}"
-
-
-PAIR = Column("delta, omega", _pair, numeric=False)
+PAIR = Column("delta, omega", pair_of, numeric=False)
 CERTIFIED_COVERAGE = Spec(
     "certified_coverage",
     "Certified coverage",
@@ -393,37 +275,5 @@ CERTIFICATE_LADDER = Spec(
     ladder_rows,
     (*SET, Column("pair", text("pair"), numeric=False), PAIR),
     Pivot(("bound",), _interval_or_mark),
-    texts=TEXTS,
-)
-PROJECTION_ABLATION = Spec(
-    "projection_ablation",
-    "Projections",
-    _ablation_caption,
-    ablation_rows,
-    (SOURCE, *SET, Column("rule", text("bound"), numeric=False), PAIR),
-    Pivot(
-        ("readout",),
-        shows("share", "percent"),
-        heads=lambda key, value: str(value).replace("_", "-"),
-        best="share",
-    ),
-    shown=lambda row: (
-        row["source"] != "ours"
-        or (row["pair"], row["bound"]) in ((SELECTED, "pinsker"), (TABLE_4, "paper"))
-    ),
-    texts=TEXTS,
-)
-CERTIFICATE_GRID = Spec(
-    "certificate_grid",
-    "Certificate grid",
-    _grid_caption,
-    grid_rows,
-    (*SET, Column("delta", shows("delta", "setting"))),
-    Pivot(("omega",), or_mark, heads=_omega),
-    shown=lambda row: (
-        row["bound"] == "pinsker"
-        and row["calibration"] == "tau"
-        and row["tau"] == row["strict_tau"]
-    ),
     texts=TEXTS,
 )

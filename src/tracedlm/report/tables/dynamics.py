@@ -5,14 +5,13 @@ took.
 """
 
 import math
-from collections import defaultdict
 from typing import Any
 
 import numpy as np
 
 from tracedlm.report.layout import UNDEFINED, Column, Row, Spec, number, shows, text, with_interval
 from tracedlm.report.tables.trajectories import Curve, Trajectories, Which
-from tracedlm.theory.early_stopping import mean_interval, plateau, turn_differences
+from tracedlm.theory.early_stopping import mean_interval, turn_differences
 from tracedlm.theory.probing import first_learnt
 
 TEXTS = Spec.texts | {"claim", "run", "quantity", "toolkit", "why", "signal", "metric", "limits"}
@@ -79,7 +78,7 @@ def claim_rows(found: Trajectories) -> list[Row]:
                 rows.append(
                     {
                         **_named(claim, run, quantity),
-                        **(_turning(curve, claim) if curve else _not_measured()),
+                        **(_turning(curve, claim) if curve else not_measured()),
                     }
                 )
         roles = [_role(found, run, role) for role in found.labels(run, "f1", ROLE_PROBE)]
@@ -97,7 +96,8 @@ def _named(claim: str, run: str, quantity: str) -> Row:
     }
 
 
-def _not_measured() -> Row:
+def not_measured() -> Row:
+    """Fields of a quantity that the config does not measure."""
     return {"n": 0, "verdict": None, "reason": "not among dynamics.metrics"}
 
 
@@ -124,8 +124,8 @@ def _turning(curve: Curve, claim: str) -> Row:
         "reason": "",
     }
     for name, index in (("start", 0), ("turn", extreme), ("end", len(curve.steps) - 1)):
-        row |= _with_bounds(name, curve.at(index)) | {
-            f"{name}_stderr": _number(np.sqrt(np.mean(curve.stderrs[:, index] ** 2)))
+        row |= with_bounds(name, curve.at(index)) | {
+            f"{name}_stderr": number_of(np.sqrt(np.mean(curve.stderrs[:, index] ** 2)))
         }
     return row
 
@@ -152,8 +152,8 @@ def _role(found: Trajectories, run: str, role: str) -> Row:
     ceiling = 1.0 if ceiling is None else ceiling  # of a corpus without a grammar no more is known
     means = [curve.at(index) for index in range(len(curve.steps))]
     row |= (
-        _with_bounds("start", _share(means[0]))
-        | _with_bounds("end", _share(means[-1]))
+        with_bounds("start", _share(means[0]))
+        | with_bounds("end", _share(means[-1]))
         | {
             "baseline": baseline,
             "ceiling": ceiling,
@@ -161,10 +161,10 @@ def _role(found: Trajectories, run: str, role: str) -> Row:
     )
     if baseline >= ceiling:
         return row | {"verdict": None, "reason": "a baseline reads all that can be read"}
-    halves = [_number((high - low) / 2) for _, low, high in means]
+    halves = [number_of((high - low) / 2) for _, low, high in means]
     learnt = first_learnt(
         curve.steps,
-        [_number(mean) for mean, _, _ in means],
+        [number_of(mean) for mean, _, _ in means],
         halves,
         (baseline + ceiling) / 2,
         quantile=1,
@@ -237,114 +237,17 @@ def _precedes(high: Any, low: Any) -> bool:
     return high is not None and low is not None and high <= low
 
 
-SIGNALS = {
-    "selectivity of the role probe": Which("selectivity", ROLE_PROBE, -1),
-    "intrinsic dimension of tokens": Which("two_nn", "token", -1),
-    "lambda_max": Which("lambda_max", "all", None, "validation"),
-}
-
-
-def stopping_rows(found: Trajectories) -> list[Row]:
-    """What a rule that stops where a signal rests would have saved and lost.
-
-    Evaluated on the finished runs.
-    """
-    rule = found.summary["stopping"]
-    limits, rows = limits_sentence(found.limits), []
-    for run in found.runs:
-        loss = found.curve(run, loss_of(run, found))
-        for signal, which in {"held-out loss": loss_of(run, found), **SIGNALS}.items():
-            row: Row = {"run": run, "signal": signal, **rule, "limits": limits}
-            curve = found.curve(run, which)
-            rows.append(
-                row | (_stopped(curve, loss, **rule) if curve and loss else _not_measured())
-            )
-    return rows
-
-
-def _stopped(curve: Curve, loss: Curve, tolerance: float, patience: int, warmup: int) -> Row:
-    first = sum(step < warmup for step in curve.steps)
-    stops = [
-        plateau([_number(value) for value in values[first:]], tolerance, patience)
-        for values in curve.values
-    ]
-    at = [(seed, first + index) for seed, index in enumerate(stops) if index is not None]
-    if not at:
-        return {"n": len(stops), "stopped": 0, "verdict": None, "reason": "the signal never rests"}
-    excess = [loss.values[seed, index] - loss.values[seed, -1] for seed, index in at]
-    steps = [curve.steps[index] for _, index in at]
-    row: Row = {"n": len(stops), "stopped": len(at), "last_step": curve.steps[-1], "reason": ""}
-    row |= _with_bounds("step", mean_interval(steps)) | _with_bounds(
-        "excess", mean_interval(excess)
-    )
-    return row | {"saved": 1 - float(np.mean(steps)) / curve.steps[-1]}
-
-
-def cost_rows(found: Trajectories) -> list[Row]:
-    """CPU seconds of each metric for one checkpoint, and of all together."""
-    spent: dict[tuple[str, str], dict[tuple[int, int], float]] = defaultdict(
-        lambda: defaultdict(float)
-    )
-    for row in found.rows:
-        for metric in (_job(row), "all"):
-            spent[row["run"], metric][row["seed"], row["step"]] += row["seconds"]
-    return [
-        {
-            "run": run,
-            "metric": metric,
-            "seconds": float(np.mean(list(by.values()))),
-            "longest": max(by.values()),
-            "n": len(by),
-            "reason": "",
-        }
-        for (run, metric), by in spent.items()
-    ]
-
-
-def _job(row: dict[str, Any]) -> str:
-    """The metric, as `dynamics.metrics` names it, that a row belongs to."""
-    if row["metric"] == "accuracy":
-        return "probes" if "." in row["module"] else "outputs"
-    if row["metric"] == "gradient_norm":
-        return "curvature" if row["module"] in SCOPES else "gradients"
-    return METRIC_OF.get(row["metric"].removesuffix("_low").removesuffix("_high"), "probes")
-
-
-SCOPES = ("all", "lora")
-"""Modules of curvature: which parameters."""
-
-METRIC_OF = {
-    **dict.fromkeys(("nll", "entropy", "excess_nll", "ece", "outputs"), "outputs"),
-    **dict.fromkeys(("two_nn", "participation_ratio", "components_90", "dimension"), "dimension"),
-    **dict.fromkeys(("gradient_cosine", "gradients"), "gradients"),
-    **dict.fromkeys(
-        (
-            "lambda_max",
-            "lambda_min",
-            "trace",
-            "negative_share",
-            "negative_mass",
-            "loss",
-            "curvature",
-        ),
-        "curvature",
-    ),
-    **dict.fromkeys(
-        ("gradient_curvature", "gradient_alignment", "products", "products_cap"), "curvature"
-    ),
-}
-"""Quantity -> its metric; what is not named is the probes'."""
-
-
-def _with_bounds(name: str, mean: tuple[float, float, float]) -> Row:
+def with_bounds(name: str, mean: tuple[float, float, float]) -> Row:
+    """Fields of a mean and its interval; undefined ones are null."""
     return {
-        name: _number(mean[0]),
-        f"{name}_low": _number(mean[1]),
-        f"{name}_high": _number(mean[2]),
+        name: number_of(mean[0]),
+        f"{name}_low": number_of(mean[1]),
+        f"{name}_high": number_of(mean[2]),
     }
 
 
-def _number(value: Any) -> float | None:
+def number_of(value: Any) -> float | None:
+    """A number as a row holds it: null where it is undefined."""
     return None if value is None or math.isnan(value) else float(value)
 
 
@@ -401,27 +304,10 @@ CLAIM_COLUMNS = (
     Column("verdict", text("verdict"), numeric=False),
     Column("seeds", shows("n", "count")),
 )
-STOPPING_COLUMNS = (
-    Column("run", text("run"), numeric=False, merge=True),
-    Column("signal", text("signal"), numeric=False),
-    Column(
-        "stopped",
-        lambda row: f"{number(row.get('stopped'), 'count')} of {number(row.get('n'), 'count')}",
-    ),
-    Column("step", bounded("step", "count")),
-    Column("loss excess, nats", bounded("excess", "three")),
-    Column("forwards saved, %", lambda row: number(row.get("saved"), "percent")),
-)
-COST_COLUMNS = (
-    Column("run", text("run"), numeric=False, merge=True),
-    Column("metric", text("metric"), numeric=False),
-    Column("CPU s a checkpoint", shows("seconds", "two")),
-    Column("longest", shows("longest", "two")),
-    Column("checkpoints", shows("n", "count")),
-)
 
 
-def _of_seeds(rows: list[Row]) -> str:
+def of_seeds(rows: list[Row]) -> str:
+    """The sentence that every caption of the branch begins with."""
     return f"Means over seeds with Student's 95 % intervals. {rows[0].get('limits') or ''}"
 
 
@@ -434,19 +320,7 @@ def _claims_caption(rows: list[Row]) -> str:
         " in brackets, the steps up to which it was certainly not and from which it certainly was."
         " The turn is the extreme of the mean curve; whether a seed falls to it and rises from it"
         " is asked where the other seeds have it. The estimator's own error at start, turn and end"
-        f" is contained in the intervals. Why the numbers differ: {because} {_of_seeds(rows)}"
-    )
-
-
-def _stopping_caption(rows: list[Row]) -> str:
-    rule = (
-        f"by at most {number(rows[0].get('tolerance'), 'percent')} % of its largest value"
-        f" {rows[0].get('patience')} checkpoints in a row"
-    )
-    return (
-        f"Training would stop where, warm-up over, a signal changed {rule}: evaluated on finished"
-        " runs, with nothing later than the checkpoint itself. Loss excess: held-out loss there"
-        f" less that at the end. {_of_seeds(rows)}"
+        f" is contained in the intervals. Why the numbers differ: {because} {of_seeds(rows)}"
     )
 
 
@@ -456,24 +330,5 @@ CLAIMS = Spec(
     _claims_caption,
     claim_rows,
     CLAIM_COLUMNS,
-    texts=TEXTS,
-)
-STOPPING = Spec(
-    "dynamics_stopping",
-    "Stopping early, evaluated offline",
-    _stopping_caption,
-    stopping_rows,
-    STOPPING_COLUMNS,
-    texts=TEXTS,
-)
-COST = Spec(
-    "dynamics_cost",
-    "What measuring a checkpoint takes",
-    lambda _: (
-        "Process CPU seconds of each metric, mean over checkpoints: reading it and all forwards,"
-        " but not starting Python and reading the corpus."
-    ),
-    cost_rows,
-    COST_COLUMNS,
     texts=TEXTS,
 )

@@ -52,10 +52,8 @@ def pretrain(
         out: Folder of the published checkpoint.
     """
     torch.set_num_threads(threads)
-    tasks, weights = (
-        [generated_task(*entry) for entry in datasets.items()],
-        [settings.task_weights.get(name, 1.0) for name in datasets],
-    )
+    tasks = [generated_task(*entry) for entry in datasets.items()]
+    weights = [settings.task_weights.get(name, 1.0) for name in datasets]
     tokenizer, model = _start(settings, tasks, seed)
 
     def draw(step: int) -> list[tuple[list[int], list[int]]]:
@@ -101,14 +99,14 @@ def pretrain(
     out.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
+    facts = {"seed": seed, "datasets": datasets, "settings": settings.model_dump()}
+    _write_training(out, facts, trainer.state.log_history)
+
+
+def _write_training(out: Path, facts: dict[str, Any], log: list[dict[str, Any]]) -> None:
+    """Write `training.json`: how the published weights were made, and their digest."""
     digest = hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest()
-    record = {
-        "seed": seed,
-        "datasets": datasets,
-        "settings": settings.model_dump(),
-        "sha256": digest,
-        "log": trainer.state.log_history,
-    }
+    record = {**facts, "sha256": digest, "log": log}
     (out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
 
 

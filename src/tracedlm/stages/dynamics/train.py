@@ -87,31 +87,9 @@ def train(
     )
     longest = max((row for _, row in rows), key=len)
     check_sight(model.eval(), torch.tensor(longest[:-1]), EOS, causal)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
-    )
-    trainer = DiffusionTrainer(
-        model=model,
-        args=training_arguments(
-            work,
-            seed,
-            logging_steps=50,
-            save_steps=settings.interval,
-            max_grad_norm=1.0,
-            use_cpu=True,
-        ),
-        train_dataset=BATCHES[run](
-            _shuffled(rows, settings.batch_size, seed), settings.steps, MASK, PAD, seed
-        ),
-        data_collator=only_item,
-        optimizers=(
-            optimizer,
-            torch.optim.lr_scheduler.LambdaLR(
-                optimizer, lambda step: min(1.0, (step + 1) / (settings.warmup + 1))
-            ),
-        ),
-        callbacks=[SnapshotSaver(work / "kept", settings.checkpoints())],
-    )
+    draw = _shuffled(rows, settings.batch_size, seed)
+    batches = BATCHES[run](draw, settings.steps, MASK, PAD, seed)
+    trainer = _trainer(model, batches, settings, seed, work)
     trainer.train(resume_from_checkpoint=resumable(work, "trainer_state.json"))
     check_sight(model.eval(), torch.tensor(longest[:-1]), EOS, causal)
     with replacing_folder(out["checkpoints"]) as staged:
@@ -126,6 +104,31 @@ def train(
         log=log,
     )
     shutil.rmtree(scratch)
+
+
+def _trainer(model: Any, batches: Any, settings: Dynamics, seed: int, work: Path) -> Any:
+    """AdamW at a constant rate after warm-up; snapshots are kept in `work`."""
+    optimizer = torch.optim.AdamW(
+        model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min(1.0, (step + 1) / (settings.warmup + 1))
+    )
+    return DiffusionTrainer(
+        model=model,
+        args=training_arguments(
+            work,
+            seed,
+            logging_steps=50,
+            save_steps=settings.interval,
+            max_grad_norm=1.0,
+            use_cpu=True,
+        ),
+        train_dataset=batches,
+        data_collator=only_item,
+        optimizers=(optimizer, schedule),
+        callbacks=[SnapshotSaver(work / "kept", settings.checkpoints())],
+    )
 
 
 def weights_digest(model: Any) -> str:

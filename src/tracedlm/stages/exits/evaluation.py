@@ -81,12 +81,12 @@ def evaluate(
     """
     torch.set_num_threads(threads)
     setup = setup.of_set(rules=evaluation.rules)
-    dataset, seq_len, exits, data = setup.dataset, setup.seq_len, setup.exits, setup.data
+    exits = setup.exits
     chosen = json.loads(tuned.read_text())["chosen"] if tuned else {}
-    files = template_files(dataset, evaluation.templates)
+    files = template_files(setup.dataset, evaluation.templates)
     facts = {
-        "dataset": dataset,
-        "seq_len": seq_len,
+        "dataset": setup.dataset,
+        "seq_len": setup.seq_len,
         "seed": seed,
         "activation": setup.activation,
         "model": setup.model,
@@ -95,44 +95,15 @@ def evaluate(
         "evaluation": evaluation.model_dump(exclude={"checkpoint_every"}),
         "chosen": chosen,
     }
-    inputs = [
-        digest_of(path) for path in (*data.values(), *adapter_files(setup.adapter), *files.values())
-    ]
-    inputs += [identity_of(path) for path in setup.maps.values()]
-    every = evaluation.checkpoint_every
-    key = fingerprint(
-        **facts,
-        inputs=inputs,
-        weights=checkpoint_state(setup.model["path"]),
-        every=every,
-        code=code_digest("exits.evaluation"),
-    )
+    key = _unfinished_key(facts, setup, evaluation, files)
+    work = out["table"].parent / f".unfinished-{key}-{setup.seq_len}"
     bench = Bench(setup, "test")
     problems = bench.problems[: evaluation.samples]
-    shots = (
-        worked_examples(
-            bench.task, bench.task.read(data["train"]), bench.problems, evaluation.shots, seed
-        )
-        if evaluation.shots
-        else []
-    )
-    work = out["table"].parent / f".unfinished-{key}-{seq_len}"
-    batches = [
-        range(first, min(first + every, len(problems))) for first in range(0, len(problems), every)
-    ]
-    pieces = [
-        Piece(
-            template,
-            one,
-            rule,
-            batch,
-            work / f"{template_label(template)}-{one}-{rule}-{batch.start:06d}.parquet",
-        )
-        for template in evaluation.templates
-        for one in range(seed, seed + evaluation.seeds)
-        for rule in runs(evaluation.rules)
-        for batch in batches
-    ]
+    shots = []
+    if evaluation.shots:
+        training = bench.task.read(setup.data["train"])
+        shots = worked_examples(bench.task, training, bench.problems, evaluation.shots, seed)
+    pieces = _pieces(evaluation, seed, len(problems), work)
     _decode(bench, pieces, problems, files, shots, evaluation.temperature, exits, chosen)
     _join(
         pieces,
@@ -147,6 +118,35 @@ def evaluate(
         templates={name: str(path) for name, path in files.items()},
     )
     shutil.rmtree(work)
+
+
+def _unfinished_key(
+    facts: dict[str, Any], setup: Setup, evaluation: Evaluation, files: dict[str, Path]
+) -> str:
+    """What decides every piece: only a job of the same kind goes on with unfinished work."""
+    read = (*setup.data.values(), *adapter_files(setup.adapter), *files.values())
+    inputs = [digest_of(path) for path in read]
+    inputs += [identity_of(path) for path in setup.maps.values()]
+    return fingerprint(
+        **facts,
+        inputs=inputs,
+        weights=checkpoint_state(setup.model["path"]),
+        every=evaluation.checkpoint_every,
+        code=code_digest("exits.evaluation"),
+    )
+
+
+def _pieces(evaluation: Evaluation, seed: int, problems: int, work: Path) -> list[Piece]:
+    """What is decoded between two points from which a killed job goes on."""
+    pieces = []
+    for template in evaluation.templates:
+        for draw in range(seed, seed + evaluation.seeds):
+            for rule in runs(evaluation.rules):
+                for first in range(0, problems, evaluation.checkpoint_every):
+                    batch = range(first, min(first + evaluation.checkpoint_every, problems))
+                    name = f"{template_label(template)}-{draw}-{rule}-{first:06d}.parquet"
+                    pieces.append(Piece(template, draw, rule, batch, work / name))
+    return pieces
 
 
 def runs(rules: tuple[str, ...]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tracedlm.certification import certify
+from tracedlm.certification import Certification, certify
 from tracedlm.config import Ablation, Certify, Decode, ReadoutSettings
 from tracedlm.decode.plan import Plan
 from tracedlm.decode.step import Step
@@ -54,12 +54,11 @@ def ablate(
     prompts = encode(
         denoiser, [task.prompt(problem) for problem in task.read(data_file)[: ablation.samples]]
     )
-    plan = Plan(
-        seq_len, decode.block_length, total_steps(seq_len, decode.tokens_per_step), decode.schedule
-    )
+    steps = total_steps(seq_len, decode.tokens_per_step)
+    plan = Plan(seq_len, decode.block_length, steps, decode.schedule)
     maps = read_maps(maps_file)
     log = SimilarityLog(maps, readout.visible)
-    divergences: list[list[np.ndarray]] = [[] for _ in maps]
+    divergences: list[list[np.ndarray]] = [[] for _ in maps]  # [maps][samples] of [steps]
     certified = np.zeros((len(prompts), len(maps)), dtype=bool)
     with observing(denoiser, log.stacked, activation, "columns") as observer:
         done = decode_stream(
@@ -71,22 +70,15 @@ def ablate(
             record=log,
             observer=observer,
         )
-        for one in counted(done, f"ablation {dataset} {seq_len}", "sample", len(prompts)):
-            for n, (similarity, visible) in enumerate(log.take(one.sample)):
-                found = certify(
-                    similarity,
-                    visible,
-                    readout.tau,
-                    settings.strict_delta,
-                    settings.strict_omega,
-                    settings.late_window,
-                )
-                divergences[n].append(found.kl)
-                certified[one.sample, n] = found.certified_at is not None
-    results = [
-        {**facts_of(rrm), **summarised(divergences[n], seed), **_share(certified[:, n])}
-        for n, rrm in enumerate(maps)
-    ]
+        for decoded in counted(done, f"ablation {dataset} {seq_len}", "sample", len(prompts)):
+            for n, (similarity, visible) in enumerate(log.take(decoded.sample)):
+                certification = _strictly(similarity, visible, readout, settings)
+                divergences[n].append(certification.kl)
+                certified[decoded.sample, n] = certification.certified_at is not None
+    results = []
+    for n, rrm in enumerate(maps):
+        coverage = _share(certified[:, n])
+        results.append({**facts_of(rrm), **summarised(divergences[n], seed), **coverage})
     write_manifest(
         out,
         "rrm.module_ablation",
@@ -99,6 +91,20 @@ def ablate(
         omega=settings.strict_omega,
         activation=activation,
         maps=results,
+    )
+
+
+def _strictly(
+    similarity: np.ndarray, visible: np.ndarray, readout: ReadoutSettings, settings: Certify
+) -> Certification:
+    """Certificates of one sample at the strict pair of TRACE Table 2."""
+    return certify(
+        similarity,
+        visible,
+        tau=readout.tau,
+        delta=settings.strict_delta,
+        omega=settings.strict_omega,
+        late_window=settings.late_window,
     )
 
 
@@ -141,9 +147,9 @@ class SimilarityLog:
 
         The sample is then forgotten.
         """
-        visible, similarity = (
-            np.stack(parts) for parts in zip(*self._steps.pop(sample), strict=True)
-        )
+        steps = self._steps.pop(sample)
+        visible = np.stack([visible for visible, _ in steps])
+        similarity = np.stack([similarity for _, similarity in steps])
         for n in range(self.count):
             yield similarity[..., n], visible
 

@@ -133,12 +133,9 @@ def train(
 ) -> None:
     """What each process of a run does; see `fine_tune`. The first process publishes."""
     torch.set_num_threads(threads)
-    facts = {
-        "model": model,
-        "settings": settings.model_dump(exclude={"report_to"}),
-        "seed": seed,
-        "data": {name: digest_of(path) for name, path in files.items()},
-    }
+    data = {name: digest_of(path) for name, path in files.items()}
+    kept = settings.model_dump(exclude={"report_to"})
+    facts = {"model": model, "settings": kept, "seed": seed, "data": data}
     work = scratch / fingerprint(
         **facts, weights=checkpoint_state(model["path"]), code=code_digest("sft.fine_tune")
     )
@@ -147,15 +144,18 @@ def train(
     denoiser = load_denoiser(**{**model, "device": device, "dtype": settings.precision})
     examples = read_examples(denoiser.tokenizer, files, settings, seed)
     draw, steps = batches(examples.encoded, settings, denoiser.tokenizer.pad_token_id, seed)
-    parts = settings.batch_size // (
-        settings.micro_batch or settings.batch_size // settings.processes
-    )
+    micro_batch = settings.micro_batch or settings.batch_size // settings.processes
+    parts = settings.batch_size // micro_batch
     torch.manual_seed(seed)
     adapted = attach_lora(denoiser.model, settings.rank, settings.alpha, settings.dropout)
     if not settings.fp32_moments:
-        for weight in filter(lambda weight: weight.requires_grad, adapted.parameters()):
-            weight.data = weight.data.to(torch.bfloat16)
+        for weight in adapted.parameters():
+            if weight.requires_grad:
+                weight.data = weight.data.to(torch.bfloat16)
     recorder = MomentRecorder()
+    snapshots = settings.snapshots(steps) if "snapshots" in out else ()
+    saver = AdapterSaver(work / "kept", snapshots, recorder)
+    pad_id = denoiser.tokenizer.pad_token_id
     trainer = DiffusionTrainer(
         model=adapted,
         args=training_arguments(
@@ -164,17 +164,9 @@ def train(
             **_arguments(settings, model["device"], parts),
             **reporting(settings.report_to, out["moments"].parent / "runs"),
         ),
-        train_dataset=NoisyBatches(
-            draw, steps, denoiser.mask_id, denoiser.tokenizer.pad_token_id, seed, parts=parts
-        ),
+        train_dataset=NoisyBatches(draw, steps, denoiser.mask_id, pad_id, seed, parts=parts),
         data_collator=only_item,
-        callbacks=[
-            StopsWhereItDiverges(),
-            recorder,
-            AdapterSaver(
-                work / "kept", settings.snapshots(steps) if "snapshots" in out else (), recorder
-            ),
-        ],
+        callbacks=[StopsWhereItDiverges(), recorder, saver],
     )
     # The main process removes half-written checkpoints, which the others must not see.
     with trainer.args.main_process_first(local=False):
