@@ -134,10 +134,10 @@ def generate(
     return Generation(
         np.stack([one.tokens.numpy() for one in done]),
         [response_text(denoiser, one) for one in done],
-        np.array([one.nfe for one in done]),
-        np.array([one.token_forwards for one in done]),
-        [one.stopped_at for one in done],
-        np.array([one.seconds for one in done]),
+        nfe=np.array([one.nfe for one in done]),
+        token_forwards=np.array([one.token_forwards for one in done]),
+        stopped_at=[one.stopped_at for one in done],
+        seconds=np.array([one.seconds for one in done]),
     )
 
 

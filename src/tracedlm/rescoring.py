@@ -252,10 +252,10 @@ def _disagreements(items: list[dict[str, Any]], marks: list[Marks | None]) -> li
         Disagreement(
             sample,
             str(item["question"]),
-            str(item["ground_truth"]),
-            "d1" if mark[0].correct else "strict",
-            mark[0].answer,
-            mark[1].answer,
+            gold=str(item["ground_truth"]),
+            solved_by="d1" if mark[0].correct else "strict",
+            d1_answer=mark[0].answer,
+            strict_answer=mark[1].answer,
         )
         for sample, (item, mark) in enumerate(zip(items, marks, strict=True))
         if mark is not None and mark[0].correct != mark[1].correct

@@ -204,12 +204,12 @@ def expand(
     return Grammar(
         tuple(classes),
         tuple(classes.values()),
-        roles,
-        tuple(frames),
-        frame,
-        symbols,
-        role,
-        probability,
+        roles=roles,
+        frames=tuple(frames),
+        frame=frame,
+        symbols=symbols,
+        role=role,
+        probability=probability,
     )
 
 

@@ -70,12 +70,12 @@ def refine(
         recorder.refined(
             samples,
             [one.nfe + number for one in finished],
-            number,
-            masked_rk,
-            log_probs,
-            policy == "remask",
-            visible,
-            similarity,
+            refine_step=number,
+            masked_rk=masked_rk,
+            log_probs_rkv=log_probs,
+            written=policy == "remask",
+            visible_rg=visible,
+            similarity_rg=similarity,
         )
         if policy == "remask":
             canvas_g = canvas_g.scatter(1, masked_rk, log_probs.argmax(-1))

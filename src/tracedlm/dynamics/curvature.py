@@ -206,7 +206,16 @@ def curvature_measures(
                 started, spent = time.process_time(), hessian.used
         for metric, value in (("products", hessian.used), ("products_cap", budget.products)):
             measures.append(
-                Measure(scope, None, metric, name, float(value), None, hessian.used, 0.0)
+                Measure(
+                    scope,
+                    None,
+                    metric=metric,
+                    label=name,
+                    value=float(value),
+                    stderr=None,
+                    n=hessian.used,
+                    seconds=0.0,
+                )
             )
     return measures
 

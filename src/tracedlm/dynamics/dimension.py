@@ -68,7 +68,17 @@ def dimension_measures(
                 [] if module == "flat" else _pca(kept, resamples, rng)
             )
             found = [
-                Measure(module, layer, metric, "", value, error, len(kept), 0.0, why)
+                Measure(
+                    module,
+                    layer,
+                    metric=metric,
+                    label="",
+                    value=value,
+                    stderr=error,
+                    n=len(kept),
+                    seconds=0.0,
+                    reason=why,
+                )
                 for metric, value, error, why in rows
             ]
             measures += share_seconds(found, time.process_time() - started)

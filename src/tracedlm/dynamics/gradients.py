@@ -118,7 +118,18 @@ def gradient_measures(
         squared = _inner(gradients, gradients, modules)
         layer = _layer(module)
         n = sum(gradients[name].size for name in modules)
-        measures.append(Measure(module, layer, "gradient_norm", label, squared**0.5, None, n, 0.0))
+        measures.append(
+            Measure(
+                module,
+                layer,
+                metric="gradient_norm",
+                label=label,
+                value=squared**0.5,
+                stderr=None,
+                n=n,
+                seconds=0.0,
+            )
+        )
         cosine, reason = None, "no previous checkpoint"
         if previous is not None:
             lengths = (squared * _inner(previous, previous, modules)) ** 0.5
@@ -128,7 +139,17 @@ def gradient_measures(
                 else (None, "a gradient is zero")
             )
         measures.append(
-            Measure(module, layer, "gradient_cosine", label, cosine, None, n, 0.0, reason)
+            Measure(
+                module,
+                layer,
+                metric="gradient_cosine",
+                label=label,
+                value=cosine,
+                stderr=None,
+                n=n,
+                seconds=0.0,
+                reason=reason,
+            )
         )
     return share_seconds(measures, time.process_time() - started)
 

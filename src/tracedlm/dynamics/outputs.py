@@ -105,13 +105,37 @@ def output_measures(
         reason = "" if n else "no predicted token has this label"
         for metric, value in values.items():
             mean, error = clustered_mean(value[chosen], sentence[chosen]) if n else (None, None)
-            measures.append(Measure(module, None, metric, label, mean, error, n, 0.0, reason))
+            measures.append(
+                Measure(
+                    module,
+                    None,
+                    metric=metric,
+                    label=label,
+                    value=mean,
+                    stderr=error,
+                    n=n,
+                    seconds=0.0,
+                    reason=reason,
+                )
+            )
         ece = (
             expected_calibration_error(predicted.confidence[chosen], predicted.correct[chosen] == 1)
             if n
             else None
         )
-        measures.append(Measure(module, None, "ece", label, ece, None, n, 0.0, reason))
+        measures.append(
+            Measure(
+                module,
+                None,
+                metric="ece",
+                label=label,
+                value=ece,
+                stderr=None,
+                n=n,
+                seconds=0.0,
+                reason=reason,
+            )
+        )
     return share_seconds(measures, time.process_time() - started)
 
 

@@ -42,7 +42,7 @@ def _fork_script(script: Any, file: str, edit: bool = False) -> None:
     with benchmarked(job.pid, record) if record is not None else nullcontext():
         job.join()
     if job.exitcode:
-        raise subprocess.CalledProcessError(job.exitcode, script.path.get_basename())
+        raise subprocess.CalledProcessError(job.exitcode, file)
 
 
 def _run_file(file: str) -> None:

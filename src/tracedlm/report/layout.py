@@ -209,11 +209,11 @@ def lay_out(spec: Spec, rows: list[Row]) -> Grid:
     return Grid(
         spec.name,
         spec.title,
-        spec.caption(rows),
-        numeric,
-        heads,
-        _without_repeats(body, merged),
-        groups,
+        caption=spec.caption(rows),
+        numeric=numeric,
+        heads=heads,
+        body=_without_repeats(body, merged),
+        groups=groups,
     )
 
 

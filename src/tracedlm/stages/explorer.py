@@ -89,7 +89,14 @@ def replay_study(
     }
     tokens = {token: (text.piece(token), token in text.special) for token in sorted(written)}
     return StudyReplay(
-        study, list(readouts), delta, omega, tau, required_margin(delta, omega), tokens, sets
+        study,
+        list(readouts),
+        delta=delta,
+        omega=omega,
+        tau=tau,
+        required_margin=required_margin(delta, omega),
+        tokens=tokens,
+        sets=sets,
     )
 
 
@@ -306,5 +313,10 @@ def _run(row: Row, block: list[int]) -> ExitReplay:
     else:
         spans = [(1, row["nfe"])]
     return ExitReplay(
-        row["rule"], row["nfe"], spans, row["answer"], row["correct"], not row["answer_flip"]
+        row["rule"],
+        row["nfe"],
+        spans=spans,
+        answer=row["answer"],
+        correct=row["correct"],
+        same=not row["answer_flip"],
     )

@@ -158,10 +158,10 @@ def _omega(key: str, value: Value) -> str:
 PROJECTION_ABLATION = Spec(
     "projection_ablation",
     "Projections",
-    _ablation_caption,
-    ablation_rows,
-    (SOURCE, *SET, Column("rule", text("bound"), numeric=False), PAIR),
-    Pivot(
+    caption=_ablation_caption,
+    build=ablation_rows,
+    columns=(SOURCE, *SET, Column("rule", text("bound"), numeric=False), PAIR),
+    pivot=Pivot(
         ("readout",),
         shows("share", "percent"),
         heads=lambda key, value: str(value).replace("_", "-"),
@@ -178,10 +178,10 @@ PROJECTION_ABLATION = Spec(
 CERTIFICATE_GRID = Spec(
     "certificate_grid",
     "Certificate grid",
-    _grid_caption,
-    grid_rows,
-    (*SET, Column("delta", shows("delta", "setting"))),
-    Pivot(("omega",), or_mark, heads=_omega),
+    caption=_grid_caption,
+    build=grid_rows,
+    columns=(*SET, Column("delta", shows("delta", "setting"))),
+    pivot=Pivot(("omega",), or_mark, heads=_omega),
     shown=lambda row: (
         row["bound"] == "pinsker"
         and row["calibration"] == "tau"

@@ -271,9 +271,9 @@ CERTIFIED_COVERAGE = Spec(
 CERTIFICATE_LADDER = Spec(
     "certificate_ladder",
     "Ladder of certificates",
-    _ladder_caption,
-    ladder_rows,
-    (*SET, Column("pair", text("pair"), numeric=False), PAIR),
-    Pivot(("bound",), _interval_or_mark),
+    caption=_ladder_caption,
+    build=ladder_rows,
+    columns=(*SET, Column("pair", text("pair"), numeric=False), PAIR),
+    pivot=Pivot(("bound",), _interval_or_mark),
     texts=TEXTS,
 )

@@ -256,19 +256,19 @@ def _pair(row: Row) -> str:
 MODULE_ABLATION = Spec(
     "module_ablation",
     "Modules",
-    _module_caption,
-    module_rows,
-    (SOURCE, *SET, Column("module", text("module"), numeric=False)),
-    Pivot(("reduction",), _kl, heads=_reduction_head),
+    caption=_module_caption,
+    build=module_rows,
+    columns=(SOURCE, *SET, Column("module", text("module"), numeric=False)),
+    pivot=Pivot(("reduction",), _kl, heads=_reduction_head),
     texts=TEXTS,
 )
 MAP_SIMILARITY = Spec(
     "map_similarity",
     "Similarity of maps",
-    _similarity_caption,
-    similarity_rows,
-    (Column("map", text("module"), numeric=False),),
-    Pivot(("against",), _pair),
+    caption=_similarity_caption,
+    build=similarity_rows,
+    columns=(Column("map", text("module"), numeric=False),),
+    pivot=Pivot(("against",), _pair),
     shown=lambda row: row["of_study"] == 1,
     texts=TEXTS,
 )

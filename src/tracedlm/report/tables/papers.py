@@ -217,13 +217,13 @@ EFFICIENCY = Spec(
 ACCURACY = Spec(
     "accuracy",
     "Accuracy",
-    _accuracy_caption,
-    accuracy_rows,
-    (
+    caption=_accuracy_caption,
+    build=accuracy_rows,
+    columns=(
         Column("source", text("source"), numeric=False, merge=True),
         Column("scorer", text("scorer"), numeric=False, merge=True),
         Column("method", text("method"), numeric=False),
     ),
-    Pivot(("dataset", "seq_len"), shows("accuracy", "percent")),
+    pivot=Pivot(("dataset", "seq_len"), shows("accuracy", "percent")),
     shown=lambda row: row["source"] != "ours" or row["method"] in ("full", *PAPERS),
 )

@@ -17,12 +17,12 @@ def storage_rows(evidence: Evidence) -> list[Row]:
             _stored(
                 "LLaDA-8B (8 GiB)",
                 case,
-                modules,
-                4096,
-                entry,
-                storage_bytes(modules, 4096, entry),
-                8 * GIB,
-                printed / 100,
+                modules=modules,
+                width=4096,
+                entry=entry,
+                size=storage_bytes(modules, 4096, entry),
+                model=8 * GIB,
+                printed=printed / 100,
             )
         )
     facts = evidence.storage
@@ -32,12 +32,12 @@ def storage_rows(evidence: Evidence) -> list[Row]:
             _stored(
                 "this study's model",
                 case,
-                modules,
-                width,
-                4,
-                storage_bytes(modules, width, 4),
-                facts["model_bytes"],
-                None,
+                modules=modules,
+                width=width,
+                entry=4,
+                size=storage_bytes(modules, width, 4),
+                model=facts["model_bytes"],
+                printed=None,
             )
         )
     on_disk = sum(facts["map_file_bytes"].values())
@@ -45,12 +45,12 @@ def storage_rows(evidence: Evidence) -> list[Row]:
         _stored(
             "this study's model",
             "map files on disk, with subspace",
-            len(facts["map_file_bytes"]),
-            width,
-            4,
-            on_disk,
-            facts["model_bytes"],
-            None,
+            modules=len(facts["map_file_bytes"]),
+            width=width,
+            entry=4,
+            size=on_disk,
+            model=facts["model_bytes"],
+            printed=None,
         )
     )
     return rows

@@ -283,14 +283,14 @@ def _gap(name: str) -> Column:
 TEMPLATE_SENSITIVITY = Spec(
     "template_sensitivity",
     "Prompt templates",
-    _sensitivity_caption,
-    sensitivity_rows,
-    (
+    caption=_sensitivity_caption,
+    build=sensitivity_rows,
+    columns=(
         *SET,
         Column("rule", text("rule"), numeric=False),
         Column("mean forwards", shows("mean_forwards", "one")),
     ),
-    Pivot(("template",), _under, best=None),
+    pivot=Pivot(("template",), _under, best=None),
     shown=lambda row: row["rule"] is not None,
     texts=TEXTS,
 )
@@ -320,15 +320,15 @@ TEMPLATE_FLIPS = Spec(
 SUBDOMAINS = Spec(
     "subdomains",
     "Kinds of problems",
-    _subdomain_caption,
-    subdomain_rows,
-    (
+    caption=_subdomain_caption,
+    build=subdomain_rows,
+    columns=(
         *SET,
         Column("by", text("facet"), numeric=False, merge=True),
         Column("kind", text("value"), numeric=False),
         Column("n", shows("n", "count")),
     ),
-    Pivot(("rule",), with_interval("accuracy", "low", "high", "percent")),
+    pivot=Pivot(("rule",), with_interval("accuracy", "low", "high", "percent")),
     shown=lambda row: row["rule"] is not None,
     texts=TEXTS,
 )

@@ -263,15 +263,15 @@ def _lost(row: Row) -> str:
 HYPERPARAMETERS = Spec(
     "hyperparameters",
     "Settings chosen on validation",
-    _hyperparameter_caption,
-    hyperparameter_rows,
-    (
+    caption=_hyperparameter_caption,
+    build=hyperparameter_rows,
+    columns=(
         Column("source", text("source"), numeric=False, merge=True),
         Column("rule", text("rule"), numeric=False, merge=True),
         Column("block", text("block"), numeric=False, merge=True),
         Column("parameter", text("parameter"), numeric=False),
     ),
-    Pivot(("dataset", "seq_len"), _value),
+    pivot=Pivot(("dataset", "seq_len"), _value),
     shown=lambda row: row["rule"] is not None,
     texts=Spec.texts | {"block", "parameter", "choice"},
 )
@@ -279,14 +279,14 @@ HYPERPARAMETERS = Spec(
 TRANSFER = Spec(
     "transfer",
     "Settings carried over",
-    _transfer_caption,
-    transfer_rows,
-    (
+    caption=_transfer_caption,
+    build=transfer_rows,
+    columns=(
         Column("rule", text("rule"), numeric=False, merge=True),
         Column("tokens", shows("seq_len", "count"), merge=True),
         Column("chosen on", text("tuned_on"), numeric=False),
     ),
-    Pivot(("dataset",), _lost),
+    pivot=Pivot(("dataset",), _lost),
     shown=lambda row: row["rule"] is not None,
     texts=Spec.texts | {"tuned_on"},
 )

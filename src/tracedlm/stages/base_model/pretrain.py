@@ -61,20 +61,20 @@ def pretrain(
         return draw_examples(
             tokenizer,
             tasks,
-            weights,
-            max(1, settings.batch_tokens // canvas),
-            canvas,
-            random.Random(f"pretrain/{seed}/{step}"),
+            weights=weights,
+            n=max(1, settings.batch_tokens // canvas),
+            canvas=canvas,
+            rng=random.Random(f"pretrain/{seed}/{step}"),
         )
 
     batches = NoisyBatches(
         draw,
         settings.steps,
-        tokenizer.mask_token_id,
-        tokenizer.pad_token_id,
-        seed,
-        settings.block_length,
-        settings.block_share,
+        mask_id=tokenizer.mask_token_id,
+        pad_id=tokenizer.pad_token_id,
+        seed=seed,
+        block_length=settings.block_length,
+        block_share=settings.block_share,
     )
     optimizer = MuonWithAdamW(model, settings.learning_rate, settings.weight_decay)
     trainer = DiffusionTrainer(

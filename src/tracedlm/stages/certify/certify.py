@@ -104,8 +104,15 @@ def _columns(path: Path, setup: Setup) -> Columns:
 
 def _batch(series: Series, visible: np.ndarray, late: np.ndarray, setup: Setup) -> Columns:
     tau, delta, omega = setup.tau, setup.delta, setup.omega
-    held = grid(series.similarity, visible, setup.taus, setup.deltas, setup.omegas, late)
-    stops = late_stops(series, visible, late, tau, delta, omega)
+    held = grid(
+        series.similarity,
+        visible,
+        taus=setup.taus,
+        deltas=setup.deltas,
+        omegas=setup.omegas,
+        window=late,
+    )
+    stops = late_stops(series, visible, late=late, tau=tau, delta=delta, omega=omega)
     bounds = entropy_bounds(stops, tau, delta, omega)
     alpha = setup.calibration["alpha"]
     asked = (
@@ -116,7 +123,9 @@ def _batch(series: Series, visible: np.ndarray, late: np.ndarray, setup: Setup) 
         "sample_id": series.sample_id,
         **_statistics(series, visible, late, tau),
         **{f"held_{bound}": np.moveaxis(held[bound], -1, 0) for bound in BOUNDS},
-        "certified_at": _first_pinsker(series, visible, late, tau, delta, omega),
+        "certified_at": _first_pinsker(
+            series, visible, late=late, tau=tau, delta=delta, omega=omega
+        ),
         "stop": _from_one(stops.step),
         "stop_margin": stops.margin,
         "contraction": stops.alpha,

@@ -100,7 +100,14 @@ def _best(values: Sequence[float], coverage: list[float]) -> float | None:
 def _coverage(one: Validation, settings: Certify, taus: list[float]) -> np.ndarray:
     """Share of samples that `pinsker` certifies: [taus, deltas, omegas]."""
     held = [
-        grid(series.similarity, visible, taus, settings.deltas, settings.omegas, late)["pinsker"]
+        grid(
+            series.similarity,
+            visible,
+            taus=taus,
+            deltas=settings.deltas,
+            omegas=settings.omegas,
+            window=late,
+        )["pinsker"]
         for series, visible, late in read_late(one.path, settings.window, settings.late_window)
     ]
     return np.concatenate(held, axis=-1).mean(axis=-1)
@@ -121,7 +128,9 @@ def _calibration(
         np.concatenate([getattr(batch, name) for batch in stops]) for name in ("margin", "alpha")
     )
     pairs = len(settings.deltas) * len(settings.omegas)
-    found = asdict(pac_calibration(margins, alphas, delta, omega, settings.beta, pairs))
+    found = asdict(
+        pac_calibration(margins, alphas, delta=delta, omega=omega, beta=settings.beta, pairs=pairs)
+    )
     return {
         name: None if isinstance(value, float) and not np.isfinite(value) else value
         for name, value in found.items()
@@ -146,7 +155,9 @@ def _temperatures(
             found[tau, "kl"].append(statistics.kl)
             found[tau, "margin"].append(statistics.margin)
             found[tau, "stop"].append(
-                late_stops(series, visible, late, tau, delta, omega).step[:, None]
+                late_stops(series, visible, late=late, tau=tau, delta=delta, omega=omega).step[
+                    :, None
+                ]
             )
     phase = _stacked(phases)
     refine, late = np.isin(phase, (1, 3)), phase >= 2

@@ -40,7 +40,7 @@ def make_data(
     asked: dict[Split, int] = {"train": entry.train_samples, "validation": entry.validation_samples}
     for split, n in asked.items():
         problems[split], left_out[split] = _learnt_from(
-            task, entry, split, n, seed, {task.key(problem) for problem in tests}
+            task, entry, split=split, n=n, seed=seed, tests={task.key(problem) for problem in tests}
         )
     _check_disjoint(task, entry, problems)
     template = _template(task, entry)

@@ -93,7 +93,19 @@ def measure_fine_tuning(
     ):
         if isinstance(denoiser, str):
             print(f"skipped: {denoiser}", flush=True)
-            rows[seed, step] = [Measure("", None, "snapshot", "", None, None, 0, 0.0, denoiser)]
+            rows[seed, step] = [
+                Measure(
+                    "",
+                    None,
+                    metric="snapshot",
+                    label="",
+                    value=None,
+                    stderr=None,
+                    n=0,
+                    seconds=0.0,
+                    reason=denoiser,
+                )
+            ]
             continue
         found = [*grown[step], *_model_measures(denoiser.model, batches, before)]
         ended = time.process_time()
@@ -173,14 +185,33 @@ def map_measures(files: Mapping[int, Path], settings: RrmSettings) -> dict[int, 
                 "captured": captured_energy(update, bases[name]),
             }
             found[step] += [
-                Measure(module, layer, metric, "", value, None, one.steps, 0.0)
+                Measure(
+                    module,
+                    layer,
+                    metric=metric,
+                    label="",
+                    value=value,
+                    stderr=None,
+                    n=one.steps,
+                    seconds=0.0,
+                )
                 for metric, value in values.items()
             ]
     return found
 
 
 def _undefined(module: str, layer: int | None, why: str) -> Measure:
-    return Measure(module, layer, "map_cosine", "", None, None, 0, 0.0, why)
+    return Measure(
+        module,
+        layer,
+        metric="map_cosine",
+        label="",
+        value=None,
+        stderr=None,
+        n=0,
+        seconds=0.0,
+        reason=why,
+    )
 
 
 def _moments(path: Path) -> Moments | str:

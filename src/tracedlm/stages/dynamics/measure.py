@@ -108,7 +108,16 @@ class Setting:
         n = int((self.sentences.role >= 0).sum())
         named = [("accuracy", "", accuracy), *(("f1", role, value) for role, value in f1.items())]
         return [
-            Measure("ceiling.role.sentence", None, metric, label, value, None, n, 0.0)
+            Measure(
+                "ceiling.role.sentence",
+                None,
+                metric=metric,
+                label=label,
+                value=value,
+                stderr=None,
+                n=n,
+                seconds=0.0,
+            )
             for metric, label, value in named
         ]
 
@@ -169,7 +178,10 @@ def measure(
     words = read_vocabulary(vocabulary)
     splits = (("held_out", settings.evaluation), ("train", settings.curvature_sentences))
     sets = [
-        read_sentences(corpus, words, POS_NAMES, ROLES, split, limit) for split, limit in splits
+        read_sentences(
+            corpus, words, pos_names=POS_NAMES, role_names=ROLES, split=split, limit=limit
+        )
+        for split, limit in splits
     ]
     setting = Setting(run == "causal", settings, *sets, noise=0)
     rows = {}
@@ -179,7 +191,19 @@ def measure(
     ):
         if isinstance(model, str):
             print(f"skipped: {model}", flush=True)
-            rows[seed, step] = [Measure("", None, metric, "", None, None, 0, 0.0, model)]
+            rows[seed, step] = [
+                Measure(
+                    "",
+                    None,
+                    metric=metric,
+                    label="",
+                    value=None,
+                    stderr=None,
+                    n=0,
+                    seconds=0.0,
+                    reason=model,
+                )
+            ]
             continue
         found = METRICS[metric](model, setting, _before(step, settings, checkpoints[seed]))
         ended = time.process_time()

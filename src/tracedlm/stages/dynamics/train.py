@@ -80,10 +80,10 @@ def train(
     model = new_model(
         word_tokenizer(words),
         settings.hidden,
-        settings.feed_forward,
-        settings.layers,
-        settings.heads,
-        causal,
+        feed_forward=settings.feed_forward,
+        layers=settings.layers,
+        heads=settings.heads,
+        causal=causal,
     )
     longest = max((row for _, row in rows), key=len)
     check_sight(model.eval(), torch.tensor(longest[:-1]), EOS, causal)

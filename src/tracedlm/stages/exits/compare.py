@@ -63,7 +63,9 @@ def compare_exits(
         Stopwatch(PROFILED_STEPS),
         next((name for name in exits.rules if SETTINGS[name].reading), "full"),
     )
-    runs = _runs(bench, exits, list(choices.values()), seed, watch, watched)
+    runs = _runs(
+        bench, exits, choices=list(choices.values()), seed=seed, watch=watch, watched=watched
+    )
     baseline = runs["full"][0][1]
     answers = bench.answers(baseline)
     meta = {

@@ -154,10 +154,10 @@ class Bench:
             sample_row(
                 self.denoiser,
                 self.task,
-                self.problems[one.sample],
-                self.prompts[one.sample],
-                one,
-                self.split,
+                problem=self.problems[one.sample],
+                prompt=self.prompts[one.sample],
+                one=one,
+                split=self.split,
             )
             for one in done
         ]

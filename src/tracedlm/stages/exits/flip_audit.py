@@ -77,7 +77,15 @@ class StopRecorder:
                 read, seen = zip(*window, strict=True)
                 known = None if similarity is None else np.stack(read)
                 self.stops.append(
-                    Stop(sample, block, block_step - 1, visible[row], filled, known, np.stack(seen))
+                    Stop(
+                        sample,
+                        block,
+                        steps=block_step - 1,
+                        visible=visible[row],
+                        filled=filled,
+                        window_similarity=known,
+                        window_visible=np.stack(seen),
+                    )
                 )
 
 

@@ -101,7 +101,9 @@ def certify_freezing(
         final = bench.run("full", {}, recorder)
         courses = [recorder.course(one.sample) for one in final]
         pushes = [
-            push_tokens(bench, probe, one, course, audit.probes, tau, rng)
+            push_tokens(
+                bench, probe, final=one, course=course, probes=audit.probes, tau=tau, rng=rng
+            )
             for one, course in zip(final, courses, strict=True)
         ]
     moved, pushed, recommitted = (np.concatenate(column) for column in zip(*pushes, strict=True))
@@ -297,7 +299,9 @@ def _block(
             safe.append((False, False))
             continue
         edit = bool(held[at]) and safe_to_freeze_edit(
-            margin, audit.delta, audit.omega, beta, alpha, epsilon
+            margin, audit.delta, omega=audit.omega, beta=beta, alpha=alpha, epsilon=epsilon
         )
-        safe.append((edit, safe_to_freeze(margin, tv, beta, alpha, epsilon, left)))
+        safe.append(
+            (edit, safe_to_freeze(margin, tv, beta=beta, alpha=alpha, epsilon=epsilon, steps=left))
+        )
     return alpha, np.array(safe, dtype=bool).reshape(-1, 2)

@@ -77,7 +77,15 @@ def build_rrm(
         return opened.rrm(projection, layer)
     module, variant = find_module(opened, layer, projection, matrix), find_variant(opened, variant)
     array = opened.matrices([module], [variant])[f"{module}/{variant}"]
-    return _map(array, module, opened.kind, variant, reduction, basis, activations)
+    return _map(
+        array,
+        module,
+        kind=opened.kind,
+        variant=variant,
+        reduction=reduction,
+        basis=basis,
+        activations=activations,
+    )
 
 
 def build_rrms(
@@ -107,7 +115,14 @@ def build_rrms(
     ]
     arrays = opened.matrices(modules, [variant])
     return [
-        _map(arrays[f"{module}/{variant}"], module, opened.kind, variant, reduction, basis)
+        _map(
+            arrays[f"{module}/{variant}"],
+            module,
+            kind=opened.kind,
+            variant=variant,
+            reduction=reduction,
+            basis=basis,
+        )
         for module in modules
     ]
 

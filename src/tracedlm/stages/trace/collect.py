@@ -211,7 +211,14 @@ def _batch(
         rows["steps"] += steps
         rows["readouts"] += readouts
         rows["samples"].append(
-            sample_row(denoiser, task, problems[one.sample], prompts[one.sample], one, what.split)
+            sample_row(
+                denoiser,
+                task,
+                problem=problems[one.sample],
+                prompt=prompts[one.sample],
+                one=one,
+                split=what.split,
+            )
         )
     return rows
 
