@@ -8,6 +8,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 
@@ -18,6 +19,20 @@ from tracedlm.decode.plan import Plan
 from tracedlm.decode.rules import ExitRule
 from tracedlm.decode.slot import Decoded, Slot, Start
 from tracedlm.decode.step import Step
+
+
+class _RowFacts(NamedTuple):
+    """What the device must know of each row, int64 [r] each; on the host, of one row."""
+
+    slot: torch.Tensor
+    sample: torch.Tensor
+    nfe: torch.Tensor
+    block: torch.Tensor
+    block_step: torch.Tensor
+    quota: torch.Tensor
+    polishing: torch.Tensor
+    begin: torch.Tensor
+    end: torch.Tensor
 
 
 class Engine:
@@ -88,9 +103,7 @@ class Engine:
         self.tokens_s = torch.full((slots, length), pad_id, device=self.device)
         self.attention_s = torch.zeros_like(self.tokens_s)
         self.reuse = make_reuse(slots, length) if make_reuse else None
-        self.confidence_sg = torch.zeros(
-            slots, plan.gen_length, dtype=torch.float64, device=self.device
-        )
+        self.confidence_sg = self.tokens_s.new_zeros((slots, plan.gen_length), dtype=torch.float64)
         view = plan.gen_length if self.rule.scope == "canvas" else max(plan.lengths)
         self.view_k = torch.arange(view, device=self.device)
         self.polished_b = torch.tensor(polishes, device=self.device)
@@ -162,7 +175,9 @@ class Engine:
         left_here_rk = left_rk & step.in_block_rk
         # The step's one transfer to the host.
         facts = [stop_r.long(), left_rk.sum(1), left_here_rk.sum(1), _broken(step).long()]
-        stops, left, left_here, broken = torch.stack(facts).tolist()
+        host_facts = torch.stack(facts).tolist()
+        stops, left, left_here = host_facts[:3]
+        broken = host_facts[3]
         if any(broken):
             slot = slots[broken.index(1)]
             raise ValueError(
@@ -200,14 +215,15 @@ class Engine:
         facts = [self._facts(slot) for slot in slots]
         # One copy to the device a step, whatever the number of rows and of facts.
         facts_r = torch.tensor(facts).to(self.device, non_blocking=True).T
-        rows, sample, nfe, block, block_step, quota, polishing, begin, end = facts_r
+        row_facts = _RowFacts(*facts_r)
+        rows, begin = row_facts.slot, row_facts.begin
         # Columns that are padding in every row are left out.
         cut = self.width - max(slot.prompt_length for slot in slots)
         tokens = self.tokens_s[rows, cut:]
         attention = self.attention_s[rows, cut:]
         canvas_rg = tokens[:, -plan.gen_length :]
         position_rk = self._view(slots, begin)
-        reached_rk = position_rk < end[:, None]
+        reached_rk = position_rk < row_facts.end[:, None]
         in_block_rk = reached_rk & (position_rk >= begin[:, None])
         # A short block's view may run past the canvas.
         position_rk = position_rk.clamp(max=plan.gen_length - 1)
@@ -217,12 +233,12 @@ class Engine:
                 computed = [tokens.shape[1]] * len(slots)
             else:
                 logits, readings, computed = self.reuse(
-                    self.tokens_s[rows],
-                    self.attention_s[rows],
-                    position_rk + self.width,
-                    rows,
-                    begin + self.width,
-                    [slot.block_step == 0 for slot in slots],
+                    tokens=self.tokens_s[rows],
+                    attention=self.attention_s[rows],
+                    positions=position_rk + self.width,
+                    slots=rows,
+                    begin=begin + self.width,
+                    fresh=[slot.block_step == 0 for slot in slots],
                 )
         with phase("head_and_softmax"):
             generators = [slot.generator for slot in slots]
@@ -232,10 +248,10 @@ class Engine:
         step = Step(
             slots=len(self.tokens_s),
             slot_r=rows,
-            sample_r=sample,
-            nfe_r=nfe,
-            block_r=block,
-            block_step_r=block_step,
+            sample_r=row_facts.sample,
+            nfe_r=row_facts.nfe,
+            block_r=row_facts.block,
+            block_step_r=row_facts.block_step,
             visible_rg=canvas_rg != self.mask_id,
             position_rk=position_rk,
             in_block_rk=in_block_rk,
@@ -245,13 +261,13 @@ class Engine:
             logits_rkv=logits,
             prediction_rk=prediction,
             log_confidence_rk=log_confidence,
-            scheduled_rk=most_confident(log_confidence, masked_rk & reached_rk, quota),
+            scheduled_rk=most_confident(log_confidence, masked_rk & reached_rk, row_facts.quota),
             readings={key: value[:, -plan.gen_length :] for key, value in readings.items()},
         )
-        return step, polishing.bool(), computed
+        return step, row_facts.polishing.bool(), computed
 
     def _facts(self, slot: Slot) -> tuple[int, ...]:
-        """What the device must know of a row, in the order in which `_step` unpacks it."""
+        """What the device must know of a row, in the order of `_RowFacts`."""
         begin = self.plan.begins[slot.block]
         return (
             slot.index,

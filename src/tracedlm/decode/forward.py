@@ -80,9 +80,12 @@ class Forward:
             readings.append(dict(self.observer.latest) if self.observer else {})
         if len(logits) == 1:
             return logits[0], readings[0]
-        return torch.cat(logits), {
-            key: torch.cat([reading[key] for reading in readings]) for key in readings[0]
-        }
+        all_logits = torch.cat(logits)
+        # Every piece is read by the same maps, so that the first one names them all.
+        all_readings: Readings = {}
+        for key in readings[0]:
+            all_readings[key] = torch.cat([reading[key] for reading in readings])
+        return all_logits, all_readings
 
 
 def guided(denoiser: DenoiserCall, gen_length: int, mask_id: int, scale: float) -> DenoiserCall:
@@ -97,6 +100,7 @@ def guided(denoiser: DenoiserCall, gen_length: int, mask_id: int, scale: float) 
     def call(
         tokens: torch.Tensor, attention: torch.Tensor, positions: torch.Tensor
     ) -> torch.Tensor:
+        # blind: [rows, length], the prompt masked; padding stays, it is not attended to.
         blind = tokens.clone()
         blind[:, :-gen_length] = torch.where(
             attention[:, :-gen_length] > 0, mask_id, blind[:, :-gen_length]

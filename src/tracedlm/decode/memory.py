@@ -18,6 +18,7 @@ def swap(memory: Memory, name: str, step: Step, value: torch.Tensor) -> torch.Te
     """
     shape = (step.slots, *value.shape[1:])
     if name not in memory or memory[name].shape[1:2] < value.shape[1:2]:
+        # The new columns are zero, as those of a slot that remembers nothing yet.
         wider = value.new_zeros(shape)
         if name in memory:
             wider[:, : memory[name].shape[1]] = memory[name]
@@ -27,6 +28,6 @@ def swap(memory: Memory, name: str, step: Step, value: torch.Tensor) -> torch.Te
     return before
 
 
-def _columns(kept: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """What is kept of the columns that a value [r, k, ...] has."""
-    return kept[:, : value.shape[1]] if value.ndim > 1 else kept
+def _columns(memory: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """What is remembered of the columns that a value [r, k, ...] has."""
+    return memory[:, : value.shape[1]] if value.ndim > 1 else memory

@@ -59,11 +59,13 @@ class Stopwatch:
         finally:
             self._turn()
             self._open.pop()
+            # The outermost phase is a step: only its end counts one.
             self.timed += not self._open
 
     def _turn(self) -> None:
         self.synchronise()
         now = self.clock()
+        # Only the innermost open phase is charged, so that phases sum to the steps.
         if self._open:
             self.seconds[self._open[-1]] += now - self._since
         self._since = now

@@ -37,6 +37,7 @@ class Plan:
                 f"gen_length {self.gen_length} is not divisible into blocks of block_length"
                 f" {self.block_length}; use a multiple of it"
             )
+        # A block's share of the steps follows its length (`block_steps`), and must be whole.
         if self.steps < self.blocks or any(
             self.steps * length % self.gen_length for length in self.lengths
         ):
@@ -80,4 +81,5 @@ class Plan:
 
     def _steps_unit(self) -> int:
         """Fewest steps that give every block a whole number of steps."""
+        # steps * length / gen_length is whole for each length exactly for multiples of this.
         return self.gen_length // int(np.gcd.reduce(self.lengths))

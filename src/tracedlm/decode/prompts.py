@@ -29,5 +29,6 @@ def left_padded(
     tokens = torch.tensor(
         [[*pad, *prompt] for pad, prompt in zip(padding, prompts, strict=True)], dtype=torch.long
     )
+    # begins: [n, 1], the column of each prompt's first token.
     begins = torch.tensor([[len(pad)] for pad in padding])
     return tokens.to(device), (torch.arange(width) >= begins).long().to(device)

@@ -31,10 +31,11 @@ class TraceRecorder:
     def __call__(self, step: Step) -> None:
         """Record one forward of every active row; `step.scheduled_rk` says what was committed."""
         n_r = step.eligible_rk.sum(1)
-        confidence_r, entropy_r = (
-            (values * step.eligible_rk).sum(1) / n_r
-            for values in (step.log_confidence_rk.exp(), step.entropy_rk)
-        )
+        confidence_rk = step.log_confidence_rk.exp()
+        entropy_rk = step.entropy_rk
+        # 0 / 0 is NaN where no mask was left, which `_known` turns into a null.
+        confidence_r = (confidence_rk * step.eligible_rk).sum(1) / n_r
+        entropy_r = (entropy_rk * step.eligible_rk).sum(1) / n_r
         masked_r = (~step.visible_rg).sum(1)
         numbers = (
             step.sample_r,
@@ -46,7 +47,9 @@ class TraceRecorder:
             entropy_r,
             self._predictive_kl(step),
         )
+        # One copy to the host for all numbers of a row. float64 holds every id and count exactly.
         facts = torch.stack([values.double() for values in numbers], dim=1).tolist()
+        # written, positions, tokens: [rows, view], integers, in a second copy.
         written, positions, tokens = (
             torch.stack([step.scheduled_rk.long(), step.position_rk, step.prediction_rk])
             .cpu()
@@ -96,6 +99,7 @@ class TraceRecorder:
         `masked_rk` are the positions that were masked for it, `written` whether they were
         re-predicted.
         """
+        # log_probs_rkv: [rows, masked positions, vocabulary], all of them masked for this forward.
         best, tokens = log_probs_rkv.max(-1)
         entropy = torch.special.entr(log_probs_rkv.exp()).sum(-1).mean(1).tolist()
         confidence = best.exp().mean(1).tolist()
@@ -115,6 +119,7 @@ class TraceRecorder:
                     "masked": masked_rk.shape[1],
                     "mean_confidence": confidence[row],
                     "mean_entropy": entropy[row],
+                    # Each refine forward has masks of its own: there is nothing to compare with.
                     "predictive_kl": None,
                 }
             )

@@ -44,18 +44,19 @@ def refine(
     Alg. 2, step a): nested random masks over the finished text, shrinking from half of it; nothing
     is written.
     """
-    canvas_g = torch.stack([one.tokens for one in finished]).to(device)
-    prompt_w, real_w = left_padded([prompts[one.sample] for one in finished], pad_id, device=device)
+    samples = [decoded.sample for decoded in finished]
+    canvas_g = torch.stack([decoded.tokens for decoded in finished]).to(device)
+    prompt_w, real_w = left_padded([prompts[sample] for sample in samples], pad_id, device=device)
     attention = torch.cat([real_w, torch.ones_like(canvas_g)], 1)
     width, length = prompt_w.shape[1], canvas_g.shape[1]
     order = _order(finished, policy, seed).to(device)
-    samples = [one.sample for one in finished]
     for number in range(1, steps + 1):
         begin, end = (
             ((number - 1) * remask_tokens, number * remask_tokens)
             if policy == "remask"
             else (0, length * (steps - number + 1) // (2 * steps))
         )
+        # `remask` begins anew when every position has been masked: the order is a circle.
         masked_rk = order[:, torch.arange(begin, max(end, begin + 1)) % length].sort(1).values
         shown_g = canvas_g.scatter(1, masked_rk, mask_id)
         log_probs = (
@@ -63,13 +64,14 @@ def refine(
             .double()
             .log_softmax(-1)
         )
+        # A reading covers prompt and canvas: only the canvas is recorded.
         similarity = (
             {key: value[:, width:] for key, value in observer.latest.items()} if observer else {}
         )
         visible = torch.ones_like(shown_g, dtype=torch.bool).scatter(1, masked_rk, False)
         recorder.refined(
             samples,
-            [one.nfe + number for one in finished],
+            [decoded.nfe + number for decoded in finished],
             refine_step=number,
             masked_rk=masked_rk,
             log_probs_rkv=log_probs,
@@ -87,11 +89,10 @@ def _order(finished: Sequence[Decoded], policy: Policy, seed: int) -> torch.Tens
     Least confident first, or at random.
     """
     if policy == "remask":
-        return torch.stack([one.confidence for one in finished]).argsort(dim=1, stable=True)
-    generators = (torch.Generator().manual_seed(seed * 1_000_003 + one.sample) for one in finished)
-    return torch.stack(
-        [
-            torch.randperm(len(one.tokens), generator=generator)
-            for one, generator in zip(finished, generators, strict=True)
-        ]
-    )
+        return torch.stack([decoded.confidence for decoded in finished]).argsort(dim=1, stable=True)
+    orders = []
+    for decoded in finished:
+        # A generator per sample, so that a sample's masks do not depend on its batch.
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + decoded.sample)
+        orders.append(torch.randperm(len(decoded.tokens), generator=generator))
+    return torch.stack(orders)

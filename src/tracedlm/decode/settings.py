@@ -22,6 +22,7 @@ cos(f, u) followed by U'f; cos(f, each column of U).
 class RuleSettings(BaseModel):
     """Settings of one rule. `reading` says what it observes; None for rules that read no map."""
 
+    # A misspelt setting is refused: as an extra it would leave the default in force.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     reading: ClassVar[ReadingKind | None] = None
 
@@ -31,15 +32,15 @@ class RuleSettings(BaseModel):
         >>> RadSettings(delta=0.1).label("rad")
         'rad(delta=0.1, omega=6, tau=1)'
         """
-        shown = []
+        parts = []
         for key, value in self.model_dump(exclude_none=True).items():
             # polish=0 and the like go without saying.
             if not value and type(self).model_fields[key].default == value:
                 continue
             items = value if isinstance(value, tuple) else (value,)
             texts = [f"{item:.6g}" if isinstance(item, float) else str(item) for item in items]
-            shown.append(f"{key}={'/'.join(texts)}")
-        return f"{name}({', '.join(shown)})" if shown else name
+            parts.append(f"{key}={'/'.join(texts)}")
+        return f"{name}({', '.join(parts)})" if parts else name
 
 
 class NoSettings(RuleSettings):
@@ -127,6 +128,7 @@ class RankBlock(RuleSettings):
 
     @model_validator(mode="after")
     def _can_fire(self) -> "RankBlock":
+        # Only the latest `stability_span` steps are counted, so no more of them can be stable.
         if self.required_stable > self.stability_span:
             raise ValueError(
                 f"required_stable {self.required_stable} exceeds stability_span"
@@ -288,6 +290,7 @@ def known_rule(name: str) -> str:
 
 
 def _mistake(problem: Any) -> str:
+    # Pydantic reports the whole mapping as the input of a missing key, which would say nothing.
     if problem["type"] == "missing":
         return "required, it has no default"
     message = "unknown setting" if problem["type"] == "extra_forbidden" else problem["msg"]
@@ -304,7 +307,8 @@ def settings_of(name: str, **settings: Any) -> RuleSettings:
         return SETTINGS[known_rule(name)].model_validate(settings)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(map(str, one['loc']))}: {_mistake(one)}" for one in error.errors()
+            f"{'.'.join(map(str, problem['loc']))}: {_mistake(problem)}"
+            for problem in error.errors()
         )
-        known = ", ".join(SETTINGS[name].model_fields) or "none"
-        raise ValueError(f"exit rule {name!r}: {problems}. Settings: {known}") from None
+        settings_list = ", ".join(SETTINGS[name].model_fields) or "none"
+        raise ValueError(f"exit rule {name!r}: {problems}. Settings: {settings_list}") from None

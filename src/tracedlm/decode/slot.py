@@ -84,32 +84,31 @@ class Slot:
 
         A rule that commits on its own may outlast the schedule.
         """
+        # Past the schedule's end a step commits one token, so that the block still fills up.
         return self.counts[self.cursor] if self.cursor < len(self.counts) else 1
 
     def open(self, block: int, counts: list[int], behind: list[int]) -> None:
         """Start on a block."""
-        self.block, self.block_step, self.counts, self.cursor, self.behind, self.polishing = (
-            block,
-            0,
-            counts,
-            0,
-            behind,
-            False,
-        )
+        self.block, self.block_step = block, 0
+        self.counts, self.cursor = counts, 0
+        self.behind = behind
+        self.polishing = False
 
     def advance(self, seconds: float, tokens: int) -> None:
         """Count a forward."""
-        self.nfe, self.block_step, self.cursor = self.nfe + 1, self.block_step + 1, self.cursor + 1
-        self.seconds, self.token_forwards = self.seconds + seconds, self.token_forwards + tokens
+        self.nfe += 1
+        self.block_step += 1
+        self.cursor += 1
+        self.seconds += seconds
+        self.token_forwards += tokens
 
     def polish(self, masks: int, forwards: int) -> None:
         """Fill the rest of the block in at most so many further forwards.
 
         Its masks are split evenly over them.
         """
+        # No more forwards than masks, and no more than the schedule had left.
         left = min(forwards, masks, len(self.counts) - self.cursor)
-        self.counts, self.cursor, self.polishing = (
-            schedule.uniform(masks, left).tolist() if left else [],
-            0,
-            True,
-        )
+        self.counts = schedule.uniform(masks, left).tolist() if left else []
+        self.cursor = 0
+        self.polishing = True

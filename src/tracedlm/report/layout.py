@@ -5,7 +5,7 @@ LaTeX and HTML render the same `Grid`.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import groupby, pairwise, takewhile
+from itertools import groupby, pairwise
 from typing import Any
 
 Value = str | float | int | bool | None
@@ -192,19 +192,21 @@ def lay_out(spec: Spec, rows: list[Row]) -> Grid:
     shown = [row for row in rows if spec.shown(row)]
     if spec.pivot is None:
         heads: list[list[tuple[str, int]]] = [[(column.head, 1) for column in spec.columns]]
-        body = [
-            [Cell(column.show(row), column.numeric) for column in spec.columns] for row in shown
-        ]
+        body = []
+        for row in shown:
+            body.append([Cell(column.show(row), column.numeric) for column in spec.columns])
         numeric = tuple(column.numeric for column in spec.columns)
     else:
         heads, body, numeric = _pivoted(spec, spec.pivot, shown)
     merged = sum(column.merge for column in spec.columns)
-    starts = [
-        n
-        for n in range(1, len(body))
-        if [cell.text for cell in body[n][: min(merged, 2)]]
-        != [cell.text for cell in body[n - 1][: min(merged, 2)]]
-    ]
+    # A group begins where one of the first two stubs changes.
+    starts = []
+    for n in range(1, len(body)):
+        stubs = [cell.text for cell in body[n][: min(merged, 2)]]
+        stubs_above = [cell.text for cell in body[n - 1][: min(merged, 2)]]
+        if stubs != stubs_above:
+            starts.append(n)
+    # Groups of one row each would put a line under every row.
     groups = frozenset(starts) if len(starts) < len(body) - 1 else frozenset()
     return Grid(
         spec.name,
@@ -241,12 +243,12 @@ def _page(grid: Grid, begin: int, end: int) -> Grid:
             body=grid.body[:end],
             groups=frozenset(group for group in grid.groups if group < end),
         )
-    blank = takewhile(lambda place: not grid.body[begin][place].text, range(len(grid.numeric)))
-    above = [
-        next(row[place] for row in reversed(grid.body[:begin]) if row[place].text)
-        for place in blank
-    ]
-    first = [*above, *grid.body[begin][len(above) :]]
+    first = list(grid.body[begin])
+    for column in range(len(grid.numeric)):
+        if first[column].text:
+            break
+        rows_above = reversed(grid.body[:begin])
+        first[column] = next(row[column] for row in rows_above if row[column].text)
     groups = frozenset(group - begin for group in grid.groups if begin < group < end)
     named = replace(grid, name=f"{grid.name}-{begin}", caption=f"{grid.title}, continued.")
     return replace(named, body=[first, *grid.body[begin + 1 : end]], groups=groups)
@@ -255,39 +257,34 @@ def _page(grid: Grid, begin: int, end: int) -> Grid:
 def _pivoted(
     spec: Spec, pivot: Pivot, rows: list[Row]
 ) -> tuple[list[list[tuple[str, int]]], list[list[Cell]], tuple[bool, ...]]:
-    places = list(dict.fromkeys(tuple(row[key] for key in pivot.keys) for row in rows))
-    places = [
-        place
-        for first in dict.fromkeys(place[0] for place in places)
-        for place in places
-        if place[0] == first
-    ]
-    by_stub: dict[tuple[str, ...], dict[Any, Row]] = {}
+    # A place is a column: its values of the pivot's keys, outermost first.
+    rows_of: dict[tuple[str, ...], dict[Any, Row]] = {}
+    places: dict[tuple[Any, ...], None] = {}
     for row in rows:
         stub = tuple(column.show(row) for column in spec.columns)
-        by_stub.setdefault(stub, {})[tuple(row[key] for key in pivot.keys)] = row
+        place = tuple(row[key] for key in pivot.keys)
+        rows_of.setdefault(stub, {})[place] = row
+        places[place] = None
+    # Columns of one outermost value stand together, in the order of its first row.
+    outermost = list(dict.fromkeys(place[0] for place in places))
+    columns = sorted(places, key=lambda place: outermost.index(place[0]))
     body = []
-    for stub, found in by_stub.items():
-        values = [row[pivot.best] for row in found.values()] if pivot.best else []
+    for stub, row_at in rows_of.items():
+        values = [row[pivot.best] for row in row_at.values()] if pivot.best else []
         best = max((value for value in values if isinstance(value, int | float)), default=0)
-        cells = [_pivot_cell(pivot, found.get(place), best) for place in places]
-        body.append(
-            [
-                *(
-                    Cell(shown, column.numeric)
-                    for shown, column in zip(stub, spec.columns, strict=True)
-                ),
-                *cells,
-            ]
-        )
+        cells = [
+            Cell(stub_text, column.numeric)
+            for stub_text, column in zip(stub, spec.columns, strict=True)
+        ]
+        cells += [_pivot_cell(pivot, row_at.get(place), best) for place in columns]
+        body.append(cells)
     heads = []
     for depth, key in enumerate(pivot.keys):
-        last = depth == len(pivot.keys) - 1
-        spans = [
-            (pivot.heads(key, value[-1]), len(list(same)))
-            for value, same in groupby(place[: depth + 1] for place in places)
-        ]
-        heads.append([*((column.head if last else "", 1) for column in spec.columns), *spans])
+        is_last = depth == len(pivot.keys) - 1
+        head = [(column.head if is_last else "", 1) for column in spec.columns]
+        for prefix, same in groupby(columns, key=lambda place: place[: depth + 1]):
+            head.append((pivot.heads(key, prefix[-1]), len(list(same))))
+        heads.append(head)
     return heads, body, (*(column.numeric for column in spec.columns), *(True for _ in places))
 
 

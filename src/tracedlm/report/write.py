@@ -107,10 +107,8 @@ def write_table(spec: Spec, rows: list[Row], folder: Path) -> None:
     path = folder / f"{spec.name}.csv"
     write_csv(path, rows)
     template = latex().get_template("table.tex.j2")
-    parts = [
-        template.render(grid=part, columns=columns, head_of=head_of)
-        for part in pages(lay_out(spec, read_csv(path, spec)))
-    ]
+    grid = lay_out(spec, read_csv(path, spec))
+    parts = [template.render(grid=part, columns=columns, head_of=head_of) for part in pages(grid)]
     write_text(path.with_suffix(".tex"), "\n".join(parts))
 
 
@@ -120,7 +118,8 @@ def write_csv(path: Path, rows: list[Row]) -> None:
     with replacing(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, fields, lineterminator="\n")
         writer.writeheader()
-        writer.writerows({field: _written(row.get(field)) for field in fields} for row in rows)
+        for row in rows:
+            writer.writerow({field: _written(row.get(field)) for field in fields})
 
 
 def read_csv(path: Path, spec: Spec) -> list[Row]:
@@ -133,10 +132,13 @@ def read_csv(path: Path, spec: Spec) -> list[Row]:
         raise ValueError(f"{path}: not found; run snakemake again")
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return [
-                {field: _read(value, field in spec.texts) for field, value in row.items()}
-                for row in csv.DictReader(file)
-            ]
+            rows = []
+            for line in csv.DictReader(file):
+                row = {}
+                for field, value in line.items():
+                    row[field] = _read(value, field in spec.texts)
+                rows.append(row)
+            return rows
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise ValueError(
             f"{path}: not the csv of a table ({error}); delete it and run snakemake again"

@@ -19,6 +19,7 @@ from tracedlm.decode.rules.token_freeze import TokenFreeze
 from tracedlm.decode.rules.truncate import Truncate
 from tracedlm.decode.settings import settings_of
 
+# In the order of `decode.settings.SETTINGS`, which messages and tables follow.
 RULES: dict[str, type[ExitRule[Any]]] = {
     rule.name: rule
     for rule in (

@@ -39,6 +39,7 @@ class Factor(ExitRule[FactorSettings]):
     def commits(self, step: Step) -> torch.Tensor:
         """Those tokens, and in any case the most confident one."""
         place = rank(step.log_confidence_rk, step.eligible_rk)
+        # `place` counts from 0: the n-th token has place n - 1, so that n + 1 is place + 2.
         allowed = (place + 2) * -torch.expm1(step.log_confidence_rk) < self.settings.factor
         most_r = torch.where(allowed & step.eligible_rk, place + 1, 1).max(1).values
         return step.eligible_rk & (place < most_r[:, None])

@@ -30,5 +30,5 @@ class EntropyBound(ExitRule[EntropyBoundSettings]):
         ordered = torch.empty_like(entropy).scatter_(1, place, entropy)
         # In ascending order the largest entropy of the first n is the n-th: the sum without it is
         # the sum before it.
-        others = torch.nn.functional.pad(ordered.cumsum(1)[:, :-1], (1, 0))
-        return step.eligible_rk & (others <= self.settings.gamma).gather(1, place)
+        sum_before = torch.nn.functional.pad(ordered.cumsum(1)[:, :-1], (1, 0))
+        return step.eligible_rk & (sum_before <= self.settings.gamma).gather(1, place)

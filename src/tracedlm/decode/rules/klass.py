@@ -31,11 +31,14 @@ class Klass(ExitRule[KlassSettings]):
 
     def commits(self, step: Step) -> torch.Tensor:
         """The stable and confident tokens, or the schedule's."""
-        own = self.settings
+        settings = self.settings
         divergence = kl_from_log(
             step.log_probs_rkv, self.swap("log_probs", step, step.log_probs_rkv)
         )
-        stable_rk = (divergence < own.kl) & (step.block_step_r > 1)[:, None]
-        still_rk = self.run_length("run", step, stable_rk) >= own.history
-        ready_rk = step.eligible_rk & still_rk & (step.log_confidence_rk.exp() > own.confidence)
+        # A block's first step has no step before it to compare with.
+        stable_rk = (divergence < settings.kl) & (step.block_step_r > 1)[:, None]
+        still_rk = self.run_length("run", step, stable_rk) >= settings.history
+        ready_rk = (
+            step.eligible_rk & still_rk & (step.log_confidence_rk.exp() > settings.confidence)
+        )
         return torch.where(ready_rk.any(1, keepdim=True), ready_rk, step.scheduled_rk)

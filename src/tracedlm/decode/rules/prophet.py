@@ -35,6 +35,7 @@ class Prophet(ExitRule[ProphetSettings]):
     def stops(self, step: Step) -> torch.Tensor:
         """Rows whose gap suffices for the third of the plan they are in."""
         gaps = torch.tensor(self.settings.gaps, device=step.logits_rkv.device)
+        # `nfe_r` counts from 1: the first forward is at progress 0.
         third = ((step.nfe_r - 1) * 3 // self.plan.steps).clamp(max=2)
         answer_rk = (
             step.masked_rk

@@ -31,10 +31,9 @@ class AlignmentRule(ExitRule[S]):
         A block's first step has nothing to compare with.
         """
         super().__init__(plan, slots, settings)
-        later_delta, later_omega = (
-            settings.later_delta or settings.delta,
-            settings.later_omega or settings.omega,
-        )
+        # One value a block: the first has settings of its own.
+        later_delta = settings.later_delta or settings.delta
+        later_omega = settings.later_omega or settings.omega
         self.delta_b = torch.tensor(
             [settings.delta] + [later_delta] * (plan.blocks - 1), dtype=torch.float64
         )
@@ -49,6 +48,7 @@ class AlignmentRule(ExitRule[S]):
     def stops(self, step: Step) -> torch.Tensor:
         """Rows whose run of stable steps has reached omega."""
         similarity_rg = self.similarity(step)
+        # similarities, visible: [rows, 2 steps, positions], the step before and this one.
         similarities = torch.stack(
             [self.swap("similarity", step, similarity_rg), similarity_rg], dim=1
         )

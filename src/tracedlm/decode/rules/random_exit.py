@@ -44,6 +44,7 @@ class RandomExit(ExitRule[RandomSettings]):
         draws = np.random.default_rng((self.settings.stop_seed, sample // 2, block)).uniform(size=2)
         place, rounding = 1 - draws if sample % 2 else draws
         mean = 1 + self.share * (self.longest[block] - 1)
+        # mean - reach .. mean + reach is the widest interval inside 1 .. longest.
         reach = min(mean - 1, self.longest[block] - mean)
         self.stop_at[slot] = int(np.floor(mean + (2 * place - 1) * reach + rounding))
 

@@ -34,17 +34,21 @@ class RankSoftmax(ExitRule[RankSoftmaxSettings]):
         Its first KL is infinite, and none is looked at before there are `stability_span` of them.
         """
         super().__init__(plan, slots, settings)
-        own = [self._block(block) for block in range(plan.blocks)]
+        blocks = [self._block(block) for block in range(plan.blocks)]
         self.must_fit(
-            f"stability_span {own[0].stability_span}",
-            [max(one.stability_span, one.required_stable + 1) for one in own],
+            f"stability_span {blocks[0].stability_span}",
+            [max(block.stability_span, block.required_stable + 1) for block in blocks],
         )
 
     def counts(self, sample: int, block: int) -> np.ndarray:
         """The Gaussian schedule of this block's settings."""
-        own = self._block(block)
+        settings = self._block(block)
+        # EDIT's files give reciprocals: of the peak, and of the width.
         return schedule.gaussian(
-            self.plan.lengths[block], self.plan.block_steps(block), 1 / own.center, 1 / own.std
+            self.plan.lengths[block],
+            self.plan.block_steps(block),
+            1 / settings.center,
+            1 / settings.std,
         )
 
     def polish(self, block: int) -> int:
@@ -57,21 +61,23 @@ class RankSoftmax(ExitRule[RankSoftmaxSettings]):
         `required_stable` of the last `stability_span` KLs lie below the threshold, once the block
         has had so many forwards.
         """
-        blocks = [self._block(block) for block in range(self.plan.blocks)]
-        threshold, span, required = (
-            torch.tensor([getattr(own, name) for own in blocks], device=step.block_r.device)[
-                step.block_r
-            ]
-            for name in ("threshold", "stability_span", "required_stable")
-        )
+        threshold = self._setting(step, "threshold")
+        span = self._setting(step, "stability_span")
+        required = self._setting(step, "required_stable")
         stable_r = (self._kl(step) < threshold) & (step.block_step_r > 1)
+        # recent: bool [rows, longest span], the latest step last.
         recent = torch.cat([self._recent(step), stable_r[:, None]], dim=1)[:, 1:]
         self.memory["recent"][step.slot_r] = recent
         age = torch.arange(recent.shape[1] - 1, -1, -1, device=recent.device)
         return ((recent & (age < span[:, None])).sum(1) >= required) & (step.block_step_r >= span)
 
+    def _setting(self, step: Step, name: str) -> torch.Tensor:
+        """A setting of the block that each row is in, [r]."""
+        values = [getattr(self._block(block), name) for block in range(self.plan.blocks)]
+        return torch.tensor(values, device=step.block_r.device)[step.block_r]
+
     def _recent(self, step: Step) -> torch.Tensor:
-        longest = max(own.stability_span for own in self.settings.blocks)
+        longest = max(block.stability_span for block in self.settings.blocks)
         return self.swap(
             "recent",
             step,
@@ -87,6 +93,7 @@ class RankSoftmax(ExitRule[RankSoftmaxSettings]):
             p = (reading_rgn.double().gather(1, index) / self.settings.tau).softmax(
                 -1
             ) + self.settings.smoothing
+            # p: [rows, positions, rank columns].
             before = self.swap(f"p/{layer}/{projection}", step, p)
             kl = (before * (before.clamp(min=1e-300).log() - p.log())).sum(-1)
             totals.append((kl * open_rk).sum(1) / open_rk.sum(1))

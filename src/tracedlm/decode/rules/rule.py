@@ -56,6 +56,7 @@ class ExitRule(ABC, Generic[S]):
         Raises:
             ValueError: No block has so many forwards that commit something.
         """
+        # Sample 0 stands for all: no rule that asks this has counts that depend on the sample.
         most = [effective_steps(self.counts(0, block)) for block in range(self.plan.blocks)]
         if all(least > steps for least, steps in zip(needed, most, strict=True)):
             raise ValueError(
@@ -89,6 +90,7 @@ class ExitRule(ABC, Generic[S]):
 
     def run_length(self, name: str, step: Step, holds: torch.Tensor) -> torch.Tensor:
         """For how many consecutive steps, this one included, a condition [r, ...] has held."""
+        # The length so far is read with a placeholder, which the new length then replaces.
         held = self.swap(name, step, torch.zeros_like(holds, dtype=torch.long))
         run = torch.where(holds, held + 1, 0)
         self.swap(name, step, run)

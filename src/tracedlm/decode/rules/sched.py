@@ -22,12 +22,13 @@ class Sched(ExitRule[SchedSettings]):
 
     def stops(self, step: Step) -> torch.Tensor:
         """Rows whose margin has reached the threshold of their progress."""
-        own = self.settings
+        settings = self.settings
+        # `nfe_r` counts from 1: the first forward is at progress 0, the last at 1.
         progress = (step.nfe_r - 1) / max(1, self.plan.steps - 1)
         fall = {
             "linear": 1 - progress,
             "cosine": (1 + torch.cos(math.pi * progress)) / 2,
-            "exponential": torch.exp(-own.rate * progress),
-        }[own.shape]
+            "exponential": torch.exp(-settings.rate * progress),
+        }[settings.shape]
         margin_r = (step.margin_rk * step.masked_rk).sum(1) / step.masked_rk.sum(1)
-        return margin_r >= own.low + (own.high - own.low) * fall
+        return margin_r >= settings.low + (settings.high - settings.low) * fall

@@ -30,6 +30,7 @@ class StableConfident(ExitRule[StableConfidentSettings]):
 
     def stops(self, step: Step) -> torch.Tensor:
         """Rows whose text stands still and is certain."""
+        # Where a token is committed the text is the canvas, elsewhere the model's best guess.
         text_rk = torch.where(step.eligible_rk, step.logits_rkv.argmax(-1), step.tokens_rk)
         same_rk = (self.swap("text", step, text_rk) == text_rk) | ~step.in_block_rk
         same_r = same_rk.all(1) & (step.block_step_r > 1)

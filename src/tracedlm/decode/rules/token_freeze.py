@@ -37,12 +37,12 @@ class TokenFreeze(AlignmentRule[TokenFreezeSettings]):
         # Q_s of EDIT Eq. 25. No memory is a log-probability of zero everywhere: such a token was
         # not visible, so it is not compared.
         log_q = (reading_rgn[..., 1:].abs().double() / settings.token_tau).log_softmax(-1)
-        known = self.swap("seen", step, visible_rg) & visible_rg
+        comparable = self.swap("seen", step, visible_rg) & visible_rg
         divergence = kl_from_log(log_q, self.swap("components", step, log_q))
-        stable = known & (divergence <= settings.token_delta)
+        stable = comparable & (divergence <= settings.token_delta)
         still = self.run_length("token_run", step, stable) >= settings.token_omega
         frozen = self.swap("frozen", step, still)
-        kept = self.swap("kept", step, reading_rgn[..., 0])
-        now = torch.where(frozen, kept, reading_rgn[..., 0])
+        frozen_similarity = self.swap("kept", step, reading_rgn[..., 0])
+        now = torch.where(frozen, frozen_similarity, reading_rgn[..., 0])
         self.memory["frozen"][step.slot_r], self.memory["kept"][step.slot_r] = frozen | still, now
         return now

@@ -40,7 +40,10 @@ class Truncate(ExitRule[TruncateSettings]):
         Shares follow the blocks' lengths and sum to the budget.
         """
         begin, length = self.plan.begins[block], self.plan.lengths[block]
-        first, last = (sample + at / self.plan.gen_length for at in (begin, begin + length))
+        # Samples lie end to end, so that a fraction one leaves is spent by the next.
+        first = sample + begin / self.plan.gen_length
+        last = sample + (begin + length) / self.plan.gen_length
+        # 1e-9: rounding must not push a whole number of forwards below itself.
         share = int(np.floor(last * self.settings.forwards + 1e-9)) - int(
             np.floor(first * self.settings.forwards + 1e-9)
         )

@@ -15,7 +15,10 @@ from tracedlm.report.tables.equal_cost import BASELINES
 from tracedlm.report.tables.exits import cost_rows
 from tracedlm.theory.parallelism import pareto_front
 
-MAP, CERTAINTY, COMMIT, PLAIN = VERMILION, BLUE, GREEN, INK
+MAP = VERMILION
+CERTAINTY = BLUE
+COMMIT = GREEN
+PLAIN = INK
 """Colours tell apart what a rule looks at; markers tell apart the rules."""
 STYLES = {
     "full": ("o", PLAIN),
@@ -63,18 +66,17 @@ def pareto_rows(evidence: Evidence) -> list[Row]:
             "high",
             "forwards",
         )
-        rows += [
-            {**{key: row[key] for key in shown}, "on_front": int(on)}
-            for row, on in zip(cost_rows(one), front, strict=True)
-        ]
+        for cost_row, on_front in zip(cost_rows(one), front, strict=True):
+            row: Row = {key: cost_row[key] for key in shown}
+            row["on_front"] = int(on_front)
+            rows.append(row)
     return rows
 
 
 def draw_pareto(rows: list[Any]) -> Figure:
     """One panel per dataset (across) and canvas length (down); `truncate` is the line to beat."""
-    datasets, lengths = (
-        list(dict.fromkeys(row[key] for row in rows)) for key in ("dataset", "seq_len")
-    )
+    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
+    lengths = list(dict.fromkeys(row["seq_len"] for row in rows))
     figure = Figure(
         figsize=(max(6.4, 0.8 + 4.0 * len(datasets)), 1.3 + 3.1 * len(lengths)),
         layout="constrained",
@@ -164,7 +166,8 @@ def _baselines(axes: Axes, rows: list[Any]) -> None:
         key=lambda row: row["forwards"],
     )
     forwards = [row["forwards"] for row in line]
-    low, high = ([100 * row[end] for row in line] for end in ("low", "high"))
+    low = [100 * row["low"] for row in line]
+    high = [100 * row["high"] for row in line]
     axes.fill_between(forwards, low, high, color=LINE, alpha=0.13, linewidth=0, zorder=1)
     solved = [100 * row["accuracy"] for row in line]
     axes.plot(

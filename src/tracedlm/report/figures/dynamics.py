@@ -92,7 +92,8 @@ def dynamics_rows(found: Trajectories, run: str) -> list[Row]:
                 rows.append(_level(panel, line.name, float(np.nanmean(curve.values))))
                 continue
             for index, step in enumerate(curve.steps):
-                mean, low, high = (None if np.isnan(value) else value for value in curve.at(index))
+                bounds = [None if np.isnan(value) else value for value in curve.at(index)]
+                mean, low, high = bounds
                 rows.append(
                     {
                         "panel": panel,
@@ -139,11 +140,8 @@ def draw_dynamics(rows: list[Any], lines_of: Mapping[str, tuple[Series, ...]] = 
         rows: Of `dynamics_rows`.
         lines_of: Panel -> its lines, top to bottom; a panel without rows is left out.
     """
-    panels = [
-        name
-        for name in lines_of
-        if any(row["panel"] == name and row["step"] is not None for row in rows)
-    ]
+    with_steps = {row["panel"] for row in rows if row["step"] is not None}
+    panels = [name for name in lines_of if name in with_steps]
     figure = Figure(figsize=(7.2, 1.0 + 1.75 * len(panels)), layout="constrained")
     grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     styles = {
@@ -166,10 +164,9 @@ def draw_dynamics(rows: list[Any], lines_of: Mapping[str, tuple[Series, ...]] = 
                 )
                 continue
             steps = [row["step"] for row in points]
-            bounds = [
-                [np.nan if row[name] is None else row[name] for row in points]
-                for name in ("mean", "low", "high")
-            ]
+            bounds = []
+            for name in ("mean", "low", "high"):
+                bounds.append([np.nan if row[name] is None else row[name] for row in points])
             axes.plot(
                 steps,
                 bounds[0],

@@ -19,11 +19,11 @@ SHOWN = {"cosine": (0.0, 1.0, "Blues"), "correlation": (-1.0, 1.0, "RdBu_r")}
 
 def draw_maps(rows: list[Row]) -> Figure:
     """Two matrices, cosine and correlation, of the row-energy maps of LoRA-B."""
-    chosen: list[Any] = [
-        row
-        for row in rows
-        if not any(word in f"{row['module']} {row['against']}" for word in ("(A)", "mean"))
-    ]
+    chosen: list[Any] = []
+    for row in rows:
+        pair = f"{row['module']} {row['against']}"
+        if "(A)" not in pair and "mean" not in pair:
+            chosen.append(row)
     names = sorted(
         dict.fromkeys(str(row["module"]) for row in chosen), key=lambda name: "qkv".index(name[0])
     )
@@ -51,16 +51,26 @@ def task_similarity_rows(record: dict[str, Any] | None) -> list[Row]:
     """
     if record is None:
         return [{"reason": "ablation.tasks is empty: no fine-tuning on single tasks"}]
-    maps, runs = record["maps"], record["runs"]
-    each = len(maps) // len(runs)
-    return [
-        {"projection": one["projection"], "run": runs[i // each], "against": runs[j // each]}
-        | {name: record[name][i][j] for name in ("cosine", "correlation", "angle")}
-        | {"chance": record["chance"]}
-        for i, one in enumerate(maps)
-        for j, other in enumerate(maps)
-        if one["projection"] == other["projection"]
-    ]
+    maps = record["maps"]
+    runs = record["runs"]
+    maps_per_run = len(maps) // len(runs)
+    rows: list[Row] = []
+    for i, rrm in enumerate(maps):
+        for j, other_rrm in enumerate(maps):
+            if rrm["projection"] != other_rrm["projection"]:
+                continue
+            rows.append(
+                {
+                    "projection": rrm["projection"],
+                    "run": runs[i // maps_per_run],
+                    "against": runs[j // maps_per_run],
+                    "cosine": record["cosine"][i][j],
+                    "correlation": record["correlation"][i][j],
+                    "angle": record["angle"][i][j],
+                    "chance": record["chance"],
+                }
+            )
+    return rows
 
 
 def draw_task_similarity(rows: list[Any]) -> Figure:
@@ -68,9 +78,8 @@ def draw_task_similarity(rows: list[Any]) -> Figure:
 
     Runs of one task stand side by side.
     """
-    runs, projections = (
-        list(dict.fromkeys(row[key] for row in rows)) for key in ("run", "projection")
-    )
+    runs = list(dict.fromkeys(row["run"] for row in rows))
+    projections = list(dict.fromkeys(row["projection"] for row in rows))
     names = [_run_title(run) for run in runs]
     size = 1.5 + 0.36 * len(runs)
     figure = Figure(figsize=(1.5 + size * len(projections), 1.0 + 2 * size), layout="constrained")

@@ -151,10 +151,9 @@ def _band(axes: Axes, rows: list[Row], logarithmic: bool) -> None:
     Refine steps are shaded.
     """
     step = np.array([row["step"] for row in rows], dtype=float)
-    low, median, high = (
-        np.array([row[key] for row in rows], dtype=float)
-        for key in ("lower_quartile", "median", "upper_quartile")
-    )
+    low = np.array([row["lower_quartile"] for row in rows], dtype=float)
+    median = np.array([row["median"] for row in rows], dtype=float)
+    high = np.array([row["upper_quartile"] for row in rows], dtype=float)
     if logarithmic:
         axes.set_yscale("log", nonpositive="clip")
         zero = median == 0

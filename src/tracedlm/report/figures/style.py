@@ -5,8 +5,13 @@ Type, lines, and Okabe and Ito's colours, which every kind of colour vision tell
 
 from typing import Any
 
-BLUE, VERMILION, GREEN, YELLOW = "#0072b2", "#d55e00", "#009e73", "#f0e442"
-INK, GREY, MASKED = "#222222", "#777777", "#dcdcd8"
+BLUE = "#0072b2"
+VERMILION = "#d55e00"
+GREEN = "#009e73"
+YELLOW = "#f0e442"
+INK = "#222222"
+GREY = "#777777"
+MASKED = "#dcdcd8"
 SAND, EARTH = "#f1ead8", "#7a6a3a"
 """A shaded range, and what is written or drawn on it."""
 
