@@ -105,14 +105,15 @@ def generate(
     if isinstance(exit, Path) or (isinstance(exit, str) and exit.endswith(".json")):
         exit = ExitCard.read(exit)
     if isinstance(exit, ExitCard):
-        asked = {
+        decoding = {
             **vars(plan),
             "activation": activation,
             "reuse": reuse,
             "temperature": temperature,
             "guidance": guidance,
         }
-        exit, rule_settings = _by_card(exit, rule_settings, asked, _maps(rrm))
+        # The card's rule takes the place of the file, as if the caller had written it out.
+        exit, rule_settings = _by_card(exit, rule_settings, decoding, _maps(rrm))
     done: list[Decoded] = list(
         decode_stream(
             denoiser,
@@ -130,14 +131,15 @@ def generate(
             **rule_settings,
         )
     )
-    done.sort(key=lambda one: one.sample)
+    # Samples finish in the order of their exits, not of their prompts.
+    done.sort(key=lambda decoded: decoded.sample)
     return Generation(
-        np.stack([one.tokens.numpy() for one in done]),
-        [response_text(denoiser, one) for one in done],
-        nfe=np.array([one.nfe for one in done]),
-        token_forwards=np.array([one.token_forwards for one in done]),
-        stopped_at=[one.stopped_at for one in done],
-        seconds=np.array([one.seconds for one in done]),
+        tokens=np.stack([decoded.tokens.numpy() for decoded in done]),
+        text=[response_text(denoiser, decoded) for decoded in done],
+        nfe=np.array([decoded.nfe for decoded in done]),
+        token_forwards=np.array([decoded.token_forwards for decoded in done]),
+        stopped_at=[decoded.stopped_at for decoded in done],
+        seconds=np.array([decoded.seconds for decoded in done]),
     )
 
 
@@ -173,6 +175,7 @@ def decode_stream(
             " FILE in a shell"
         )
     with ExitStack() as stack:
+        # A caller's own observer has its hooks in place already, and keeps them afterwards.
         if observer is None and maps:
             observer = stack.enter_context(
                 observing(denoiser, maps, activation, reading or "cosine")
@@ -203,13 +206,14 @@ def decode_stream(
 
 def _maps(rrm: Rrm | Sequence[Rrm] | None) -> list[Rrm]:
     maps = [rrm] if isinstance(rrm, Rrm | str | Path) else list(rrm or ())
-    if wrong := [one for one in maps if not isinstance(one, Rrm)]:
+    # A string would pass for a sequence of characters, and deserves the same message.
+    if wrong := [entry for entry in maps if not isinstance(entry, Rrm)]:
         raise ValueError(f"rrm is a map, got {wrong[0]!r}; of a file: rrm=build_rrm(path)")
     return maps
 
 
 def _by_card(
-    card: ExitCard, more: dict[str, Any], asked: dict[str, Any], maps: list[Rrm]
+    card: ExitCard, more: dict[str, Any], decoding: dict[str, Any], maps: list[Rrm]
 ) -> tuple[str, dict[str, Any]]:
     """Rule and settings of a card, if what it promises holds for this way of decoding."""
     if card.settings is None:
@@ -221,15 +225,14 @@ def _by_card(
         raise ValueError(
             f"the settings of {card.rule} come from the exit card; leave out {', '.join(more)}"
         )
-    if differing := [name for name, value in card.decoding.items() if value != asked[name]]:
-        made, got = (
-            ", ".join(f"{name} {values[name]}" for name in differing)
-            for values in (card.decoding, asked)
-        )
+    if differing := [name for name, value in card.decoding.items() if value != decoding[name]]:
+        promised = ", ".join(f"{name} {card.decoding[name]}" for name in differing)
+        got = ", ".join(f"{name} {decoding[name]}" for name in differing)
         raise ValueError(
-            f"this exit card was made for {made}, got {got}: its guarantee does not carry over;"
+            f"this exit card was made for {promised}, got {got}: its guarantee does not carry over;"
             " pass **card.decoding"
         )
+    # A rule that reads no map decodes alike with any.
     if settings_of(card.rule, **card.settings).reading and maps and map_digest(*maps) != card.map:
         raise ValueError(
             f"this exit card was made with another map ({card.map}, got {map_digest(*maps)}); pass"
@@ -265,6 +268,7 @@ def _check_length(denoiser: Denoiser, prompts: Sequence[Sequence[int]], gen_leng
 
 def response_tokens(denoiser: Denoiser, decoded: Decoded) -> list[int]:
     """Tokens before the response's end token."""
+    # Models learn padding after a response as its end.
     ends = {denoiser.tokenizer.eos_token_id, denoiser.tokenizer.pad_token_id}
     tokens = decoded.tokens.tolist()
     return tokens[: next((at for at, token in enumerate(tokens) if token in ends), len(tokens))]

@@ -102,21 +102,16 @@ class TracedLm(LM):
         self.decoding: dict[str, Any] = {
             key: settings.pop(key) for key in ("schedule", "reuse", "guidance") if key in settings
         }
-        self.gen_length, self.block_length, self.steps, self.seed = (
-            gen_length,
-            block_length,
-            steps,
-            seed,
-        )
+        self.gen_length, self.block_length = gen_length, block_length
+        self.steps, self.seed = steps, seed
         self.batch_size = 16 if str(batch_size).startswith("auto") else int(batch_size)
         self.card = ExitCard.read(rule) if rule.endswith(".json") else None
         if self.card is not None:
             self.card.check_adapter(adapter)
         self.rule, self.settings = self.card or rule, settings
-        name, found = (
-            (rule, settings) if self.card is None else (self.card.rule, self.card.settings or {})
-        )
-        reading = settings_of(name, **found).reading
+        name = rule if self.card is None else self.card.rule
+        rule_settings = settings if self.card is None else self.card.settings or {}
+        reading = settings_of(name, **rule_settings).reading
         if reading and rrm is None:
             raise ValueError(
                 f"exit rule {name!r} reads a map: add rrm=PATH to --model_args, e.g."
@@ -151,11 +146,11 @@ class TracedLm(LM):
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
     ) -> str:
-        how = {
+        flags = {
             "add_generation_prompt": add_generation_prompt,
             "continue_final_message": not add_generation_prompt,
         }
-        return self.denoiser.tokenizer.apply_chat_template(chat_history, tokenize=False, **how)
+        return self.denoiser.tokenizer.apply_chat_template(chat_history, tokenize=False, **flags)
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Responses, each cut at the first of its request's stop strings.
@@ -166,9 +161,9 @@ class TracedLm(LM):
         harness made: a user turn only with `--apply_chat_template`.
         """
         groups: dict[tuple[tuple[str, Any], ...], list[int]] = defaultdict(list)
-        asked = [normalize_gen_kwargs(dict(request.args[1])) for request in requests]
+        parsed = [normalize_gen_kwargs(dict(request.args[1])) for request in requests]
         for number, request in enumerate(requests):
-            groups[tuple(self._decoding(request.args[1], asked[number]).items())].append(number)
+            groups[tuple(self._decoding(request.args[1], parsed[number]).items())].append(number)
         responses: dict[int, str] = {}
         with Progress("lm-eval tracedlm", len(requests), "request") as progress:
             for decoding, numbers in groups.items():
@@ -180,29 +175,28 @@ class TracedLm(LM):
                         self.seed + begin,
                     )
                     for number, text in zip(part, texts, strict=True):
-                        responses[number] = _until(text, asked[number]["until"])
+                        responses[number] = _until(text, parsed[number]["until"])
                         self.cache_hook.add_partial(
                             "generate_until", requests[number].args, responses[number]
                         )
                     progress.add(len(part))
         return [responses[number] for number in range(len(requests))]
 
-    def _decoding(self, wish: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+    def _decoding(self, wish: dict[str, Any], parsed: dict[str, Any]) -> dict[str, Any]:
         """Arguments of `generate` for a request.
 
         Those of the card, or its canvas and blocks, and its temperature.
 
         Args:
             wish: `generation_kwargs` of the task and of `--gen_kwargs`, as they are written.
-            asked: The same, as the harness reads them.
+            parsed: The same, as the harness reads them.
 
         Raises:
             ValueError: A wish would have no effect.
         """
         sampled = bool(wish.get("do_sample"))
-        idle = (
-            set() if sampled else {"top_p", "top_k", "min_p"}
-        )  # where nothing is drawn they mean nothing
+        # Where nothing is drawn these mean nothing.
+        idle = set() if sampled else {"top_p", "top_k", "min_p"}
         if unknown := sorted(set(wish) - READ_BY_THE_HARNESS - set(OWN_NAMES) - idle):
             raise ValueError(
                 f"generation_kwargs, --gen_kwargs: {', '.join(unknown)} would have no effect on"
@@ -212,26 +206,28 @@ class TracedLm(LM):
             )
         # Without a temperature, sampling is at 1, as in transformers.
         temperature = (
-            float(wish.get("temperature", 1.0)) if sampled else float(asked.get("temperature", 0.0))
+            float(wish.get("temperature", 1.0))
+            if sampled
+            else float(parsed.get("temperature", 0.0))
         )
-        own = {OWN_NAMES[name]: value for name, value in wish.items() if name in OWN_NAMES}
+        arguments = {OWN_NAMES[name]: value for name, value in wish.items() if name in OWN_NAMES}
         if self.card is not None:
-            if own:
+            if arguments:
                 raise ValueError(
-                    f"generation_kwargs: {', '.join(own)} is the exit card's to say; take it out"
+                    f"generation_kwargs: {', '.join(arguments)} is the exit card's to say; take it out"
                 )
             return {**self.card.decoding, "temperature": temperature}
-        block_length = int(own.pop("block_length", self.block_length))
+        block_length = int(arguments.pop("block_length", self.block_length))
         length = (
-            int(own.pop("gen_length", 0))
+            int(arguments.pop("gen_length", 0))
             or self.gen_length
-            or -(-asked["max_gen_toks"] // block_length) * block_length
+            or -(-parsed["max_gen_toks"] // block_length) * block_length
         )
-        steps = int(own.pop("steps", 0)) or self.steps or length // 2
+        steps = int(arguments.pop("steps", 0)) or self.steps or length // 2
         canvas = {"gen_length": length, "block_length": block_length, "steps": steps}
         return {
             **self.decoding,
-            **{name: float(value) for name, value in own.items()},
+            **{name: float(value) for name, value in arguments.items()},
             **canvas,
             "temperature": temperature,
         }

@@ -208,27 +208,29 @@ def _accuracy(
     """Fields of `Rescored` that a scorer decides."""
     chosen = [None if mark is None else mark[0 if scorer == "d1" else 1] for mark in marks]
     ungraded = chosen.count(None)
-    kept = [
+    # d1 counts a sample without a gold answer as wrong, as published; strict leaves it out.
+    scored = [
         (problem, score)
         for problem, score in zip(problems, chosen, strict=True)
         if scorer == "d1" or score is not None
     ]
-    if not kept:
+    if not scored:
         raise ValueError(f"no sample can be scored: {ungraded} samples, none with a gold answer")
-    solved = np.array([score is not None and score.correct for _, score in kept])
+    solved = np.array([score is not None and score.correct for _, score in scored])
     low, high = clopper_pearson(int(solved.sum()), len(solved))
     accuracy = float(solved.mean())
-    blanks = np.array([(problem or {}).get("Puzzle", "").count("0") for problem, _ in kept])
+    blanks = np.array([(problem or {}).get("Puzzle", "").count("0") for problem, _ in scored])
+    # d1 pools the blank cells of all Sudokus: a puzzle weighs as many as it has.
     if scorer == "d1" and blanks.any():
         cells = (
-            np.array([0.0 if score is None else score.value for _, score in kept])
+            np.array([0.0 if score is None else score.value for _, score in scored])
             * blanks
             / blanks.mean()
         )
         accuracy = float(cells.mean())
         low, high = bootstrap_interval(cells, rng=np.random.default_rng(0))
     return {
-        "n": len(kept),
+        "n": len(scored),
         "ungraded": ungraded,
         "accuracy": accuracy,
         "low": low,
@@ -240,10 +242,10 @@ def _accuracy(
 def _agreement(marks: list[Marks]) -> Agreement:
     pairs = [(d1.correct, strict.correct) for d1, strict in marks]
     return Agreement(
-        *(
-            pairs.count(pair)
-            for pair in ((True, True), (True, False), (False, True), (False, False))
-        )
+        both_right=pairs.count((True, True)),
+        only_d1=pairs.count((True, False)),
+        only_strict=pairs.count((False, True)),
+        both_wrong=pairs.count((False, False)),
     )
 
 
@@ -265,6 +267,7 @@ def _disagreements(items: list[dict[str, Any]], marks: list[Marks | None]) -> li
 def _blocks(released: Released) -> tuple[BlockSteps, ...]:
     if released.block_steps is None:
         return ()
+    # block_steps: [samples, blocks]; quantiles: a list of five a block.
     quantiles = np.quantile(released.block_steps, (0, 0.25, 0.5, 0.75, 1), axis=0).T.tolist()
     means = released.block_steps.mean(axis=0).tolist()
     return tuple(
@@ -288,6 +291,7 @@ def _problem(folder: str | Path, dataset: str, item: dict[str, Any], sample: int
 
 
 def _gsm8k(question: str, gold: Any) -> Problem:
+    # GSM8K's own files mark the final number by ####, which the task's reader looks for.
     return {"question": question, "answer": f"#### {float(gold):.15g}"}
 
 
@@ -301,6 +305,7 @@ def _countdown(question: str, gold: Any) -> Problem:
 
 
 def _sudoku(question: str, gold: Any) -> Problem:
+    # A question may hold more than the 4 x 4 grid: 16 digits, 0 for a blank.
     puzzle = re.search("[0-9]{16}", question)
     return {"Puzzle": puzzle[0] if puzzle else question[:16], "Solution": str(gold)}
 

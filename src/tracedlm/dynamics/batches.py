@@ -61,6 +61,7 @@ def causal_batches(input_ids: Any, attention_mask: Any, size: int = 256) -> list
         ValueError: The shapes differ.
     """
     tokens, attention = _tensors(input_ids, attention_mask)
+    # A token is scored where the one before it is real too: what follows padding has no context.
     scored = attention.clone()
     scored[:, 1:] *= attention[:, :-1]
     scored[:, 0] = 0
@@ -112,6 +113,7 @@ def masked_batches(
         if maskable is None
         else torch.as_tensor(maskable).bool() & attention.bool()
     )
+    # A generator of its own, drawn from in one order: the noise is the same at every checkpoint.
     generator = torch.Generator().manual_seed(seed)
     uniform = torch.rand(len(tokens), generator=generator)
     t = masking.mask_ratio(uniform) if ratio is None else torch.full_like(uniform, ratio)
@@ -132,6 +134,6 @@ def _tensors(input_ids: Any, attention_mask: Any) -> tuple[torch.Tensor, torch.T
     return tokens, attention
 
 
-def _batched(whole: Batch, size: int) -> list[Batch]:
-    parts = [field.split(size) for field in whole[:-1]]
-    return [Batch(*fields, shift=whole.shift) for fields in zip(*parts, strict=True)]
+def _batched(batch: Batch, size: int) -> list[Batch]:
+    parts = [field.split(size) for field in batch[:-1]]
+    return [Batch(*fields, shift=batch.shift) for fields in zip(*parts, strict=True)]

@@ -191,32 +191,16 @@ def curvature_measures(
     measures = []
     for name, part in batches.items():
         with twice_differentiable(model):
+            # Time and products of an estimate are what it adds to those of the ones before.
             started, spent = time.process_time(), 0
             hessian = Hessian(model, part, scope)
             for estimate in (_along_gradient, _trace_and_density, _extremes):
                 rows = estimate(hessian, budget, seed)
                 n, seconds = hessian.used - spent, time.process_time() - started
-                measures += share_seconds(
-                    [
-                        Measure(scope, None, row.metric, name, *row[1:3], n, 0.0, row.reason)
-                        for row in rows
-                    ],
-                    seconds,
-                )
+                measures += share_seconds([_measure(scope, name, row, n) for row in rows], seconds)
                 started, spent = time.process_time(), hessian.used
         for metric, value in (("products", hessian.used), ("products_cap", budget.products)):
-            measures.append(
-                Measure(
-                    scope,
-                    None,
-                    metric=metric,
-                    label=name,
-                    value=float(value),
-                    stderr=None,
-                    n=hessian.used,
-                    seconds=0.0,
-                )
-            )
+            measures.append(_measure(scope, name, _Row(metric, float(value)), hessian.used))
     return measures
 
 
@@ -225,6 +209,21 @@ class _Row(NamedTuple):
     value: float | None
     stderr: float | None = None
     reason: str = ""
+
+
+def _measure(scope: str, name: str, row: _Row, n: int) -> Measure:
+    """A row as a measure of the batches `name`, of `n` products; its time is shared out later."""
+    return Measure(
+        module=scope,
+        layer=None,
+        metric=row.metric,
+        label=name,
+        value=row.value,
+        stderr=row.stderr,
+        n=n,
+        seconds=0.0,
+        reason=row.reason,
+    )
 
 
 def _along_gradient(hessian: Hessian, _: Budget, __: int) -> list[_Row]:
@@ -261,7 +260,7 @@ def _extremes(hessian: Hessian, budget: Budget, seed: int) -> list[_Row]:
     operator: Any = LinearOperator(shape, matvec=hessian, dtype=np.float64)  # pyright: ignore[reportCallIssue]
     basis = min(KRYLOV, hessian.size)
     try:
-        found, _ = eigsh(
+        eigenvalues, _ = eigsh(
             operator,
             2,
             which="BE",
@@ -271,13 +270,14 @@ def _extremes(hessian: Hessian, budget: Budget, seed: int) -> list[_Row]:
             tol=TOLERANCE,  # pyright: ignore[reportArgumentType]
         )
     except ArpackNoConvergence as error:
-        found = error.eigenvalues
+        eigenvalues = error.eigenvalues
     reason = f"not converged after {budget.restarts} restarts of ARPACK; raise Budget.restarts"
-    if len(found) == 1:
+    if len(eigenvalues) == 1:
         # Which end it is: between the two lies every Rayleigh quotient, such as the start's.
-        is_largest = found[0] >= start @ hessian(start) / (start @ start)
-        found = [None, found[0]] if is_largest else [found[0], None]
-    smallest, largest = found if len(found) else (None, None)
+        end = eigenvalues[0]
+        is_largest = end >= start @ hessian(start) / (start @ start)
+        eigenvalues = [None, end] if is_largest else [end, None]
+    smallest, largest = eigenvalues if len(eigenvalues) else (None, None)
     ends = (("lambda_max", largest), ("lambda_min", smallest))
     return [
         _Row(name, None, reason=reason) if end is None else _Row(name, float(end))

@@ -63,11 +63,12 @@ def dimension_measures(
             started = time.process_time()
             rng = np.random.default_rng(seed)
             chosen = cloud[np.sort(rng.permutation(len(cloud))[:points])].astype(np.float64)
-            kept = chosen[distinct(chosen)] if len(chosen) else chosen
-            rows = _two_nn(kept, resamples, rng) + (
-                [] if module == "flat" else _pca(kept, resamples, rng)
-            )
-            found = [
+            # Repeated points have a distance of zero, for which TwoNN's ratio is undefined.
+            distinct_points = chosen[distinct(chosen)] if len(chosen) else chosen
+            rows = _two_nn(distinct_points, resamples, rng)
+            if module != "flat":
+                rows = rows + _pca(distinct_points, resamples, rng)
+            layer_measures = [
                 Measure(
                     module,
                     layer,
@@ -75,13 +76,13 @@ def dimension_measures(
                     label="",
                     value=value,
                     stderr=error,
-                    n=len(kept),
+                    n=len(distinct_points),
                     seconds=0.0,
-                    reason=why,
+                    reason=reason,
                 )
-                for metric, value, error, why in rows
+                for metric, value, error, reason in rows
             ]
-            measures += share_seconds(found, time.process_time() - started)
+            measures += share_seconds(layer_measures, time.process_time() - started)
     return measures
 
 
@@ -89,8 +90,11 @@ def _clouds(states: np.ndarray, real: np.ndarray) -> Iterator[tuple[str, np.ndar
     """Name and points [m, k] of each cloud of a layer, states [n, length, d]."""
     lengths = real.sum(axis=1)
     yield "token", states[real]
-    whole = lengths > 0
-    yield "sentence", np.where(real[..., None], states, 0)[whole].sum(axis=1) / lengths[whole, None]
+    filled = lengths > 0  # an empty sentence has no mean
+    yield (
+        "sentence",
+        np.where(real[..., None], states, 0)[filled].sum(axis=1) / lengths[filled, None],
+    )
     commonest = int(np.bincount(lengths).argmax())
     alike = lengths == commonest
     yield "flat", states[alike][real[alike]].reshape(int(alike.sum()), -1)
@@ -120,10 +124,8 @@ def _pca(points: np.ndarray, resamples: int, rng: np.random.Generator) -> list[R
             for row in _undefined(name, f"{len(points)} distinct points, fewer than {FEWEST}")
         ]
     counts = rng.multinomial(len(points), np.full(len(points), 1 / len(points)), size=resamples)
-    spectrum, drawn = (
-        covariance_spectrum(points),
-        [covariance_spectrum(points, count) for count in counts],
-    )
+    spectrum = covariance_spectrum(points)
+    drawn = [covariance_spectrum(points, count) for count in counts]
     return [
         row
         for name, statistic in names.items()

@@ -24,10 +24,11 @@ def loss_of(model: Any, batch: Batch) -> torch.Tensor:
     Its part of the mean loss of all batches.
     """
     logits = logits_of(model, batch)
-    tokens, weights = (
-        field[:, batch.shift :].to(logits.device) for field in (batch.tokens, batch.weights)
-    )
+    # logits: [rows, length - shift, vocabulary]; a causal model's score the token to their right.
+    tokens = batch.tokens[:, batch.shift :].to(logits.device)
+    weights = batch.weights[:, batch.shift :].to(logits.device)
     scored = weights > 0
+    # A cross-entropy in bfloat16 would lose most of its digits.
     precise = logits[scored].to(torch.promote_types(logits.dtype, torch.float32))
     return (
         functional.cross_entropy(precise, tokens[scored], reduction="none") * weights[scored]
@@ -80,10 +81,11 @@ def loss_gradients(
         parameters = chosen_parameters(model, scope)
         totals = [torch.zeros_like(parameter) for parameter in parameters.values()]
         for batch in batches:
-            found = torch.autograd.grad(
+            gradients = torch.autograd.grad(
                 loss_of(model, batch), list(parameters.values()), allow_unused=True
             )
-            for total, gradient in zip(totals, found, strict=True):
+            for total, gradient in zip(totals, gradients, strict=True):
+                # None: the loss does not depend on this parameter.
                 if gradient is not None:
                     total += gradient
     parts: dict[str, list[np.ndarray]] = {}
@@ -130,6 +132,7 @@ def gradient_measures(
                 seconds=0.0,
             )
         )
+        # cos(g, g') of two checkpoints' gradients on the same batches; 1: the direction stayed.
         cosine, reason = None, "no previous checkpoint"
         if previous is not None:
             lengths = (squared * _inner(previous, previous, modules)) ** 0.5

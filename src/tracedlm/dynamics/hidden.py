@@ -35,6 +35,7 @@ def hidden_states(model: Any, *views: Iterable[Batch]) -> np.ndarray:
             "hidden_states needs at least one view: causal_batches(...), or one masked_batches(...)"
             " a mask ratio"
         )
+    # Views are added one by one, so that memory does not grow with their number.
     total: np.ndarray | None = None
     with undisturbed(model), torch.no_grad():
         for view in views:
@@ -57,5 +58,6 @@ def _states(model: Any, view: Iterable[Batch]) -> np.ndarray:
             attention_mask=batch.attention_mask.to(device),
             output_hidden_states=True,
         )
+        # [layers + 1, rows, length, d]
         rows.append(torch.stack(output.hidden_states).float().cpu().numpy())
     return np.concatenate(rows, axis=1)

@@ -54,12 +54,13 @@ def predictions(model: Any, batches: Iterable[Batch]) -> Predictions:
             log_p = logits_of(model, batch).cpu()[scored[:, batch.shift :]].double().log_softmax(-1)
             truth = batch.tokens[scored]
             best, guess = log_p.max(-1)
+            # values: [nll, correct, entropy and confidence, rows, length]
             values = torch.full((4, *scored.shape), torch.nan, dtype=torch.float64)
             values[0, scored] = -log_p.gather(-1, truth[:, None])[:, 0]
             values[1, scored] = (guess == truth).double()
-            values[2, scored] = -(log_p.exp() * log_p.clamp(min=torch.finfo(log_p.dtype).min)).sum(
-                -1
-            )  # 0 log 0 = 0
+            # 0 log 0 = 0: a finite logarithm in place of minus infinity.
+            finite_log_p = log_p.clamp(min=torch.finfo(log_p.dtype).min)
+            values[2, scored] = -(log_p.exp() * finite_log_p).sum(-1)
             values[3, scored] = best.exp()
             rows.append(values.numpy())
     return Predictions(*np.concatenate(rows, axis=1))
@@ -93,6 +94,7 @@ def output_measures(
     started = time.process_time()
     predicted = predictions(model, batches)
     scored = ~np.isnan(predicted.nll)
+    # Tokens of one sentence are not independent: errors are taken over sentences.
     sentence = np.broadcast_to(np.arange(len(scored))[:, None], scored.shape)
     values = {"nll": predicted.nll, "accuracy": predicted.correct, "entropy": predicted.entropy}
     if floor is not None:
@@ -173,10 +175,10 @@ def _selections(groups: Mapping[str, Labels], scored: np.ndarray) -> list[tuple[
     return chosen
 
 
-def _like(scored: np.ndarray, values: Any, what: str) -> np.ndarray:
+def _like(scored: np.ndarray, values: Any, subject: str) -> np.ndarray:
     if np.shape(values) != scored.shape:
         raise ValueError(
-            f"{what} is {np.shape(values)}, the tokens are {scored.shape}: one value a token,"
+            f"{subject} is {np.shape(values)}, the tokens are {scored.shape}: one value a token,"
             " padding included"
         )
     return np.asarray(values)

@@ -141,19 +141,19 @@ def probe_measures(
                 fold = _fold(tokens, split, seed, max_tokens)
                 if fold is not None:
                     folds.append(fold)
-            asked = _Asked(f"{task}.{split}", labels.names, tokens, folds)
-            measures += _baseline_measures(asked)
+            question = _Question(f"{task}.{split}", labels.names, tokens, folds)
+            measures += _baseline_measures(question)
             for layer, layer_states in enumerate(states):
                 features = layer_states[tokens.where]
                 for classifier in classifiers:
                     # Nothing that is learnt by heart helps in the split by words.
                     measures += _probe_measures(
-                        asked, classifier, layer, features, control=split == "sentence"
+                        question, classifier, layer, features, control=split == "sentence"
                     )
     return measures
 
 
-class _Asked(NamedTuple):
+class _Question(NamedTuple):
     """One task on one split: `task.split`, its labels' names, its tokens and its folds."""
 
     name: str
@@ -162,34 +162,34 @@ class _Asked(NamedTuple):
     folds: list[Fold]
 
 
-def _baseline_measures(asked: _Asked) -> list[Measure]:
+def _baseline_measures(question: _Question) -> list[Measure]:
     """Scores of looking a token's label up by what is known of it without a model."""
     measures = []
     for baseline, keys in BASELINES.items():
-        table = keys(asked.tokens)
+        table = keys(question.tokens)
 
         def look_up(fold: Fold, label: np.ndarray, table: np.ndarray = table) -> np.ndarray:
             return lookup_predictions(table[fold.train], label[fold.train], table[fold.test])
 
-        measures += _measured(look_up, asked, baseline, None, control=False)
+        measures += _measured(look_up, question, baseline, None, control=False)
     return measures
 
 
 def _probe_measures(
-    asked: _Asked, classifier: str, layer: int, features: np.ndarray, control: bool
+    question: _Question, classifier: str, layer: int, features: np.ndarray, control: bool
 ) -> list[Measure]:
     """Scores of one kind of probe on a layer's states, [tokens, d]."""
 
     def probe(fold: Fold, label: np.ndarray) -> np.ndarray:
         return _probed(CLASSIFIERS[classifier](fold.seed), features, label, fold)
 
-    return _measured(probe, asked, classifier, layer, control=control)
+    return _measured(probe, question, classifier, layer, control=control)
 
 
 def _scored(labels: Labels, word: np.ndarray) -> Tokens:
-    where = labels.ids >= 0
-    sentence, position = np.nonzero(where)
-    return Tokens(where, labels.ids[where], word[where], sentence, position)
+    scored = labels.ids >= 0
+    sentence, position = np.nonzero(scored)
+    return Tokens(scored, labels.ids[scored], word[scored], sentence, position)
 
 
 def _fold(tokens: Tokens, split: str, seed: int, max_tokens: int) -> Fold | None:
@@ -202,8 +202,8 @@ def _fold(tokens: Tokens, split: str, seed: int, max_tokens: int) -> Fold | None
         sides = sentence_split(tokens.sentence, TEST_SHARE, rng)
     else:
         sides = word_split(tokens.sentence, tokens.word, TEST_SHARE, rng)
-    train, test = (np.flatnonzero(side) for side in sides)
-    train = rng.permutation(train)[:max_tokens]
+    train = rng.permutation(np.flatnonzero(sides[0]))[:max_tokens]
+    test = np.flatnonzero(sides[1])
     test = test[np.isin(tokens.label[test], tokens.label[train])]
     if not len(train) or not len(test):
         return None
@@ -231,27 +231,27 @@ def _probed(classifier: Any, features: np.ndarray, label: np.ndarray, fold: Fold
 
 def _measured(
     predict: Callable[[Fold, np.ndarray], np.ndarray],
-    asked: _Asked,
+    question: _Question,
     reader: str,
     layer: int | None,
     control: bool,
 ) -> list[Measure]:
     """Measures of one reader (a probe or a baseline), over all folds."""
     started = time.process_time()
-    scores = [_score(predict, asked, fold, control) for fold in asked.folds]
+    scores = [_score(predict, question, fold, control) for fold in question.folds]
     # Tokens of each label that a fold tests on, [folds, labels].
     counts = np.array(
         [
-            np.bincount(asked.tokens.label[fold.test], minlength=len(asked.names))
-            for fold in asked.folds
+            np.bincount(question.tokens.label[fold.test], minlength=len(question.names))
+            for fold in question.folds
         ]
     )
-    ratios = [len(fold.test) / len(fold.train) for fold in asked.folds]
+    ratios = [len(fold.test) / len(fold.train) for fold in question.folds]
     ratio = float(np.mean(ratios)) if ratios else 0.0
 
     def row(metric: str, label: str, values: list[float], n: float, reason: str) -> Measure:
         return Measure(
-            module=f"{reader}.{asked.name}",
+            module=f"{reader}.{question.name}",
             layer=layer,
             metric=metric,
             label=label,
@@ -262,7 +262,7 @@ def _measured(
             reason="" if values else reason,
         )
 
-    tested = float(counts.sum(axis=1).mean()) if asked.folds else 0.0
+    tested = float(counts.sum(axis=1).mean()) if question.folds else 0.0
     untested = "the split leaves no token to train or test on"
     rows = [row("accuracy", "", [score.accuracy for score in scores], tested, untested)]
     if control:
@@ -270,7 +270,7 @@ def _measured(
         gaps = [score.accuracy - score.control for score in scores if score.control is not None]
         rows.append(row("control", "", by_heart, tested, untested))
         rows.append(row("selectivity", "", gaps, tested, untested))
-    for index, name in enumerate(asked.names):
+    for index, name in enumerate(question.names):
         values = [float(score.f1[index]) for score in scores if not np.isnan(score.f1[index])]
         n = float(counts[:, index].mean()) if values else 0.0
         rows.append(row("f1", name, values, n, "no token of this label to test on"))
@@ -278,14 +278,17 @@ def _measured(
 
 
 def _score(
-    predict: Callable[[Fold, np.ndarray], np.ndarray], asked: _Asked, fold: Fold, control: bool
+    predict: Callable[[Fold, np.ndarray], np.ndarray],
+    question: _Question,
+    fold: Fold,
+    control: bool,
 ) -> Scores:
     """Scores of one reader on one fold."""
-    truth = asked.tokens.label[fold.test]
-    predicted = predict(fold, asked.tokens.label)
+    truth = question.tokens.label[fold.test]
+    predicted = predict(fold, question.tokens.label)
     by_heart = None
     if control:
         right = predict(fold, fold.control) == fold.control[fold.test]
         by_heart = float(right.mean())
     accuracy = float((predicted == truth).mean())
-    return Scores(accuracy, f1_scores(truth, predicted, len(asked.names)), by_heart)
+    return Scores(accuracy, f1_scores(truth, predicted, len(question.names)), by_heart)

@@ -29,6 +29,7 @@ def undisturbed(model: Any) -> Iterator[None]:
         finally:
             for module, training in modes:
                 module.training = training
+            # Estimators choose their parameters by this flag (`gradients.chosen_parameters`).
             for parameter, flag in wanted:
                 parameter.requires_grad_(flag)
 

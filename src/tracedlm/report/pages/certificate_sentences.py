@@ -49,24 +49,23 @@ def calibrated(tables: Tables) -> str:
         for row in tables["certified_coverage"]
         if row["source"] == "ours" and row["pair"] == TABLE_2
     ]
-    first, parts = rows[0], []
-    for variant, head in (
-        ("tau", f"temperature {number(first['tau_tau'], 'setting')}"),
-        ("gamma", f"power {number(first['gamma_gamma'], 'setting')}"),
-    ):
-        fewer, more = (
-            [row for row in rows if sign * (row[f"{variant}_paper"] - row["strict_paper"]) > 0]
-            for sign in (-1, 1)
-        )
-        found = [
-            f"{word} on {places(sets, rows)} ({_instead(sets, variant)})"
-            for word, sets in (("fewer", fewer), ("more", more))
-            if sets
-        ]
-        parts.append(f"{head} certifies {' and '.join(found) if found else 'as many on every set'}")
-    strict, samples = (
-        spread([row[key] for row in rows], "count") for key in ("strict_paper_certified", "n")
-    )
+    first = rows[0]
+    heads = {
+        "tau": f"temperature {number(first['tau_tau'], 'setting')}",
+        "gamma": f"power {number(first['gamma_gamma'], 'setting')}",
+    }
+    parts = []
+    for variant, head in heads.items():
+        fewer = [row for row in rows if row[f"{variant}_paper"] < row["strict_paper"]]
+        more = [row for row in rows if row[f"{variant}_paper"] > row["strict_paper"]]
+        changes = []
+        if fewer:
+            changes.append(f"fewer on {places(fewer, rows)} ({_instead(fewer, variant)})")
+        if more:
+            changes.append(f"more on {places(more, rows)} ({_instead(more, variant)})")
+        parts.append(f"{head} certifies {' and '.join(changes) or 'as many on every set'}")
+    strict = spread([row["strict_paper_certified"] for row in rows], "count")
+    samples = spread([row["n"] for row in rows], "count")
     return (
         f"At TRACE's pair ({number(first['delta'], 'setting')}, {first['omega']}) its rule"
         f" certifies {strict} of {samples} samples of a set. Against that, {'; '.join(parts)}."
@@ -142,20 +141,14 @@ def forward(tables: Tables) -> str:
         growing: list[Any] = [
             row for row in sound if row["alpha"] is not None and row["alpha"] >= 1
         ]
-        others = {
-            row["reason"]: [other for other in sound if other["reason"] == row["reason"]]
-            for row in sound
-            if row not in growing
-        }
-        reasons = (
-            [
-                f"alpha_hat = {spread([row['alpha'] for row in growing], 'two')} on"
-                f" {places(growing, sound)}"
-            ]
-            if growing
-            else []
-        )
-        reasons += [f"{reason} on {places(rows, sound)}" for reason, rows in others.items()]
+        reasons = []
+        if growing:
+            alphas = spread([row["alpha"] for row in growing], "two")
+            reasons.append(f"alpha_hat = {alphas} on {places(growing, sound)}")
+        undecided = dict.fromkeys(row["reason"] for row in sound if row not in growing)
+        for reason in undecided:
+            sets = [row for row in sound if row["reason"] == reason]
+            reasons.append(f"{reason} on {places(sets, sound)}")
         sentences.append(
             "Validation lets the selected pair promise nothing about the steps after a stop, which"
             f" needs alpha_hat below 1 and enough stops ({'; '.join(reasons)})."
@@ -164,13 +157,13 @@ def forward(tables: Tables) -> str:
 
 
 def _instead(rows: list[Any], variant: str) -> str:
-    changed, strict = (
-        spread([row[f"{name}_paper_certified"] for row in rows], "count")
-        for name in (variant, "strict")
-    )
+    changed = spread([row[f"{variant}_paper_certified"] for row in rows], "count")
+    strict = spread([row["strict_paper_certified"] for row in rows], "count")
     return f"{changed} instead of {strict}"
 
 
 def _counted(rows: list[Any], bound: str) -> str:
-    chosen = [row for row in rows if row["bound"] == bound]
-    return " of ".join(spread([row[key] for row in chosen], "count") for key in ("certified", "n"))
+    of_bound = [row for row in rows if row["bound"] == bound]
+    certified = spread([row["certified"] for row in of_bound], "count")
+    samples = spread([row["n"] for row in of_bound], "count")
+    return f"{certified} of {samples}"

@@ -16,7 +16,6 @@ ALTERNATIVES = {
     "truncate": "simply taking fewer fixed steps (truncate, at the same mean forwards)",
     "random": "stopping at random steps (random, at the same mean forwards)",
 }
-CARRIED = {"difference": "points", "forwards_difference": "signed"}
 NAMED = {
     "full": "full decoding",
     "truncate": "truncate at equal forwards",
@@ -68,19 +67,15 @@ def saving(tables: Tables) -> str:
     """
     rows: list[Any] = tables["efficiency"]
     full = list({place(row): row for row in rows}.values())
-    solved, forwards = (
-        spread([row["accuracy_full"] for row in full], "percent"),
-        spread([row["full_steps"] for row in full], "count"),
-    )
+    solved = spread([row["accuracy_full"] for row in full], "percent")
+    forwards = spread([row["full_steps"] for row in full], "count")
     said = [
         f"Over all sets of {spread([row['n'] for row in full], 'count')} problems, full decoding"
         f" solves {solved} % in {forwards} forwards."
     ]
     run = [row for row in rows if row["forwards"] is not None]
-    said += [
-        _stops(rule, [row for row in run if row["rule"] == rule])
-        for rule in dict.fromkeys(row["rule"] for row in run)
-    ]
+    for rule in dict.fromkeys(row["rule"] for row in run):
+        said.append(_stops(rule, [row for row in run if row["rule"] == rule]))
     said += [pooled(tables, "full")]
     if unsolved := [row for row in full if not row["accuracy_full"]]:
         said.append(
@@ -115,14 +110,14 @@ def _pooled(row: Any) -> str:
 
 
 def _stops(rule: str, rows: list[Any]) -> str:
-    resolved = {
-        verb: [row for row in rows if row["difference_verdict"] == verdict]
-        for verdict, verb in SOLVES.items()
-    }
-    found = [f"{verb} on {places(sets, rows)}" for verb, sets in resolved.items() if sets]
+    resolved = []
+    for verdict, verb in SOLVES.items():
+        sets = [row for row in rows if row["difference_verdict"] == verdict]
+        if sets:
+            resolved.append(f"{verb} on {places(sets, rows)}")
     ending = (
-        f"it {listed(found)} (95 % interval without 0, p < 0.05)"
-        if found
+        f"it {listed(resolved)} (95 % interval without 0, p < 0.05)"
+        if resolved
         else "no set alone resolves it (95 % interval, exact p)"
     )
     alike = [row for row in rows if row["forwards_least"] == row["forwards_most"]]
@@ -145,40 +140,42 @@ def verdicts(tables: Tables) -> str:
     Set by set the papers' rules alone, the others in sum.
     """
     rows = [row for row in tables["equal_cost"] if first_of_rule(row)]
-    sentences = [pooled(tables, baseline) for baseline in BASELINES] + [
-        sentence
-        for rule in PAPERS
-        for baseline in BASELINES
-        for sentence in _verdicts_of(rule, baseline, [row for row in rows if row["rule"] == rule])
-    ]
-    others = [row for row in rows if row["rule"] not in PAPERS]
-    sentences += [_summed(baseline, others) for baseline in BASELINES]
-    made = sum(row[f"{baseline}_verdict"] is not None for row in rows for baseline in BASELINES)
-    if made:
+    sentences = [pooled(tables, baseline) for baseline in BASELINES]
+    for rule in PAPERS:
+        of_rule = [row for row in rows if row["rule"] == rule]
+        for baseline in BASELINES:
+            sentences += _verdicts_of(rule, baseline, of_rule)
+    not_of_papers = [row for row in rows if row["rule"] not in PAPERS]
+    sentences += [_summed(baseline, not_of_papers) for baseline in BASELINES]
+    comparisons = 0
+    for row in rows:
+        for baseline in BASELINES:
+            comparisons += row[f"{baseline}_verdict"] is not None
+    if comparisons:
         sentences.append(
-            f"None of these comparisons, {made} of them set by set, is corrected for their number:"
+            f"None of these comparisons, {comparisons} of them set by set,"
+            " is corrected for their number:"
             " where nothing differs, up to one in twenty is resolved by chance."
         )
     return " ".join(filter(None, sentences))
 
 
 def _verdicts_of(rule: str, baseline: str, rows: list[Any]) -> list[str]:
-    groups = {
-        verdict: [row for row in rows if row[f"{baseline}_verdict"] == verdict] for verdict in VERBS
-    }
-    said = [
-        f"Set by set, the exit rule {rule} {VERBS[verdict]} {ALTERNATIVES[baseline]} on"
-        f" {places(found, rows)}"
-        f" ({spread([row[f'{baseline}_difference'] for row in found], 'points')} points)."
-        for verdict, found in groups.items()
-        if found
-    ]
+    sentences = []
+    for verdict, verb in VERBS.items():
+        sets = [row for row in rows if row[f"{baseline}_verdict"] == verdict]
+        if sets:
+            points = spread([row[f"{baseline}_difference"] for row in sets], "points")
+            sentences.append(
+                f"Set by set, the exit rule {rule} {verb} {ALTERNATIVES[baseline]} on"
+                f" {places(sets, rows)} ({points} points)."
+            )
     unmatched = [row for row in rows if row[f"{baseline}_verdict"] is None]
-    return said + (
-        [f"No run of {baseline} is as expensive as {rule} on {places(unmatched, rows)}."]
-        if unmatched
-        else []
-    )
+    if unmatched:
+        sentences.append(
+            f"No run of {baseline} is as expensive as {rule} on {places(unmatched, rows)}."
+        )
+    return sentences
 
 
 def _summed(baseline: str, rows: list[Row]) -> str:
@@ -253,7 +250,8 @@ def carried(tables: Tables) -> str:
     rows: list[Any] = [row for row in tables["transfer"] if row["difference"] is not None]
     if rows:
         resolved = sum(row["verdict"] != UNRESOLVED for row in rows)
-        points, forwards = (spread([row[of] for row in rows], kind) for of, kind in CARRIED.items())
+        points = spread([row["difference"] for row in rows], "points")
+        forwards = spread([row["forwards_difference"] for row in rows], "signed")
         sentences.append(
             f"With the settings chosen on another dataset, accuracy changes by {points} points and"
             f" forwards by {forwards} against a dataset's own choice; {resolved} of {len(rows)}"
@@ -272,9 +270,8 @@ def times(tables: Tables) -> str:
     ]
     saved = []
     for rule in dict.fromkeys(row["rule"] for row in rows):
-        forwards, time = (
-            spread([row[of] for row in rows if row["rule"] == rule], "percent")
-            for of in ("forwards_saved", "time_saved")
-        )
+        of_rule = [row for row in rows if row["rule"] == rule]
+        forwards = spread([row["forwards_saved"] for row in of_rule], "percent")
+        time = spread([row["time_saved"] for row in of_rule], "percent")
         saved.append(f"{rule} saves {forwards} % of the forwards and {time} % of the time")
     return f"Measured on this machine, {listed(saved)}." if saved else ""
