@@ -59,9 +59,8 @@ def write_checkpoint(folder: Path, hidden: int, layers: int, masks: bool = True)
     model = new_model(tokenizer, hidden=hidden, feed_forward=2 * hidden, layers=layers, heads=2)
     with torch.no_grad():
         for weight in model.parameters():
-            weight.mul_(
-                4 if weight.ndim == 2 else 1
-            )  # predictions far from uniform, so that orders of confidence are clear
+            # Predictions far from uniform, so that orders of confidence are clear.
+            weight.mul_(4 if weight.ndim == 2 else 1)
         if not masks:
             model.get_input_embeddings().weight[tokenizer.mask_token_id] *= 0.05  # tied to the head
     model.save_pretrained(folder)

@@ -13,9 +13,8 @@ from tracedlm.config.docs import markdown
 from tracedlm.theory.schedule import total_steps
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = sorted(
-    set((ROOT / "config").glob("*.yaml")) - {ROOT / "config/edit.yaml"}
-)  # which is laid over another one
+# Which is laid over another one.
+FILES = sorted(set((ROOT / "config").glob("*.yaml")) - {ROOT / "config/edit.yaml"})
 
 
 @pytest.fixture

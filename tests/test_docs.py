@@ -203,9 +203,8 @@ def reference():
 
     def page(title, names):
         texts = [griffe2md.render_object_docs(package[name], LOOKS) for name in names]
-        text = re.sub(
-            r"\[([^\]]+)\]\(#[^)]*\)", r"\1", "\n".join(texts)
-        )  # its anchors are not GitHub's
+        # Its anchors are not GitHub's.
+        text = re.sub(r"\[([^\]]+)\]\(#[^)]*\)", r"\1", "\n".join(texts))
         text = re.sub(r"^>>> .*(?:\n.+)*", r"```python\n\g<0>\n```", text, flags=re.MULTILINE)
         return (
             f"# {title}\n\nFrom the docstrings, by `python"

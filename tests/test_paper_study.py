@@ -109,9 +109,8 @@ def test_every_benchmark_is_asked_in_the_papers_form(study):
             and "<answer>" in text
             and (r"\boxed{" in text or dataset == "sudoku")
         )
-        assert (
-            len(text) > len(INSTRUCTION) + 100
-        )  # the one line that the small model knows tells a stranger nothing
+        # The one line that the small model knows tells a stranger nothing.
+        assert len(text) > len(INSTRUCTION) + 100
         others = template_files(dataset, study.evaluation.templates).values()
         assert text not in [read_template(path) for path in others]
 

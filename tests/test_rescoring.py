@@ -56,12 +56,13 @@ def folder(tmp_path):
 
 def test_accuracy_and_steps_by_hand(folder):
     found = tracedlm.rescore(folder, "gsm8k")
+    # As published: without a gold, wrong.
     assert (found.n, found.ungraded, found.accuracy, found.solved) == (
         5,
         1,
         2 / 5,
         2 / 5,
-    )  # as published: without a gold, wrong
+    )
     assert (found.low, found.high) == clopper_pearson(2, 5)
     assert found.mean_steps == (50 + 42 + 42 + 62 + 44) / 5 and found.reduction == 1 - 48 / 64
     assert [(block.block, block.mean, block.quantiles) for block in found.blocks] == [

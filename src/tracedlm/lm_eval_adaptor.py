@@ -214,7 +214,8 @@ class TracedLm(LM):
         if self.card is not None:
             if arguments:
                 raise ValueError(
-                    f"generation_kwargs: {', '.join(arguments)} is the exit card's to say; take it out"
+                    f"generation_kwargs: {', '.join(arguments)} is the exit card's to say; take it"
+                    " out"
                 )
             return {**self.card.decoding, "temperature": temperature}
         block_length = int(arguments.pop("block_length", self.block_length))

@@ -20,9 +20,8 @@ def tokens(done):
     return [done[sample].tokens.tolist() for sample in sorted(done)]
 
 
-@pytest.mark.parametrize(
-    "mask_logit", [-np.inf, 3.0]
-)  # 3.0: a model that sometimes predicts the mask itself
+# 3.0: a model that sometimes predicts the mask itself.
+@pytest.mark.parametrize("mask_logit", [-np.inf, 3.0])
 @pytest.mark.parametrize(
     ("gen_length", "block_length", "steps"),
     [(16, 8, 8), (16, 16, 5), (12, 4, 12), (12, 6, 24), (8, 8, 1)],

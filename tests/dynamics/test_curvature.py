@@ -48,9 +48,8 @@ def adapted():
 def test_all_measures_are_those_of_the_dense_hessian(adapted):
     model, batches = adapted
     H, g = dense(model, batches, "lora")
-    np.testing.assert_allclose(
-        H, H.T, atol=1e-5 * np.abs(H).max()
-    )  # Llama's norms and attention compute in float32
+    # Llama's norms and attention compute in float32.
+    np.testing.assert_allclose(H, H.T, atol=1e-5 * np.abs(H).max())
     eigenvalues = np.linalg.eigvalsh(H)
     found = {
         one.metric: one for one in curvature_measures(model, {"train": batches}, "lora", ENOUGH)
@@ -79,11 +78,12 @@ def test_all_measures_are_those_of_the_dense_hessian(adapted):
 
 @pytest.mark.parametrize(
     ("build", "step", "tolerance"),
+    # Llama's norms compute in float32.
     [
         (gpt2, 1e-5, 1e-6),
         (lambda: llama(True), 1e-3, 1e-3),
         (lambda: llama(False), 1e-3, 1e-3),
-    ],  # Llama's norms compute in float32
+    ],
     ids=["LayerNorm", "RMSNorm", "bidirectional"],
 )
 def test_products_are_finite_differences_of_gradients(build, step, tolerance):
@@ -146,9 +146,8 @@ def test_a_quadratic_of_known_spectrum():
     assert quadratic.used == 20 + 1
     trace, share, mass = _trace_and_density(quadratic, Budget(), seed=0)
     assert trace.value == pytest.approx(quadratic.eigenvalues.sum())  # signs see a diagonal exactly
-    assert share.value == pytest.approx(
-        (quadratic.eigenvalues < -0.3).mean(), abs=0.1
-    )  # a hundredth of the largest
+    # A hundredth of the largest.
+    assert share.value == pytest.approx((quadratic.eigenvalues < -0.3).mean(), abs=0.1)
     assert mass.value == pytest.approx(154 / 784, abs=0.05)
 
 

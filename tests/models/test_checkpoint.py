@@ -150,15 +150,13 @@ def test_loading_a_sharded_checkpoint_does_not_hold_it_twice(tmp_path, dtype):
     sizes = {"d_model": 384, "mlp_hidden_size": 1024, "n_layers": 6, "embedding_size": 12000}
     folder = official_checkpoint(tmp_path / "large", dtype=torch.bfloat16, shards=4, **sizes)
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(
-        0
-    )  # else what tests before have freed would hide what is taken now
+    # Else what tests before have freed would hide what is taken now.
+    ctypes.CDLL(None).malloc_trim(0)
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
     weights = list(load_denoiser(folder, device="cpu", dtype=dtype).model.parameters())
-    assert all(
-        weight.view(-1)[::1024].sum().isfinite() for weight in weights
-    )  # every page is read, and nothing is copied
+    # Every page is read, and nothing is copied.
+    assert all(weight.view(-1)[::1024].sum().isfinite() for weight in weights)
     size = sum(weight.numel() * weight.element_size() for weight in weights)
     assert size > 35e6
     assert 0.8 < (resident("VmHWM") - before) / size < (1.4 if dtype == torch.bfloat16 else 1.75)

@@ -11,9 +11,8 @@ from tracedlm.models.progress import TrainingProgress
 @pytest.fixture
 def clock(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(
-        progress.time, "monotonic", lambda: now[0]
-    )  # one module: tracedlm.progress sees it too
+    # One module: tracedlm.progress sees it too.
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     return now
 
 

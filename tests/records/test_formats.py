@@ -158,9 +158,8 @@ def newer_tensors(path):
 
 def newer_json(path):
     record = json.loads((OLD / path.name).read_text())
-    path.write_text(
-        json.dumps({"format": later(record["format"])})
-    )  # what else a version to come holds nobody knows
+    # What else a version to come holds nobody knows.
+    path.write_text(json.dumps({"format": later(record["format"])}))
 
 
 @pytest.mark.parametrize(

@@ -49,9 +49,8 @@ def test_dense_arrays_hold_each_row_where_it_belongs(samples, random):
     rows = as_rows(samples)
     random.shuffle(rows)
     cut = random.randint(0, len(rows))
-    table = pa.concat_tables(
-        [as_table(rows[:cut]), as_table(rows[cut:])]
-    )  # two chunks, as two row groups are read
+    # Two chunks, as two row groups are read.
+    table = pa.concat_tables([as_table(rows[:cut]), as_table(rows[cut:])])
     series = to_series(table, POSITIONS)
     assert series.sample_id.tolist() == sorted(samples)
     steps = max(len(found) for found in samples.values())

@@ -72,10 +72,11 @@ def test_the_papers_study_reaches_its_page(folder):
 
 @pytest.mark.rehearsal
 def test_the_full_study_fills_every_table_and_figure(tmp_path):
+    # Two, so that settings can be carried over.
     sets = [
         "seq_lens=[128]",
         "datasets=[countdown, algebra]",
-    ]  # two, so that settings can be carried over
+    ]
     said = rehearse(tmp_path, ["full"], "--random-model", "--config", *sets)
     assert "left empty" not in said
 

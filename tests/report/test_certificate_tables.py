@@ -101,13 +101,13 @@ def test_the_ablation_holds_the_papers_pair_and_the_selected_one(tables):
         tuple(cell.text for cell in line[:5]): [cell.text for cell in line if cell.bold]
         for line in body
     }
+    # K and qkv_mean tie.
     assert bold["ours", "countdown", "128", "pinsker", "(3e-06, 3)"] == [
         "50.0",
         "50.0",
-    ]  # k and qkv_mean tie
-    assert (
-        bold["", "", "", "paper", "(0.05, 6)"] == ["91.7"] * 5
-    )  # all tie: sudoku, where none is certified at the selected pair
+    ]
+    # All tie: sudoku, where none is certified at the selected pair.
+    assert bold["", "", "", "paper", "(0.05, 6)"] == ["91.7"] * 5
     assert bold["", "sudoku", "128", "pinsker", "(3e-06, 3)"] == []  # best of nothing
 
 

@@ -145,16 +145,14 @@ def test_the_third_claim_has_a_verdict(found):
 def test_a_rule_does_not_stop_in_the_warm_up(found):
     found.summary["stopping"]["warmup"] = 200
     rows = {row["signal"]: row for row in stopping_rows(found)}
-    assert (
-        rows["selectivity of the role probe"]["stopped"] == 0
-    )  # two of its three still checkpoints are too early
+    # Two of its three still checkpoints are too early.
+    assert rows["selectivity of the role probe"]["stopped"] == 0
 
 
 def test_stopping_counts_what_was_saved_and_lost(found):
     rows = {row["signal"]: row for row in stopping_rows(found)}
-    row = rows[
-        "selectivity of the role probe"
-    ]  # 0.4 from step 100: still for two checkpoints at the last
+    # 0.4 from step 100: still for two checkpoints at the last.
+    row = rows["selectivity of the role probe"]
     assert (
         row["stopped"] == 3
         and row["step"] == 300

@@ -110,9 +110,8 @@ def test_tables_show_each_rule_once_and_the_csv_has_every_run(evidence):
     assert shown == ["full", "rad", "rank_softmax", "threshold"]
     grid = lay_out(SPECS["equal_cost"], rows(evidence, "equal_cost"))
     assert [cells[2].text for cells in grid.body] == ["rad", "rank_softmax", "threshold"] * 2
-    assert (
-        "4 of 8 comparisons are resolved" in grid.caption
-    )  # rad against truncate, threshold against random, on both sets
+    # Rad against truncate, threshold against random, on both sets.
+    assert "4 of 8 comparisons are resolved" in grid.caption
 
 
 def test_efficiency_by_hand(evidence):

@@ -81,9 +81,8 @@ def expected(at):
         "□" if token is None else "◦" if TOKENS[token][1] else TOKENS[token][0].replace("\n", "⏎\n")
         for token in tokens
     ]
-    return (
-        ["1", *texts[1:]] if at == ALL_STEPS else texts
-    )  # the last refine step writes position 0 anew
+    # The last refine step writes position 0 anew.
+    return ["1", *texts[1:]] if at == ALL_STEPS else texts
 
 
 def pressed(page, *keys):

@@ -65,9 +65,8 @@ def test_a_problem_on_three_canvases_is_one_problem(evidence):
 def test_what_no_set_shows_all_may_show(evidence):
     sets = [with_runs(one, rad=8) for one in evidence.sets]
     for one in sets:
-        assert (
-            comparisons(one.run("rad"), one, 0)["truncate_verdict"] == UNRESOLVED
-        )  # 4 of 4 disagreements: p = 0.125
+        # 4 of 4 disagreements: p = 0.125.
+        assert comparisons(one.run("rad"), one, 0)["truncate_verdict"] == UNRESOLVED
     row = found(evidence, sets, "rad", "truncate")
     assert row["verdict"] == "worse" and row["p"] == pytest.approx(
         scipy.stats.binomtest(0, 8).pvalue

@@ -75,11 +75,12 @@ def test_the_figure_shows_the_summarys_module_only(study, evidence):
     )
     rows = pseudo_gradient_rows(table, evidence.convergence[1])
     assert {row["module"] for row in rows} == {"1.q.B"} and len(rows) == 12
+    # By block, then sample.
     assert [row["convergence_step"] for row in rows[::3]] == [
         1,
         None,
         2,
         3,
-    ]  # by block, then sample
+    ]
     assert [row["rms"] for row in rows[:3]] == pytest.approx([2e-4, 1e-4, 3e-4])
     assert {(row["band_low"], row["band_high"]) for row in rows} == {(1e-4, 3e-4)}

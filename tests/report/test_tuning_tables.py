@@ -185,9 +185,8 @@ def test_time_stands_beside_forwards(evidence):
     assert (
         "rad saves 75.0 % of the forwards and 75.0 % of the time, rank_softmax saves 37.5 %" in text
     )
-    assert (
-        "threshold saves 75.0 %" in text and "full saves" not in text
-    )  # every rule that saves, whether it reads a map or not
+    # Every rule that saves, whether it reads a map or not.
+    assert "threshold saves 75.0 %" in text and "full saves" not in text
 
 
 def test_shares_of_a_step_where_it_was_profiled(evidence, tmp_path):

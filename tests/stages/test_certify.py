@@ -150,9 +150,8 @@ def test_the_pair_of_largest_coverage_is_selected_ties_to_small_delta_and_long_w
     # At tau = 1/2 the KL is 4 times as large in the exponent's slope and far smaller in the light
     # token: 1 keeps everything, ties to it.
     assert chosen["tau"] == 1.0 and chosen["tau_coverage"][0] == 1.0
-    assert chosen["gamma_coverage"] == [
-        chosen["tau_coverage"][1]
-    ]  # the power 2 is the temperature 1/2
+    # The power 2 is the temperature 1/2.
+    assert chosen["gamma_coverage"] == [chosen["tau_coverage"][1]]
 
 
 def test_validation_says_what_may_be_promised_and_why_not(tmp_path):
@@ -171,9 +170,8 @@ def test_validation_says_what_may_be_promised_and_why_not(tmp_path):
         0.5 + 1 / 3,
         "",
     )
-    chosen, _ = selected(
-        tmp_path, still=still
-    )  # the same pair, but two samples chose it among nine
+    # The same pair, but two samples chose it among nine.
+    chosen, _ = selected(tmp_path, still=still)
     (pac,) = [one["calibration"] for one in chosen["sets"]]
     assert (
         pac["reason"] == "2 stops are too few for beta = 0.5 and a pair chosen on them among 9"
@@ -230,11 +228,12 @@ def test_certificates_of_a_readout_whose_answer_is_known(tmp_path):
     )
     assert [row["certified_pinsker"] for row in samples] == [True, True, False]
     assert [row["certified_observed"] for row in samples] == [True, True, False]
+    # Step 2 is the first late one; two KLs end at step 3.
     assert [row["certified_at"] for row in samples] == [
         3,
         3,
         None,
-    ]  # step 2 is the first late one; two KLs end at step 3
+    ]
     assert [(row["sample_id"], row["score"], row["correct"]) for row in samples] == [
         (0, 1.0, True),
         (1, 0.5, False),
@@ -366,9 +365,8 @@ def test_hard_traces_are_certified_as_one_by_one(tmp_path, window):
             assert row[f"certified_{bound}"] == (getattr(flags, bound) & late).any()
         held = np.flatnonzero(flags.pinsker[0] & late[0])
         assert row["certified_at"] == (held[0] + 1 if held.size else None)
-    assert (
-        summary["window"]["undefined"] >= 2 and summary["window"]["reason"]
-    )  # those that see one token
+    # Those that see one token.
+    assert summary["window"]["undefined"] >= 2 and summary["window"]["reason"]
     for name in ("entropy", "concentration"):
         assert (
             summary["observables"][name]["broken"]
@@ -446,6 +444,7 @@ def test_exits_are_replayed_block_by_block_and_held_against_the_corollary(tmp_pa
     At most one exit a block.
     """
     quiet, loud = [1.0, -1.0], [1.0, 0.5]
+    # Exits in blocks 0 and 2, not in 1.
     blocks = [
         quiet,
         quiet,
@@ -459,7 +458,7 @@ def test_exits_are_replayed_block_by_block_and_held_against_the_corollary(tmp_pa
         loud,
         loud,
         loud,
-    ]  # exits in blocks 0 and 2, not in 1
+    ]
     readout = written(
         tmp_path / "r.parquet", [rows_of(0, [*blocks, quiet, quiet, quiet], denoise=12, blocks=3)]
     )

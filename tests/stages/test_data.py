@@ -65,9 +65,8 @@ def test_difficulty_decides_what_is_drawn(tmp_path):
 
 def test_a_fifth_of_a_training_file_is_validation_and_its_test_problems_are_left_out(tmp_path):
     test = written(tmp_path / "test.jsonl", questions(40))
-    train = written(
-        tmp_path / "train.jsonl", [*questions(200, first=20), *questions(5, first=100)]
-    )  # 20 overlap, 5 are there twice
+    # 20 overlap, 5 are there twice.
+    train = written(tmp_path / "train.jsonl", [*questions(200, first=20), *questions(5, first=100)])
     found = splits(
         tmp_path,
         "gsm8k",
@@ -233,6 +232,5 @@ def test_the_papers_files_can_be_configured(tmp_path, shared):
         ValueError,
         match=r"test\.jsonl has 0 problems for train \(1319 of its 1319 are test problems\)",
     ):
-        splits(
-            tmp_path, "gsm8k", test=files["train"], train=files["test"]
-        )  # held out, whatever the config calls them
+        # Held out, whatever the config calls them.
+        splits(tmp_path, "gsm8k", test=files["train"], train=files["test"])

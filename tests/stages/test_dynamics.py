@@ -148,9 +148,8 @@ def test_the_whole_branch(corpus, runs, tmp_path):
         for row in rows
         if (row["run"], row["metric"], row["label"], row["step"]) == ("causal", "nll", "", 0)
     ]
-    assert untrained[0]["value"] == pytest.approx(
-        np.log(124), rel=0.05
-    )  # about uniform over the vocabulary
+    # About uniform over the vocabulary.
+    assert untrained[0]["value"] == pytest.approx(np.log(124), rel=0.05)
     assert {row["module"] for row in rows if row["run"] == "masked" and row["metric"] == "nll"} == {
         "ratio 0.3",
         "ratio 0.7",

@@ -164,9 +164,8 @@ def test_a_run_killed_at_any_step_and_started_again_gives_the_same_bits(
 def test_snapshots_are_kept_on_the_way_and_change_no_bit(whole, a_run):
     run = a_run()
     run.out["snapshots"] = run.out["adapter"].with_name("snapshots")
-    process = start(
-        train_until, "between forwards", 3, run.arguments(snapshot_every=2)
-    )  # killed, and resumed from step 2
+    # Killed, and resumed from step 2.
+    process = start(train_until, "between forwards", 3, run.arguments(snapshot_every=2))
     assert exit_codes(process) == [-signal.SIGKILL]
     same_bits(run.train(snapshot_every=2), whole)
     moments, adapter, _ = run.results()

@@ -174,9 +174,8 @@ def outside(rows):
 
 
 def blind(rows):
-    seeing = next(
-        row for row in rows if row["position"] and row["step"] <= 16
-    )  # refine steps see what stays unmasked throughout
+    # Refine steps see what stays unmasked throughout.
+    seeing = next(row for row in rows if row["position"] and row["step"] <= 16)
     seeing["position"], seeing["similarity"] = seeing["position"][1:], seeing["similarity"][1:]
     return rows
 

@@ -105,9 +105,10 @@ def test_the_answer_of_algebra_solves_the_problem(difficulty, seed):
         assert all(value(product, **{name: n}) == value(answer, **{name: n}) for n in range(3))
     else:
         assert solved(problem["problem"]) == value(answer), problem
+    # In lowest terms.
     assert "frac" not in answer or Fraction(value(answer)).denominator == int(
         re.findall(r"\d+", answer)[1]
-    )  # in lowest terms
+    )
 
 
 @pytest.mark.parametrize(("name", "difficulty"), LEVELS)

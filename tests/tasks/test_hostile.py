@@ -73,9 +73,8 @@ def test_hostile_text_scores_zero_and_its_answer_is_short(name, scorer):
             score = task.score(problem, frame.format(text), scorer)
             assert not score.correct
             assert score.answer is None or len(score.answer) <= 310  # a float of 300 digits
-            assert (
-                score.value == 0 or name == "sudoku"
-            )  # by position, some cells of anything may be right
+            # By position, some cells of anything may be right.
+            assert score.value == 0 or name == "sudoku"
 
 
 @pytest.mark.parametrize(

@@ -111,9 +111,8 @@ def test_equal_as_mathematics(answer, gold, equal):
 
 def test_a_question_that_ends_the_judge_is_undecided_and_the_next_is_answered():
     judge = Judge()
-    assert (
-        judge.equal("9^{9^{9^{9}}}", "1") is False and judge.process is None
-    )  # `tractable` refuses it, the judge runs into its limit
+    # `tractable` refuses it, the judge runs into its limit.
+    assert judge.equal("9^{9^{9^{9}}}", "1") is False and judge.process is None
     assert judge.equal("2/4", "1/2") is True
     judge.process.kill()
     judge.process.wait()

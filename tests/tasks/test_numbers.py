@@ -35,11 +35,12 @@ def right(text, gold="18", scorer="d1"):
         (r"\boxed{1,000}", "1", True),
         (r"\boxed{\frac{1}{2}}", "1", True),  # up to the first closing brace
         ("\\boxed{1\n8} \\boxed{18}", "18", True),  # on one line
+        # Else the last number in <answer>.
         (
             r"\boxed{x}<answer>first 7, then 18</answer>",
             "18",
             True,
-        ),  # else the last number in <answer>
+        ),
         ("<answer>18</answer><answer>7</answer>", "18", True),  # the first block
         ("<answer>18", "18", False),  # which must be closed
         ("it is 18", "18", False),
@@ -122,11 +123,12 @@ def test_d1_is_the_published_reading_of_any_text(text):
         (r"\boxed{-10}", "-10", True),
         ("\\boxed{\N{MINUS SIGN}10}", "-10", True),
         (r"\boxed{18.00}", "18", True),
+        # Without a box, the one number of the block.
         (
             "<answer>It takes 18 days.</answer>",
             "18",
             True,
-        ),  # without a box, the one number of the block
+        ),
         ("<answer>6 and 18</answer>", "18", False),
         ("it is 18", "18", False),
         (r"\boxed{17 or 18}", "18", False),

@@ -30,10 +30,11 @@ def sudoku(text, scorer="d1"):
         (rf"\boxed{{1+1}} no, \boxed{{{RIGHT}}}", True),  # the last box
         (rf"\boxed{{{RIGHT}}} no, \boxed{{1+1}}", False),
         (rf"\boxed{{{RIGHT}}}<answer>1+1</answer>", True),  # a box goes before <answer>
+        # A box that is never closed does not count.
         (
             rf"\boxed{{{RIGHT} <answer>{RIGHT}</answer>",
             True,
-        ),  # a box that is never closed does not count
+        ),
         (f"<answer> {RIGHT} </answer>", True),
         (RIGHT, True),  # else the whole text
         (rf"\boxed{{{RIGHT} = 23}}", True),  # of expr = number, expr
@@ -44,10 +45,11 @@ def sudoku(text, scorer="d1"):
         (r"\boxed{93-100-30}", False),  # not the target
         (rf"so {RIGHT} = 23 but {RIGHT}", True),  # of the text around expr = number, nothing
         (rf"\boxed{{1 + 1 = 3, {RIGHT} = 23}}", False),  # the first expr = number
+        # A box and a space go before all others, up to the dollar sign.
         (
             rf"$\boxed {RIGHT}$, \boxed{{1}}",
             True,
-        ),  # a box and a space go before all others, up to the dollar sign
+        ),
         (rf"\boxed{{}}<answer>{RIGHT}</answer>", False),  # an empty box is an answer
         (r"\boxed{93//1-100+30}", False),  # a number that is not given
         (r"\boxed{+93-(100-30.)}", True),  # Python's arithmetic

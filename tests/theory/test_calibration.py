@@ -79,9 +79,8 @@ def test_a_calibrated_promise_is_kept_and_the_printed_one_is_not(world):
         pac = pac_calibration(margins[:n], alphas[:n], 1e-6, omega, beta)
         scale = omega + 1 / (1 - pac.alpha)
         for quantile in (pac.quantile, pac.paper_quantile):
-            delta = (
-                2 * (quantile / 2 / scale) ** 2 * (1 - 1e-9)
-            )  # the boldest setting that the corollary allows
+            # The boldest setting that the corollary allows.
+            delta = 2 * (quantile / 2 / scale) ** 2 * (1 - 1e-9)
             assert required_forward_margin(delta, omega, pac.alpha) < quantile
             drift = (omega + 1 / (1 - alphas[n])) * np.sqrt(delta / 2)
             flips = margins[n] / 2 <= drift

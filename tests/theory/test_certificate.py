@@ -160,9 +160,8 @@ def test_both_ends_of_the_thresholds():
     still = np.tile([1000.0, 0.0], (3, 1)), np.ones((3, 2), dtype=bool)
     nothing, too_much = certificates(*still, 0.0, 1), certificates(*still, 0.5, 1)
     assert all(getattr(nothing, name).tolist() == [False, True, True] for name in BOUNDS)
-    assert all(
-        getattr(nothing, name).dtype == bool for name in BOUNDS
-    )  # of whole numbers, ~ would be another
+    # Of whole numbers, ~ would be another.
+    assert all(getattr(nothing, name).dtype == bool for name in BOUNDS)
     assert not (too_much.paper | too_much.pinsker).any() and too_much.measured.any()
 
 

@@ -81,9 +81,8 @@ def test_dobrushin_is_the_supremum_of_equation_10(seed):
     ratios = np.abs((p - q) @ kernel).sum(axis=1) / np.abs(p - q).sum(axis=1)
     assert ratios.max() <= alpha + 1e-12 <= 1 + 2e-12
     rows = [(i, j) for i in range(5) for j in range(i)]
-    assert max(np.abs(kernel[i] - kernel[j]).sum() / 2 for i, j in rows) == pytest.approx(
-        alpha
-    )  # attained by point masses
+    # Attained by point masses.
+    assert max(np.abs(kernel[i] - kernel[j]).sum() / 2 for i, j in rows) == pytest.approx(alpha)
 
 
 @given(st.integers(0, 2**32))
@@ -177,9 +176,8 @@ def test_the_forward_certificate_is_sharp(alpha, margin):
 
     What is refused does flip, or ends in a tie.
     """
-    drift = (
-        margin / 2 * (1 - alpha) / alpha
-    )  # the last movement that brings the two together, after infinitely many more
+    # The last movement that brings the two together, after infinitely many more.
+    drift = margin / 2 * (1 - alpha) / alpha
     for tv_last in (0.99 * drift, drift, 1.01 * drift):
         first = (1 + margin) / 2 - sum(tv_last * alpha**s for s in range(1, 200))
         assert holds_forward(margin, tv_last, alpha) == (first > 0.5 + 1e-12)

@@ -82,9 +82,8 @@ def test_resamples_are_estimated_row_by_row():
 
 def test_doubled_points_ruin_two_nn_and_are_dropped():
     points = ball(3, ambient=6, n=300)
-    nearly = points + 1e-8 * np.random.default_rng(1).normal(
-        size=points.shape
-    )  # the last bits of float32
+    # The last bits of float32.
+    nearly = points + 1e-8 * np.random.default_rng(1).normal(size=points.shape)
     doubled = np.concatenate([points, nearly, points[:50]])
     assert estimate(doubled[:600]) < 0.3
     assert distinct(doubled).tolist() == list(range(300))
@@ -134,9 +133,8 @@ def test_spectrum_is_that_of_the_covariance_and_weights_are_repetitions():
 def test_linear_dimensions_of_a_flat_cloud():
     spectrum = covariance_spectrum(np.random.default_rng(0).normal(size=(20_000, 4)) @ np.eye(4, 9))
     assert participation_ratio(spectrum) == pytest.approx(4, rel=0.01)
-    assert (
-        covariance_spectrum(ball(3, ambient=12, n=50)).min() >= 0
-    )  # a variance, whatever its last digit
+    # A variance, whatever its last digit.
+    assert covariance_spectrum(ball(3, ambient=12, n=50)).min() >= 0
     assert components_for(spectrum) == 4
     assert components_for(np.array([9.0, 1.0])) == 1  # exactly the share
     assert math.isnan(components_for(np.zeros(3)))

@@ -49,9 +49,8 @@ def test_noise_is_seldom_said_to_fall_though_it_always_lies_above_its_own_lowest
         naive += (
             mean_interval((curves[:, 0] - curves[:, curves.mean(axis=0).argmin()]).tolist())[1] > 0
         )
-    assert (
-        falls / trials < 0.055 and naive / trials > 0.08
-    )  # 0.025 is meant; runs that choose for each other are not quite independent
+    # 0.025 is meant; runs that choose for each other are not quite independent.
+    assert falls / trials < 0.055 and naive / trials > 0.08
 
 
 def test_a_turn_that_all_runs_share_is_found():

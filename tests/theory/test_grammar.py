@@ -95,9 +95,8 @@ def test_expected_masked_surprisal_is_the_mean_over_all_masks():
         chance = np.prod([1 - ratio if one else ratio for one in visible])
         mean += chance * theory.masked_surprisal(TINY.symbols, TINY.probability, np.array(visible))
     (found,) = theory.expected_masked_surprisal(TINY.symbols, TINY.probability, np.array([ratio]))
-    assert found * ratio == pytest.approx(
-        mean, abs=1e-12
-    )  # there the place itself is masked for certain
+    # There the place itself is masked for certain.
+    assert found * ratio == pytest.approx(mean, abs=1e-12)
 
 
 def test_hiding_more_leaves_more_open():
@@ -167,9 +166,8 @@ def test_the_f1_ceiling_is_the_best_of_all_ways_to_say_a_role(causal):
 def test_ceilings_are_of_the_sentences_that_occur():
     only = np.where(np.arange(len(TINY.probability)) == 0, 1.0, 0.0)
     ceiling = theory.role_ceiling(TINY.symbols, TINY.role, only, causal=True)
-    assert (
-        np.nanmin(ceiling) == 1.0 and np.isnan(ceiling[1:]).all()
-    )  # of one sentence type all roles are known
+    # Of one sentence type all roles are known.
+    assert np.nanmin(ceiling) == 1.0 and np.isnan(ceiling[1:]).all()
 
 
 def test_roles_are_open_to_the_left_and_settled_by_the_whole():

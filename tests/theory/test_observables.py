@@ -75,9 +75,8 @@ def test_no_stable_window_moves_an_observable_beyond_equation_17(seed, omega):
 
 def test_the_forward_bound_is_sharper_than_the_printed_one():
     tv_last, alpha, lipschitz = 1e-3, 0.6, 2.0
-    printed = (
-        lipschitz / (1 - alpha) * math.sqrt(2 * tv_last**2 / 2)
-    )  # the least delta that Pinsker allows
+    # The least delta that Pinsker allows.
+    printed = lipschitz / (1 - alpha) * math.sqrt(2 * tv_last**2 / 2)
     ours = forward_change(lipschitz, alpha, tv_last)
     assert ours == pytest.approx(lipschitz * forward_tail(alpha, math.inf, tv_last))
     assert ours < printed

@@ -85,12 +85,13 @@ def test_a_label_is_learnt_when_it_stays_learnt():
     assert first_learnt(steps, [0.1, 0.9, None, 0.9, 0.9], [0.0] * 5, 0.5).step == 4
     unsure = first_learnt(steps, [0.1, 0.45, 0.55, 0.55, 0.55], [0.1] * 5, 0.5)
     assert (unsure.step, unsure.low, unsure.high) == (2, 0, None)
+    # At the threshold is learnt.
     assert first_learnt(steps, [0.1, 0.5, 0.5, 0.5, 0.5], [None] * 5, 0.5) == (
         1,
         0,
         1,
         "",
-    )  # at the threshold is learnt
+    )
     sure, unsure = (
         first_learnt(steps, [0.6] * 5, [error] * 5, 0.5).high
         for error in (0.1 / 1.961, 0.1 / 1.959)

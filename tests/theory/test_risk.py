@@ -22,13 +22,14 @@ CURVES = {
     "easy": [0.0, 0.005, 0.01, 0.02, 0.35, 0.6],
     "hard": list(np.linspace(0.03, 0.2, 12)),
     "adversarial": [0.1001, 0.1001, 0.15, 0.5],
+    # Risky, safe, risky: valid settings must not be reached through a risky one.
     "late": [
         0.001,
         0.1001,
         0.01,
         0.1001,
         0.01,
-    ],  # risky, safe, risky: valid settings must not be reached through a risky one
+    ],
 }
 """Risk of each setting, from the least to the most aggressive."""
 

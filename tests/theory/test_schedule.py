@@ -61,11 +61,12 @@ def test_gaussian_peaks_at_its_centre():
     assert gaussian(6400, 32, center=1 / 4, width=1 / 5).argmax() == 8
     assert gaussian(6400, 32, center=1 / 2, width=1 / 5).argmax() == 16
     assert effective_steps(gaussian(64, 32, width=1e-3)) == 1
+    # 1/3 and 2/3 are equally far, and both weights underflow.
     assert gaussian(64, 3, center=0.5, width=1e-3).tolist() == [
         0,
         32,
         32,
-    ]  # 1/3 and 2/3 are equally far, and both weights underflow
+    ]
 
 
 @pytest.mark.parametrize("tokens", range(1, 64, 5))

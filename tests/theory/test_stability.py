@@ -154,9 +154,8 @@ def test_concentration_of_a_nearly_uniform_rad():
     similarity = 1e-6 * np.random.default_rng(0).normal(size=(1, 64))
     exact = oracles.step_statistics(similarity, np.ones((1, 64)))[0]["concentration"]
     found = step_statistics(similarity, np.ones((1, 64), dtype=bool)).concentration[0]
-    assert found == pytest.approx(
-        float(exact), rel=1e-8, abs=0
-    )  # it is 1e-13: the usual margin of 1e-12 would let 0 pass
+    # It is 1e-13: the usual margin of 1e-12 would let 0 pass.
+    assert found == pytest.approx(float(exact), rel=1e-8, abs=0)
 
 
 def test_change_ratios_have_no_number_where_nothing_moved():

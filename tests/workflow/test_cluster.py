@@ -104,9 +104,10 @@ def test_slurm_jobs_travel_in_groups_and_retries_ask_for_more(tmp_path):
         ("60", "8000"),
         ("90", "12000"),
     ]
+    # Two jobs, one submission.
     assert all(
         "data:dataset=sudoku" in line and "data:dataset=countdown" in line for line in submitted
-    )  # two jobs, one submission
+    )
     assert all("--cpus-per-task=2" in line and "--gpus" not in line for line in submitted)
 
 
@@ -332,9 +333,8 @@ def test_the_smoke_study_on_slurm_gives_the_tables_of_a_local_run(slurm, tmp_pat
         **slurm,
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    assert (
-        len(re.findall("has been submitted with SLURM jobid", run.stdout + run.stderr)) < 25
-    )  # of 35 jobs and more
+    # Of 35 jobs and more.
+    assert len(re.findall("has been submitted with SLURM jobid", run.stdout + run.stderr)) < 25
     local = snakemake(here, "--cores", "2")
     assert local.returncode == 0, local.stdout + local.stderr
     for name in (f"{table}.{suffix}" for table in TABLES for suffix in ("csv", "tex")):

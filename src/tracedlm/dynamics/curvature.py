@@ -242,9 +242,8 @@ def _trace_and_density(hessian: Hessian, budget: Budget, seed: int) -> list[_Row
     for probe in range(budget.probes):
         signs = rng.choice([-1.0, 1.0], size=hessian.size)
         alpha, beta = lanczos(hessian, signs, budget.steps if probe < budget.continued else 1)
-        traces.append(
-            alpha[0] * hessian.size
-        )  # the first Rayleigh quotient is Hutchinson's estimate
+        # The first Rayleigh quotient is Hutchinson's estimate.
+        traces.append(alpha[0] * hessian.size)
         if probe < budget.continued:
             shares.append(negative_share(*quadrature(alpha, beta)))
             masses.append(negative_mass(*quadrature(alpha, beta)))

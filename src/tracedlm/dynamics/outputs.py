@@ -59,8 +59,8 @@ def predictions(model: Any, batches: Iterable[Batch]) -> Predictions:
             values[0, scored] = -log_p.gather(-1, truth[:, None])[:, 0]
             values[1, scored] = (guess == truth).double()
             # 0 log 0 = 0: a finite logarithm in place of minus infinity.
-            finite_log_p = log_p.clamp(min=torch.finfo(log_p.dtype).min)
-            values[2, scored] = -(log_p.exp() * finite_log_p).sum(-1)
+            lowest = torch.finfo(log_p.dtype).min
+            values[2, scored] = -(log_p.exp() * log_p.clamp(min=lowest)).sum(-1)
             values[3, scored] = best.exp()
             rows.append(values.numpy())
     return Predictions(*np.concatenate(rows, axis=1))

@@ -222,9 +222,8 @@ def _probed(classifier: Any, features: np.ndarray, label: np.ndarray, fold: Fold
     spread[spread == 0] = 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.filterwarnings(
-            "ignore", message="Got `batch_size`"
-        )  # fewer tokens than a batch are one batch
+        # Fewer tokens than a batch are one batch.
+        warnings.filterwarnings("ignore", message="Got `batch_size`")
         classifier.fit((train - mean) / spread, classes)
     return classifier.predict((test - mean) / spread)
 

@@ -121,9 +121,8 @@ class MomentRecorder(TrainerCallback):
             return
         inner = getattr(optimizer, "optimizer", optimizer)
         if not self.steps:
-            _flat(
-                inner, self._groups[0][:1], "exp_avg"
-            )  # refuses an optimiser that keeps none, in words of its own
+            # Refuses an optimiser that keeps none, in words of its own.
+            _flat(inner, self._groups[0][:1], "exp_avg")
             _check_class(inner)
             self.eps, self.betas = _constants(inner, self._groups[0][0][1])
         self.steps += 1

@@ -67,9 +67,8 @@ def pseudo_gradients(
         ours, theirs = (
             torch.cat(values.float().chunk(2), dim=1) for values in (gradient, probes[name][1])
         )
-        rms[name] = root_mean_square(
-            weight_gradient(ours, theirs).double()
-        )  # squares of late steps underflow float32
+        # Squares of late steps underflow float32.
+        rms[name] = root_mean_square(weight_gradient(ours, theirs).double())
     return divergence.detach(), rms
 
 

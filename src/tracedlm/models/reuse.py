@@ -141,9 +141,8 @@ class Reuse:
                     (self.cache.rows, self.length, *reading.shape[2:])
                 )
             self.readings[key][slots[:, None], query] = reading
-        at = (
-            (query[:, :, None] == positions[:, None, :]).int().argmax(1)
-        )  # where each wanted position is among the queried ones
+        # Where each wanted position is among the queried ones.
+        at = (query[:, :, None] == positions[:, None, :]).int().argmax(1)
         with phase("head_and_softmax"):
             return model.lm_head(
                 states.gather(1, at[..., None].expand(-1, -1, states.shape[-1]))

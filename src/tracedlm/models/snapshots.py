@@ -97,10 +97,11 @@ class AdapterSaver(SnapshotSaver):
     def _save(self, model: Any, state: Any) -> None:
         if state.global_step not in self.steps:
             return
+        # Gathered from every process.
         weights, moments = (
             lora_state(model),
             self.recorder.moments() if self.recorder.steps else None,
-        )  # gathered from every process
+        )
         if state.is_world_process_zero:
             with replacing_folder(self.folder / str(state.global_step)) as folder:
                 model.save_pretrained(folder, state_dict=weights, save_embedding_layers=False)

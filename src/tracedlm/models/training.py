@@ -222,9 +222,8 @@ class DiffusionTrainer(Trainer):
             use_cache=False,
             **kept,
         ).logits
-        logits = logits[
-            :, : logits.shape[1] - self.shift
-        ]  # Dream's logits score the token to their right
+        # Dream's logits score the token to their right.
+        logits = logits[:, : logits.shape[1] - self.shift]
         labels, weights = (
             inputs[name][:, -logits.shape[1] :].flatten() for name in ("labels", "loss_weights")
         )
@@ -287,9 +286,8 @@ def training_arguments(work: Path, seed: int, **settings: Any) -> TrainingArgume
         "report_to": "none",
         "remove_unused_columns": False,
         "use_cpu": not torch.accelerator.is_available(),
-        "logging_nan_inf_filter": (
-            False
-        ),  # it would log an average in place of a loss that is not finite
+        # It would log an average in place of a loss that is not finite.
+        "logging_nan_inf_filter": False,
         "ddp_find_unused_parameters": False,
     }
     arguments = TrainingArguments(output_dir=str(work), seed=seed, **{**defaults, **settings})
@@ -313,9 +311,8 @@ def reporting(trackers: Sequence[str], folder: Path) -> dict[str, Any]:
             raise ValueError(
                 f"sft.report_to: {name} is not installed; run `pip install {name}`, or leave it out"
             )
-        folder.mkdir(
-            parents=True, exist_ok=True
-        )  # W&B turns to /tmp where its folder does not exist
+        # W&B turns to /tmp where its folder does not exist.
+        folder.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault(TRACKERS[name], str(folder.resolve()))
         os.environ.setdefault("WANDB_PROJECT", "tracedlm")  # the others take it from `project`
     return {

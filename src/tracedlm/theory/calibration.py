@@ -130,9 +130,8 @@ def beta_quantile(margins: Sequence[float] | np.ndarray, beta: float) -> float:
     (0.2, nan)
     """
     ordered = np.sort(_margins(margins, beta))
-    rank = min(
-        math.floor(beta * (len(ordered) + 1) + 1e-9), len(ordered)
-    )  # 0.29 * 100 is 28.999999999999996 in binary
+    # 0.29 * 100 is 28.999999999999996 in binary.
+    rank = min(math.floor(beta * (len(ordered) + 1) + 1e-9), len(ordered))
     return float(ordered[rank - 1]) if rank else math.nan
 
 

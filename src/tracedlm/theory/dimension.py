@@ -33,9 +33,8 @@ def distinct(points: np.ndarray, tolerance: float = COINCIDENT) -> np.ndarray:
     >>> distinct(np.array([[0.0], [1.0], [1.0 + 1e-9], [0.0], [3.0]])).tolist()
     [0, 1, 4]
     """
-    _, first = np.unique(
-        points, axis=0, return_index=True
-    )  # exact copies first: pairs of many copies are many
+    # Exact copies first: pairs of many copies are many.
+    _, first = np.unique(points, axis=0, return_index=True)
     first = np.sort(first)
     kept = np.asarray(points[first], dtype=float)
     radius = np.sqrt(np.square(kept - kept.mean(axis=0)).sum(axis=1).mean())

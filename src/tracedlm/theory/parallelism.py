@@ -40,9 +40,8 @@ def area_weights(parallelism: np.ndarray, low: float, high: float) -> np.ndarray
     places, index, counts = np.unique(np.log(parallelism), return_inverse=True, return_counts=True)
     begin, end = np.log(low), np.log(high)
     knots = np.clip(places, begin, end)  # what lies beyond a limit becomes a strip of no width
-    hats = np.array(
-        [np.interp(knots, places, one) for one in np.eye(places.size)]
-    )  # each point's share of the line at every knot
+    # Each point's share of the line at every knot.
+    hats = np.array([np.interp(knots, places, one) for one in np.eye(places.size)])
     return (np.trapezoid(hats, knots) / (end - begin) / counts)[index]
 
 

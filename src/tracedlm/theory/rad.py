@@ -221,9 +221,8 @@ def aggregate(similarities: Array, how: str) -> Array:
     xp = array_namespace(similarities)
     if how not in ("mean", "max"):
         raise ValueError(f"an aggregate is 'mean' or 'max', got {how!r}")
-    similarities = xp.astype(
-        similarities, xp.float64
-    )  # a float32 mean would add noise that no single projection has
+    # A float32 mean would add noise that no single projection has.
+    similarities = xp.astype(similarities, xp.float64)
     return xp.mean(similarities, axis=0) if how == "mean" else xp.max(similarities, axis=0)
 
 

@@ -86,9 +86,8 @@ def gaussian(tokens: int, steps: int, center: float = 1 / 4, width: float = 1 / 
     if not width > 0:
         raise ValueError(f"the width of a schedule must be positive, got {width}")
     exponent = -((((np.arange(steps) / steps) - center) / width) ** 2) / 2
-    weight = np.exp(
-        exponent - exponent.max()
-    )  # relative to the peak: a narrow schedule does not underflow to no weight at all
+    # Relative to the peak: a narrow schedule does not underflow to no weight at all.
+    weight = np.exp(exponent - exponent.max())
     share = tokens * weight / weight.sum()
     counts = np.floor(share).astype(np.int64)
     # Rounded, so that steps symmetric about the centre tie on every machine whatever the last digit

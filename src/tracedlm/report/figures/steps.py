@@ -79,9 +79,8 @@ def draw_temperature(rows: list[Row]) -> Figure:
     def panel(axes: Axes, statistic: str, chosen: list[Row]) -> None:
         for tau, shade in zip(taus, np.linspace(0.9, 0.35, len(taus)), strict=True):
             curve: list[Any] = [row for row in chosen if row["tau"] == tau]
-            medians = [
-                row["median"] or np.nan for row in curve
-            ]  # undefined, or 0, which a logarithm has no place for
+            # Undefined, or 0, which a logarithm has no place for.
+            medians = [row["median"] or np.nan for row in curve]
             axes.plot(
                 [row["step"] for row in curve],
                 medians,

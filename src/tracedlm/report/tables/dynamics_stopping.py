@@ -45,10 +45,10 @@ def stopping_rows(found: Trajectories) -> list[Row]:
 
 def _stopped(curve: Curve, loss: Curve, tolerance: float, patience: int, warmup: int) -> Row:
     first = sum(step < warmup for step in curve.steps)
-    stops = [
-        plateau([number_of(value) for value in values[first:]], tolerance, patience)
-        for values in curve.values
-    ]
+    stops = []
+    for values in curve.values:
+        after_warmup = [number_of(value) for value in values[first:]]
+        stops.append(plateau(after_warmup, tolerance, patience))
     at = [(seed, first + index) for seed, index in enumerate(stops) if index is not None]
     if not at:
         return {"n": len(stops), "stopped": 0, "verdict": None, "reason": "the signal never rests"}

@@ -57,9 +57,8 @@ def first_of_rule(row: Row) -> bool:
 
 def sizes(rows: list[Row]) -> str:
     """Sample counts of the rows, e.g. `24` or `24 to 64`."""
-    return " to ".join(
-        str(n) for n in sorted({row["n"] for row in rows if isinstance(row["n"], int)})
-    )
+    counts = {row["n"] for row in rows if isinstance(row["n"], int)}
+    return " to ".join(str(n) for n in sorted(counts))
 
 
 def settings(rows: list[Row]) -> str:

@@ -133,9 +133,8 @@ def bias_rows(evidence: Evidence) -> list[Row]:
                     "readout": projection,
                     "case": change,
                 }
-                i, j = (
-                    at.get((projection, "B", "row_energy", variant)) for variant in (before, after)
-                )
+                i = at.get((projection, "B", "row_energy", before))
+                j = at.get((projection, "B", "row_energy", after))
                 rows.append({**where, **_change(evidence.maps, ablation, i, j)})
     return rows
 

@@ -48,19 +48,21 @@ def _efficiency(one: ResultSet, rule: str, seed: int) -> Row:
     if run and full:
         gap, low, high = difference(run.correct, full.correct, seed)
         p = mcnemar(run.correct, full.correct)
-        compared = dict(zip(compared, (gap, low, high, p, verdict(gap, low, high, p)), strict=True))
-    steps, reduction = (
-        published.at_length(values, one.dataset, one.seq_len)
-        for values in (published.EDIT_STEPS, published.EDIT_REDUCTION)
-    )
+        compared = {
+            "difference": gap,
+            "difference_low": low,
+            "difference_high": high,
+            "difference_p": p,
+            "difference_verdict": verdict(gap, low, high, p),
+        }
+    steps = published.at_length(published.EDIT_STEPS, one.dataset, one.seq_len)
+    reduction = published.at_length(published.EDIT_REDUCTION, one.dataset, one.seq_len)
     impact = published.TRACE_IMPACT.get(one.dataset) if one.seq_len in published.LENGTHS else None
-    missing = (
-        [f"{rule} was not run"]
-        if run is None
-        else []
-        if truncate
-        else ["no truncate run at its forwards"]
-    )
+    missing = []
+    if run is None:
+        missing.append(f"{rule} was not run")
+    elif truncate is None:
+        missing.append("no truncate run at its forwards")
     return {
         "dataset": one.dataset,
         "seq_len": one.seq_len,
@@ -93,9 +95,9 @@ def accuracy_rows(evidence: Evidence) -> list[Row]:
     """
     rows = []
     for one in evidence.sets:
-        for rule in (
-            rule for rule in dict.fromkeys(run.rule for run in one.runs) if rule not in BASELINES
-        ):
+        for rule in dict.fromkeys(run.rule for run in one.runs):
+            if rule in BASELINES:
+                continue
             run = one.run(rule)
             assert run is not None
             strict, low, high = proportion(run.correct).values()

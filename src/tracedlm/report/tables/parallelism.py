@@ -165,7 +165,8 @@ def _caption(rows: list[Row]) -> str:
 
 def _left_out(rows: list[Row]) -> str:
     drawn = {row["rule"] for row in rows if row["area"] is not None}
-    rules = [rule for rule in dict.fromkeys(str(row["rule"]) for row in rows) if rule not in drawn]
+    run = dict.fromkeys(str(row["rule"]) for row in rows)
+    rules = [rule for rule in run if rule not in drawn]
     return (
         " Without a curve, each run at one cost only or out of truncate's reach:"
         f" {', '.join(rules)}."

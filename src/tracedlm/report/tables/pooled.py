@@ -3,7 +3,8 @@
 One set alone seldom decides.
 """
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -70,28 +71,36 @@ def _pooled(rule: str, against: str, pairs: list[Pair], evidence: Evidence) -> R
             | dict.fromkeys(fields)
             | {"reason": f"no set has a run of {against} within {EQUAL_FORWARDS} forwards"}
         )
-    each = _by_problem(pairs)
+    by_problem = _by_problem(pairs)
     n = sum(run.n for _, run, _ in pairs)
-    sides = [run for _, run, _ in pairs], [other for _, _, other in pairs]
-    ours, theirs = (int(sum(run.correct.sum() for run in side)) for side in sides)
-    gap = (ours - theirs) / n
-    alike = bool(
-        np.ptp(each) == 0
-    )  # a bootstrap of equal values has no width, which would say that nothing is uncertain
-    low, high = (
-        (None, None)
-        if alike
-        else bootstrap_interval(each * len(each) / n, rng=np.random.default_rng(evidence.seed))
-    )
-    p = sign_flip(each)
-    said = verdict(gap, gap if low is None else low, gap if high is None else high, p)
-    forwards = [float(np.concatenate([run.nfe for run in side]).mean()) for side in sides]
-    values = (len(each), n, *forwards, ours, theirs, gap, low, high, p, said)
-    return (
-        row
-        | dict(zip(fields, values, strict=True))
-        | {"reason": "no interval: every problem shows the same difference" if alike else ""}
-    )
+    runs = [run for _, run, _ in pairs]
+    baselines = [baseline for _, _, baseline in pairs]
+    solved = int(sum(run.correct.sum() for run in runs))
+    against_solved = int(sum(baseline.correct.sum() for baseline in baselines))
+    gap = (solved - against_solved) / n
+    # A bootstrap of equal values has no width, which would say that nothing is uncertain.
+    alike = bool(np.ptp(by_problem) == 0)
+    low = None
+    high = None
+    if not alike:
+        rng = np.random.default_rng(evidence.seed)
+        low, high = bootstrap_interval(by_problem * len(by_problem) / n, rng=rng)
+    p = sign_flip(by_problem)
+    return {
+        **row,
+        "problems": len(by_problem),
+        "n": n,
+        "forwards": float(np.concatenate([run.nfe for run in runs]).mean()),
+        "against_forwards": float(np.concatenate([run.nfe for run in baselines]).mean()),
+        "solved": solved,
+        "against_solved": against_solved,
+        "difference": gap,
+        "low": low,
+        "high": high,
+        "p": p,
+        "verdict": verdict(gap, gap if low is None else low, gap if high is None else high, p),
+        "reason": "no interval: every problem shows the same difference" if alike else "",
+    }
 
 
 def _by_problem(pairs: list[Pair]) -> np.ndarray:
@@ -102,18 +111,16 @@ def _by_problem(pairs: list[Pair]) -> np.ndarray:
     All lengths of a dataset decode the same test problems in the same order, so that a problem's
     place names it.
     """
-    found: dict[tuple[str, int], int] = {}
-    for dataset, run, other in pairs:
-        for place, gap in enumerate(run.correct.astype(int) - other.correct.astype(int)):
-            found[dataset, place] = found.get((dataset, place), 0) + int(gap)
-    return np.array(list(found.values()))
+    gaps: dict[tuple[str, int], int] = defaultdict(int)
+    for dataset, run, baseline in pairs:
+        for place, gap in enumerate(run.correct.astype(int) - baseline.correct.astype(int)):
+            gaps[dataset, place] += int(gap)
+    return np.array(list(gaps.values()))
 
 
 def _caption(rows: list[Any]) -> str:
-    problems, answers = (
-        " to ".join(map(str, sorted({row[of] for row in rows if row[of]})))
-        for of in ("problems", "n")
-    )
+    problems = _range_of(row["problems"] for row in rows)
+    answers = _range_of(row["n"] for row in rows)
     return (
         "Every rule's first run, all sets together, less full decoding and less the baselines at"
         " equal mean forwards, in points of accuracy. A problem is one draw with its answers at"
@@ -123,6 +130,11 @@ def _caption(rows: list[Any]) -> str:
         f" Solved: answers right. Only sets with both runs count. n = {answers} answers to"
         f" {problems} problems."
     )
+
+
+def _range_of(counts: Iterable[Any]) -> str:
+    """Different counts, smallest first, e.g. `24 to 64`."""
+    return " to ".join(map(str, sorted({count for count in counts if count})))
 
 
 POOLED = Spec(

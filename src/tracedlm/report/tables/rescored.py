@@ -47,14 +47,10 @@ def rescored_rows(record: Any) -> list[Row]:
     """
     rows = []
     for one in record["sets"]:
-        accuracy, steps, reduction = (
-            published.at_length(printed, one["dataset"], one["seq_len"])
-            for printed in (
-                published.EDIT_ACCURACY["EDIT"],
-                published.EDIT_STEPS,
-                published.EDIT_REDUCTION,
-            )
-        )
+        place = (one["dataset"], one["seq_len"])
+        accuracy = published.at_length(published.EDIT_ACCURACY["EDIT"], *place)
+        steps = published.at_length(published.EDIT_STEPS, *place)
+        reduction = published.at_length(published.EDIT_REDUCTION, *place)
         compared = {"accuracy": (100 * one["accuracy"], accuracy), "steps": (one["steps"], steps)}
         differing = [
             name

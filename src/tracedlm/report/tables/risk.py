@@ -77,11 +77,8 @@ def flip_rows(evidence: Evidence) -> list[Row]:
             )
             rows.append({**where, "rule": None, "reason": reason})
         else:
-            rows += [
-                {**where, **row}
-                for rule in dict.fromkeys(row["rule"] for row in one.flips)
-                for row in _rule_rows(one, rule)
-            ]
+            for rule in dict.fromkeys(flip["rule"] for flip in one.flips):
+                rows += [{**where, **row} for row in _rule_rows(one, rule)]
             if not one.flips:
                 rows.append(
                     {

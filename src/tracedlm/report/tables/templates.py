@@ -136,9 +136,8 @@ def _pair(found: Evaluated, templates: tuple[int, int], a: int, b: int, seed: in
 
     A flip is two resolved gaps of opposite sign; other orders that noise can explain are open.
     """
-    first, second = (
-        (found.correct[template, a], found.correct[template, b]) for template in templates
-    )
+    first = (found.correct[templates[0], a], found.correct[templates[0], b])
+    second = (found.correct[templates[1], a], found.correct[templates[1], b])
     gaps = [paired_gap(*pair, np.random.default_rng(seed)) for pair in (first, second)]
     change = change_of_gap(*first, *second, np.random.default_rng(seed))
     row: Row = {"rules": f"{found.rules[a]} less {found.rules[b]}"}
@@ -181,10 +180,8 @@ def subdomain_rows(evidence: Evidence) -> list[Row]:
                 }
             )
             continue
-        order = {
-            facet: place for place, facet in enumerate(dict.fromkeys(facet for facet, _ in kinds))
-        }
-        for facet, value in sorted(kinds, key=lambda kind: (order[kind[0]], kind[1])):
+        order = list(dict.fromkeys(facet for facet, _ in kinds))  # from coarse to fine
+        for facet, value in sorted(kinds, key=lambda kind: (order.index(kind[0]), kind[1])):
             chosen = np.array([facets.get(facet) == value for facets in found.facets])
             for place, rule in enumerate(found.rules):
                 correct = _answers(found.correct[:, place][:, chosen])

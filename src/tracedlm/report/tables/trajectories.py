@@ -97,10 +97,12 @@ class Trajectories:
         found = self._found.get((run, which.metric, which.module, layer, which.label))
         if found is None:
             return None
-        seeds, steps = (tuple(sorted({key[place] for key in found})) for place in (0, 1))
-        values, stderrs = np.full((2, len(seeds), len(steps)), np.nan)
+        seeds = tuple(sorted({seed for seed, _ in found}))
+        steps = tuple(sorted({step for _, step in found}))
+        values = np.full((len(seeds), len(steps)), np.nan)
+        stderrs = np.full((len(seeds), len(steps)), np.nan)
         for (seed, step), row in found.items():
-            at = seeds.index(seed), steps.index(step)
-            values[at] = np.nan if row["value"] is None else row["value"]
-            stderrs[at] = np.nan if row["stderr"] is None else row["stderr"]
+            place = (seeds.index(seed), steps.index(step))
+            values[place] = np.nan if row["value"] is None else row["value"]
+            stderrs[place] = np.nan if row["stderr"] is None else row["stderr"]
         return Curve(steps, seeds, values, stderrs)

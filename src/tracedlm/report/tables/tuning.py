@@ -95,15 +95,14 @@ def _chosen(settings: dict[str, Any], tried: list[dict[str, Any]]) -> list[tuple
         ]
     elif "delta" in settings:
         values = [("first", key, settings[key]) for key in ("delta", "omega")]
-        values += [
-            ("later", key, settings[f"later_{key}"] or settings[key]) for key in ("delta", "omega")
-        ]  # null: the same
-    searched = [
-        key
-        for key in settings
-        if len({repr(row["settings"][key]) for row in tried}) > 1 and key not in BY_BLOCK
-    ]
-    return [*values, *(("all", key, settings[key]) for key in searched)]
+        # Null: the same.
+        for key in ("delta", "omega"):
+            values.append(("later", key, settings[f"later_{key}"] or settings[key]))
+    for key in settings:
+        tried_values = {repr(row["settings"][key]) for row in tried}
+        if len(tried_values) > 1 and key not in BY_BLOCK:
+            values.append(("all", key, settings[key]))
+    return values
 
 
 def _on_validation(tuned: dict[str, Any], rule: str) -> list[Row]:

@@ -147,9 +147,8 @@ def _temperatures(
     found: dict[tuple[float, str], list[np.ndarray]] = defaultdict(list)
     phases = []
     for series, visible, late in read_late(one.path, settings.window, settings.late_window):
-        phases.append(
-            series.refine + 2.0 * late
-        )  # two flags in one array, so that one padding serves both: 1, 2, or 3
+        # Two flags in one array, so that one padding serves both: 1, 2, or 3.
+        phases.append(series.refine + 2.0 * late)
         for tau in settings.temperatures:
             statistics = step_statistics(series.similarity, visible, tau)
             found[tau, "kl"].append(statistics.kl)

@@ -73,10 +73,11 @@ def late_stops(
     shared = visible[:, first:] & late[:, :, None]
     (moved,) = movements(similarity, shared, (1, omega), (tau,))
     step = first_certified(moved[omega].kl < delta, late)
+    # A sample without a stop reads its first step here, and is made NaN below.
     n, at = (
         np.arange(len(step)),
         np.maximum(step, 0),
-    )  # a sample without a stop reads its first step here, and is made NaN below
+    )
     before = np.maximum(at - omega, 0)
     p = alignment(similarity, shared, tau)
     h = entropy(p)
@@ -165,9 +166,8 @@ def block_exits(series: Series, tau: float, delta: float, omega: int) -> list[li
     kl, margin = moved[1].kl, moved[1].margin
     same_block = np.zeros(kl.shape, dtype=bool)
     same_block[:, 1:] = (series.block[:, 1:] == series.block[:, :-1]) & (series.block[:, 1:] >= 0)
-    stable = same_block & (
-        kl < delta
-    )  # the rule's counter starts anew in each block, whose first step has nothing to compare with
+    # The rule's counter starts anew in each block, whose first step has nothing to compare with.
+    stable = same_block & (kl < delta)
     run = stable.copy()
     for lag in range(1, omega):
         run[:, lag:] &= stable[:, :-lag]

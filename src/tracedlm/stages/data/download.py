@@ -140,9 +140,8 @@ def _continue(source: Source, part: Path) -> None:
         headers={"User-Agent": "tracedlm", **({"Range": f"bytes={have}-"} if have else {})},
     )
     if source.kind == "hub" and (token := os.environ.get("HF_TOKEN")):
-        request.add_unredirected_header(
-            "Authorization", f"Bearer {token}"
-        )  # for the hub alone, not the store it redirects to
+        # For the hub alone, not the store it redirects to.
+        request.add_unredirected_header("Authorization", f"Bearer {token}")
     try:
         with (
             urllib.request.urlopen(request, timeout=TIMEOUT) as reply,

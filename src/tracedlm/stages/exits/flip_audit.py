@@ -109,9 +109,8 @@ def audit_flips(setup: Setup, audit: FlipAudit, tau: float, threads: int, out: P
     """Decode with each rule of the audit, undo each of its exits, and write a row for each."""
     torch.set_num_threads(threads)
     setup = setup.of_set(rules=("full", *audit.rules))
-    decode = setup.decode.model_copy(
-        update={"reuse": "none"}
-    )  # what is stale in a cache would be a second cause of flips
+    # What is stale in a cache would be a second cause of flips.
+    decode = setup.decode.model_copy(update={"reuse": "none"})
     bench = Bench(replace(setup, decode=decode), "test", audit.samples)
     rows = [
         row

@@ -281,9 +281,8 @@ def _block(
     alpha = float(contraction_rate(statistics.tv))
     held = certificates(course.similarity[steps], support, audit.delta, audit.omega, tau).paper
     safe = []
-    later = (
-        stable[steps] & support & (np.arange(len(support)) > 0)[:, None]
-    )  # a block's first step has nothing to compare with
+    # A block's first step has nothing to compare with.
+    later = stable[steps] & support & (np.arange(len(support)) > 0)[:, None]
     for token in np.flatnonzero(later.any(axis=0)):
         at = int(np.argmax(later[:, token]))
         epsilon = float(

@@ -90,9 +90,8 @@ def _sample(
         )
         if (committed[positions] < never).any():
             yield f"step {row['step']} commits a position again"
-        committed[positions[tokens != mask]] = row[
-            "step"
-        ]  # a model may predict the mask: that position stays open
+        # A model may predict the mask: that position stays open.
+        committed[positions[tokens != mask]] = row["step"]
     if (committed == never).sum() > _left_open(steps, mask):
         yield f"{(committed == never).sum()} positions are never committed"
     for projection in readouts["projection"].unique().to_pylist():
