@@ -60,15 +60,11 @@ def _row(path: str | Path, number: int, item: Any, held_out: float, seed: int) -
     def bad(field: str, why: str) -> ValueError:
         return ValueError(f"{path}: row {number + 1}, field {field}: {why}")
 
-    sentence, annotations, arguments = (
-        _field(item, name, kind, bad)
-        for name, kind in (
-            ("sentence", str),
-            ("linguistic_annotations", dict),
-            ("semantic_roles", dict),
-        )
-    )
-    words, tags = sentence.split(), annotations.get("pos_tags")
+    sentence = _field(item, "sentence", str, bad)
+    annotations = _field(item, "linguistic_annotations", dict, bad)
+    arguments = _field(item, "semantic_roles", dict, bad)
+    words = sentence.split()
+    tags = annotations.get("pos_tags")
     if not words:
         raise bad("sentence", "has no words")
     if not isinstance(tags, list) or len(tags) != len(words):
@@ -86,10 +82,9 @@ def _row(path: str | Path, number: int, item: Any, held_out: float, seed: int) -
     roles: list[str | None] = ["Action" if one == "VERB" else None for one in pos]
     for name, argument in arguments.items():
         field = f"semantic_roles.{name}"
-        position, role = (
-            argument.get(key) if isinstance(argument, dict) else None
-            for key in ("position", "role")
-        )
+        facts = argument if isinstance(argument, dict) else {}
+        position = facts.get("position")
+        role = facts.get("role")
         if not isinstance(position, int) or not 0 <= position < len(words):
             raise bad(f"{field}.position", f"expected 0 to {len(words) - 1}, got {position!r}")
         if role not in ROLES:

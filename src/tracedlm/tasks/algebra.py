@@ -58,12 +58,10 @@ def _linear(rng: random.Random, x: str) -> Worked:
 
 
 def _both_sides(rng: random.Random, x: str) -> Worked:
-    root, few, more, shift = (
-        rng.randint(2, 15),
-        rng.randint(2, 5),
-        rng.randint(2, 5),
-        rng.randint(1, 40),
-    )
+    root = rng.randint(2, 15)
+    few = rng.randint(2, 5)
+    more = rng.randint(2, 5)
+    shift = rng.randint(1, 40)
     right = more * root + shift
     first, scale = step(few + more, "-", few)
     second, rest = step(right, "-", shift)
@@ -136,7 +134,10 @@ def _added(rng: random.Random, _: str) -> Worked:
 
 
 def _system(rng: random.Random, _: str) -> Worked:
-    x, y, few, more = rng.randint(2, 12), rng.randint(1, 30), rng.randint(2, 5), rng.randint(2, 4)
+    x = rng.randint(2, 12)
+    y = rng.randint(1, 30)
+    few = rng.randint(2, 5)
+    more = rng.randint(2, 4)
     first, scale = step(few + more, "-", few)
     second, rest = step((few + more) * x + y, "-", few * x + y)
     third, _x = step(rest, "/", scale)

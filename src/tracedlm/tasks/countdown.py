@@ -50,7 +50,9 @@ class Countdown(GeneratedTask):
         # The numbers are drawn first and kept, as in the papers' file: redrawing them with the
         # expression favours small ones.
         while True:
-            a, b, c = (rng.randint(1, 100) for _ in range(3))
+            a = rng.randint(1, 100)
+            b = rng.randint(1, 100)
+            c = rng.randint(1, 100)
             for _ in range(100):
                 first, second = rng.choice("+-*/"), rng.choice("+-*/")
                 partial = _apply(a, first, b)

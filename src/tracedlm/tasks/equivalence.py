@@ -39,7 +39,10 @@ NAMES = frozenset(
 Nothing that sums, multiplies, integrates or takes limits over a range.
 """
 
-DEEPEST, LONGEST_NUMBER, LARGEST_EXPONENT, LARGEST_OUTER_EXPONENT = 4, 20, 200, 9
+DEEPEST = 4
+LONGEST_NUMBER = 20
+LARGEST_EXPONENT = 200
+LARGEST_OUTER_EXPONENT = 9
 
 
 def equivalent(answer: str, gold: str) -> bool:
@@ -90,8 +93,11 @@ def as_intervals(answer: str, gold: str) -> tuple[str, str]:
 
 def _as_interval(text: str) -> str:
     if chain := CHAIN.fullmatch(text):
-        low, opening, closing, high = (part.strip() for part in chain.groups())
-        return f"{'(' if opening == '<' else '['}{low},{high}{')' if closing == '<' else ']'}"
+        low = chain[1].strip()
+        high = chain[4].strip()
+        opening = "(" if chain[2].strip() == "<" else "["
+        closing = ")" if chain[3].strip() == "<" else "]"
+        return f"{opening}{low},{high}{closing}"
     if half := HALF_LINE.fullmatch(text):
         end = half[2].strip()
         spelled = {

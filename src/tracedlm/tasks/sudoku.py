@@ -21,10 +21,19 @@ DIGITS = "1234"
 ROWS = [range(4 * row, 4 * row + 4) for row in range(4)]
 COLUMNS = [range(column, 16, 4) for column in range(4)]
 BOXES = [[corner, corner + 1, corner + 4, corner + 5] for corner in (0, 2, 8, 10)]
-PEERS = [
-    {peer for unit in (*ROWS, *COLUMNS, *BOXES) if cell in unit for peer in unit} - {cell}
-    for cell in range(16)
-]
+UNITS = (*ROWS, *COLUMNS, *BOXES)
+
+
+def _peers(cell: int) -> set[int]:
+    """Cells that share a row, a column or a box with this one."""
+    peers: set[int] = set()
+    for unit in UNITS:
+        if cell in unit:
+            peers.update(unit)
+    return peers - {cell}
+
+
+PEERS = [_peers(cell) for cell in range(16)]
 CHECKED = {"row": ROWS, "col": COLUMNS, "box": BOXES}
 
 
@@ -71,20 +80,18 @@ class Sudoku(GeneratedTask):
         lines: list[str] = []
         while blanks := [cell for cell in range(16) if grid[cell] == "0"]:
             candidates = {cell: len(_candidates(grid, cell)) for cell in blanks}
-            certain = [cell for cell in blanks if candidates[cell] == 1] or [
-                min(blanks, key=candidates.__getitem__)
-            ]
-            lines += [
-                f"r{cell // 4 + 1}c{cell % 4 + 1}:{_seen(grid, cell)}>{solution[cell]}\n"
-                for cell in certain
-            ]
+            certain = [cell for cell in blanks if candidates[cell] == 1]
+            if not certain:
+                certain = [min(blanks, key=candidates.__getitem__)]
+            for cell in certain:
+                place = f"r{cell // 4 + 1}c{cell % 4 + 1}"
+                lines.append(f"{place}:{_seen(grid, cell)}>{solution[cell]}\n")
             for cell in certain:
                 grid[cell] = solution[cell]
         if length >= 256:
-            lines += [
-                f"{name}{','.join(''.join(solution[cell] for cell in unit) for unit in units)}\n"
-                for name, units in CHECKED.items()
-            ]
+            for name, units in CHECKED.items():
+                digits = ["".join(solution[cell] for cell in unit) for unit in units]
+                lines.append(f"{name}{','.join(digits)}\n")
         return f"<reasoning>\n{''.join(lines)}</reasoning>\n<answer>\n{solution}\n</answer>"
 
     def mark(self, problem: Problem, text: str, scorer: Scorer) -> Score:
@@ -93,10 +100,11 @@ class Sudoku(GeneratedTask):
         if answer is None:
             return Score(None, 0.0, False)
         golds = [solution] if scorer == "d1" else solutions(puzzle)
-        right = max(
-            sum(answer[cell] == gold[cell] for cell in range(16) if puzzle[cell] == "0")
-            for gold in golds
-        )
+        blank_cells = [cell for cell in range(16) if puzzle[cell] == "0"]
+        # A puzzle may have several solutions: the nearest one counts.
+        right = 0
+        for gold in golds:
+            right = max(right, sum(answer[cell] == gold[cell] for cell in blank_cells))
         clues_kept = all(clue in ("0", digit) for clue, digit in zip(puzzle, answer, strict=True))
         blanks = puzzle.count("0")
         return Score(answer, right / blanks, right == blanks and (clues_kept or scorer == "d1"))
@@ -118,26 +126,27 @@ def solutions(puzzle: str) -> list[str]:
     >>> solutions("3102200002100320")
     ['3142243142131324']
     """
-    return [
-        grid
-        for grid in all_grids()
-        if all(clue in ("0", digit) for clue, digit in zip(puzzle, grid, strict=True))
-    ]
+    clues = {cell: clue for cell, clue in enumerate(puzzle) if clue != "0"}
+    found = []
+    for grid in all_grids():
+        if all(grid[cell] == clue for cell, clue in clues.items()):
+            found.append(grid)
+    return found
 
 
 @cache
 def all_grids() -> tuple[str, ...]:
     """The 288 valid 4x4 grids, in lexicographic order."""
-    partial = [""]
+    grids = [""]
+    # Cell by cell, every digit that no earlier peer holds: the grids stay in order.
     for cell in range(16):
         earlier = [peer for peer in PEERS[cell] if peer < cell]
-        partial = [
-            grid + digit
-            for grid in partial
-            for digit in DIGITS
-            if all(grid[peer] != digit for peer in earlier)
-        ]
-    return tuple(partial)
+        longer = []
+        for grid in grids:
+            used = {grid[peer] for peer in earlier}
+            longer += [grid + digit for digit in DIGITS if digit not in used]
+        grids = longer
+    return tuple(grids)
 
 
 def _strict_answer(text: str) -> str | None:
