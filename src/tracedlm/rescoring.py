@@ -282,6 +282,7 @@ def _problem(folder: str | Path, dataset: str, item: dict[str, Any], sample: int
         return None
     try:
         problem = PROBLEMS[dataset](item["question"], item["ground_truth"])
+        # The task itself says what is none of its problems.
         get_task(dataset).check(problem)
     except (ValueError, TypeError, IndexError, OverflowError) as error:
         raise ValueError(

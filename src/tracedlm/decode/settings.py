@@ -283,6 +283,7 @@ def known_rule(name: str) -> str:
         ValueError: There is none; the message lists those that exist.
     """
     if name not in SETTINGS:
+        # A misspelt rule is likelier than one that does not exist.
         nearest = get_close_matches(name, SETTINGS, n=1)
         hint = f". Did you mean {nearest[0]!r}?" if nearest else ""
         raise ValueError(f"unknown exit rule {name!r}; known: {', '.join(SETTINGS)}{hint}")
@@ -306,6 +307,7 @@ def settings_of(name: str, **settings: Any) -> RuleSettings:
     try:
         return SETTINGS[known_rule(name)].model_validate(settings)
     except ValidationError as error:
+        # Pydantic's own message names its classes, which no config knows.
         problems = "; ".join(
             f"{'.'.join(map(str, problem['loc']))}: {_mistake(problem)}"
             for problem in error.errors()

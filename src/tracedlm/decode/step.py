@@ -76,5 +76,6 @@ class Step:
     @cached_property
     def margin_rk(self) -> torch.Tensor:
         """Gap between the two largest logits."""
+        # Two of many thousands: a sort of the vocabulary would cost more.
         top = self.logits_rkv.topk(2, dim=-1).values
         return top[..., 0] - top[..., 1]

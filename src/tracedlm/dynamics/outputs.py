@@ -156,6 +156,7 @@ def frequency_bands(
         names: Of the bands, the most frequent first.
     """
     real = (np.asarray(attention_mask) == 1) & (word >= 0)
+    # types: the words that occur; index: which of them each real token is.
     types, index = np.unique(word[real], return_inverse=True)
     ids = np.full(word.shape, UNSCORED)
     ids[real] = equal_mass_bands(np.bincount(index, minlength=len(types)), len(names))[index]

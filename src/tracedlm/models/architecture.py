@@ -58,15 +58,16 @@ def retokenized(model: Any, old: Any, new: Any) -> Any:
         new: The tokenizer it shall have. Its special tokens, and those that both know, keep their
             embeddings.
     """
-    known = old.get_vocab()
+    old_ids = old.get_vocab()
     pieces = [
         (
-            [known[name]]
-            if name in known
+            [old_ids[name]]
+            if name in old_ids
             else old(new.decode([token]), add_special_tokens=False)["input_ids"]
         )
         for token, name in enumerate(new.convert_ids_to_tokens(range(len(new))))
     ]
+    # A copy, for the weights are overwritten below.
     before = model.get_input_embeddings().weight.clone()
     model.resize_token_embeddings(len(new), mean_resizing=False)
     model.get_input_embeddings().weight.copy_(torch.stack([before[ids].mean(0) for ids in pieces]))

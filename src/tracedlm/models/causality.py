@@ -21,6 +21,7 @@ def influence(model: Any, tokens: torch.Tensor, replacement: int) -> torch.Tenso
         [length, length]: entry (j, i) is the largest change of a logit at i when token j is
             replaced, as a share of the largest logit.
     """
+    # rows: [length + 1, length], one for each replaced token, and the sentence itself last.
     rows = tokens.repeat(len(tokens) + 1, 1)
     rows[torch.arange(len(tokens)), torch.arange(len(tokens))] = replacement
     logits = model(input_ids=rows).logits.double()
@@ -44,18 +45,20 @@ def check_sight(model: Any, tokens: torch.Tensor, replacement: int, causal: bool
     """
     changed = influence(model, tokens, replacement)
     past, future = float(changed.triu(1).max()), float(changed.tril(-1).max())
-    found = (
+    dependence = (
         f"replacing a token changes earlier outputs by {future:.2g} and later ones by {past:.2g} of"
         " the largest logit"
     )
     if causal and future > ROUNDING:
         raise ValueError(
-            f"not a causal model: {found}; correct its attention mask before analysing it"
+            f"not a causal model: {dependence}; correct its attention mask before analysing it"
         )
     if past <= ROUNDING:
         raise ValueError(
-            f"the model does not see the past: {found}; its attention mask is inverted or blocks"
-            " everything"
+            f"the model does not see the past: {dependence}; its attention mask is inverted or"
+            " blocks everything"
         )
     if not causal and future <= ROUNDING:
-        raise ValueError(f"not a bidirectional model: {found}; set is_causal: false in its config")
+        raise ValueError(
+            f"not a bidirectional model: {dependence}; set is_causal: false in its config"
+        )

@@ -107,6 +107,7 @@ def _refuse_quantised(raw: dict[str, Any]) -> None:
 def _native(
     path: str, family: Family, config: Any, dtype: torch.dtype, device: torch.device
 ) -> tuple[Any, Any]:
+    # Transformers builds the attention mask from this: a denoiser looks both ways.
     config.is_causal = False
     in_fp32 = family.rotated_in_fp32 and dtype != torch.float32
     with _reading(path, "the tokenizer", (Exception,)):  # tokenizers raises nothing more specific
@@ -127,9 +128,8 @@ def _native(
             output_loading_info=True,
         )
         _check_complete(report)
-    model._weight_conversions = (
-        None  # else saving would write official tensor names beside a config of transformers' own
-    )
+    # Else saving would write official tensor names beside a config of transformers' own.
+    model._weight_conversions = None
     if in_fp32:
         rotate_in_fp32(model)
     return model, tokenizer
@@ -171,12 +171,13 @@ def _check_complete(report: dict[str, Any]) -> None:
 
     Transformers would draw the missing ones at random, and drop the others.
     """
-    mismatched, missing, unexpected = (
-        sorted(report[f"{kind}_keys"]) for kind in ("mismatched", "missing", "unexpected")
-    )
+    # Sorted, so that the message names the same weight every time.
+    mismatched = sorted(report["mismatched_keys"])
+    missing = sorted(report["missing_keys"])
+    unexpected = sorted(report["unexpected_keys"])
     if mismatched:
-        name, found, expected = mismatched[0]
-        raise ValueError(f"{name} has shape {list(found)}, the config asks for {list(expected)}")
+        name, shape, expected = mismatched[0]
+        raise ValueError(f"{name} has shape {list(shape)}, the config asks for {list(expected)}")
     if missing:
         raise ValueError(f"they lack {missing[0]}")
     if unexpected:
@@ -185,13 +186,13 @@ def _check_complete(report: dict[str, Any]) -> None:
 
 @contextmanager
 def _reading(
-    path: str, what: str, errors: tuple[type[Exception], ...] = UNREADABLE
+    path: str, part: str, errors: tuple[type[Exception], ...] = UNREADABLE
 ) -> Iterator[None]:
     """Say in one line which part of which checkpoint cannot be read, and why."""
     try:
         yield
     except errors as error:
-        raise ValueError(f"{path}: no usable checkpoint: {what}: {short(error)}") from error
+        raise ValueError(f"{path}: no usable checkpoint: {part}: {short(error)}") from error
 
 
 def short(error: Exception) -> str:

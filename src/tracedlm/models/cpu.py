@@ -22,7 +22,9 @@ class OneDnnLinear(torch.nn.Linear):
             and input.device.type == "cpu"
         ):
             # What torch.compile emits; it has no gradient.
-            return torch.ops.mkldnn._linear_pointwise(input, self.weight, self.bias, "none", [], "")
+            return torch.ops.mkldnn._linear_pointwise(
+                input, self.weight, B=self.bias, attr="none", scalars=[], algorithm=""
+            )
         return super().forward(input)
 
 

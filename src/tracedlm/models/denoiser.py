@@ -141,6 +141,7 @@ def _sources(
         return positions
     if positions is None:
         positions = torch.arange(count.shape[1], device=count.device).expand_as(count)
+    # first: [batch, 1], the column of each prompt's first real token, for padding is on the left.
     first = (count == 0).sum(1, keepdim=True)
     return torch.maximum(positions - shift, first)
 

@@ -45,7 +45,8 @@ class RadStopping(DiffusionGemmaAdaptiveStopping):
         """
         if not delta > 0 or omega < 1:
             raise ValueError(f"needs delta > 0 and omega >= 1, got delta {delta} and omega {omega}")
-        self.observer, self.delta, self.omega, self.tau = observer, delta, omega, tau
+        self.observer = observer
+        self.delta, self.omega, self.tau = delta, omega, tau
         self.sampler: Any = None
         self.reset()
 
@@ -65,7 +66,9 @@ class RadStopping(DiffusionGemmaAdaptiveStopping):
         )
         self.accepted = self.sampler.accepted_token_mask.clone()
         self.seen = [*self.seen[-1:], (similarity, visible)]
-        similarities, visibles = (torch.stack(part, dim=1) for part in zip(*self.seen, strict=True))
+        # similarities, visibles: [batch, steps, canvas], the step before, if any, and this one.
+        similarities = torch.stack([similarity for similarity, _ in self.seen], dim=1)
+        visibles = torch.stack([visible for _, visible in self.seen], dim=1)
         stable = step_statistics(similarities, visibles, tau=self.tau).kl[:, -1] < self.delta
         self.run = torch.where(stable, self.run + 1, 0)
         return self.run >= self.omega
@@ -102,6 +105,7 @@ def stopping(
             rule.sampler = prepare_sampler(config)
             return rule.sampler
 
+        # Set on the instance, they hide the class's methods, and deleting them brings those back.
         model._prepare_sampler, model._prepare_diffusion_stopping_criteria = sampler, lambda _: rule
         try:
             yield rule

@@ -11,6 +11,7 @@ from transformers import CONFIG_MAPPING
 
 from tracedlm.models.llada import COMPUTED, KEY_MAPPING, llada_config
 
+# Id of the mask in Dream's tokenizer, for a config that does not name it.
 DREAM_MASK_ID = 151666
 
 DREAM_COMPUTED: dict[str, tuple[Any, ...]] = {
@@ -83,6 +84,7 @@ def _dream(raw: dict[str, Any]) -> Any:
 
 def _converted(raw: dict[str, Any]) -> Any:
     """A causal architecture that was trained to look both ways, and says so."""
+    # Neither key is in the config of a causal model: one of them says that it was converted.
     if raw.get("is_causal") is not False and raw.get("mask_token_id") is None:
         raise ValueError(
             f"a {raw['model_type']} is a causal model unless it says is_causal: false or names a"

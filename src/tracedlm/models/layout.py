@@ -88,9 +88,11 @@ def projection(model: Any, layer: int, name: str) -> tuple[Any, slice]:
     attention = getattr(layers[layer], layout.attention)
     if layout.fused is not None:
         module = getattr(attention, layout.fused)
+        # The fused output is [.., q | k | v], of equal widths.
         width, part = module.out_features // 3, "qkv".index(name)
         return module, slice(part * width, (part + 1) * width)
     module = getattr(attention, f"{name}_proj")
+    # Some models share keys and values, and leave the attribute empty.
     if module is None:
         raise ValueError(
             f"layer {layer} of {type(model).__name__} has no projection {name}: its values are its"

@@ -79,8 +79,8 @@ def transformers_name(name: str) -> str:
     'lm_head.weight'
     """
     for official, ours in KEY_MAPPING.items():
-        name, found = re.subn(official, ours, name)
-        if found:
+        name, count = re.subn(official, ours, name)
+        if count:
             break
     return name
 
@@ -103,6 +103,7 @@ def llada_config(raw: dict[str, Any]) -> LlamaConfig:
         "max_sequence_length",
         "weight_tying",
     )
+    # A default of transformers in the place of a missing field would change what is computed.
     if missing := [field for field in needed if raw.get(field) is None]:
         raise ValueError(f"{missing[0]} is missing")
     return LlamaConfig(
@@ -136,6 +137,7 @@ def rotate_in_fp32(model: Any) -> None:
     def in_fp32(
         _: nn.Module, inputs: tuple[torch.Tensor, ...], more: dict[str, Any]
     ) -> tuple[tuple[torch.Tensor, ...], dict[str, Any]]:
+        # Any other attention does not round the rotated queries and keys back.
         if model.config._attn_implementation != ROTATED_IN_FP32:
             return inputs, more
         hidden, *rest = inputs

@@ -65,11 +65,11 @@ class MomentRecorder(TrainerCallback):
 
         Under FSDP every process must ask for it.
         """
-        for step, named, norms in self._norms:
-            squares = summed(norms.square(), named[0][1]).tolist()
+        for step, pairs, norms in self._norms:
+            squares = summed(norms.square(), pairs[0][1]).tolist()
             self._gradients += [
                 (step, name, math.sqrt(square / parameter.numel()))
-                for (name, parameter), square in zip(named, squares, strict=True)
+                for (name, parameter), square in zip(pairs, squares, strict=True)
             ]
         self._norms.clear()
         return self._gradients
@@ -100,8 +100,8 @@ class MomentRecorder(TrainerCallback):
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Log the norm of each module's gradient, as the optimiser will see it."""
-        for named in self._groups:
-            having = [(name, parameter) for name, parameter in named if parameter.grad is not None]
+        for pairs in self._groups:
+            having = [(name, parameter) for name, parameter in pairs if parameter.grad is not None]
             gradients = [local(parameter.grad) for _, parameter in having]  # type: ignore[arg-type]
             norms = torch._foreach_norm(gradients, 2, torch.float32)
             self._norms.append((state.global_step + 1, having, torch.stack(norms)))
@@ -126,8 +126,9 @@ class MomentRecorder(TrainerCallback):
             _check_class(inner)
             self.eps, self.betas = _constants(inner, self._groups[0][0][1])
         self.steps += 1
-        for group, named in enumerate(self._groups):
-            first, second = (_flat(inner, named, key) for key in ("exp_avg", "exp_avg_sq"))
+        for group, pairs in enumerate(self._groups):
+            first = _flat(inner, pairs, "exp_avg")
+            second = _flat(inner, pairs, "exp_avg_sq")
             for variant, change in updates(
                 first, second, self.eps, self._before + self.steps, self.betas
             ):
@@ -136,10 +137,8 @@ class MomentRecorder(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, optimizer: Any = None, **_: Any) -> None:
         """Save with the Trainer's checkpoint."""
         arrays = {f"sum/{name}": total.cpu().numpy() for name, total in self._totals().items()}
-        index = {
-            name: number
-            for number, name in enumerate(dict.fromkeys(name for _, name, _ in self.gradients))
-        }
+        names = dict.fromkeys(name for _, name, _ in self.gradients)
+        index = {name: number for number, name in enumerate(names)}
         arrays["gradients"] = np.array(
             [(step, index[name], rms) for step, name, rms in self.gradients], dtype=np.float64
         ).reshape(-1, 3)
@@ -175,10 +174,10 @@ class MomentRecorder(TrainerCallback):
         """Sum of the updates of each module and variant, gathered where sharded."""
         totals = {}
         for (group, variant), mean in self._means.items():
-            named = self._groups[group]
-            sizes = [local(parameter).numel() for _, parameter in named]
+            pairs = self._groups[group]
+            sizes = [local(parameter).numel() for _, parameter in pairs]
             parts = mean.total.split(sizes)  # type: ignore[union-attr]
-            for (name, parameter), part in zip(named, parts, strict=True):
+            for (name, parameter), part in zip(pairs, parts, strict=True):
                 totals[f"{name}/{variant}"] = gathered(part.view(local(parameter).shape), parameter)
         return totals
 
@@ -195,27 +194,27 @@ class MomentRecorder(TrainerCallback):
                 " another folder's; resume from a whole checkpoint in output_dir, or train afresh"
             )
         self.steps, self._before = json.loads(metadata["steps"]), json.loads(metadata["before"])
-        self.eps, betas, modules = (
-            json.loads(metadata[key]) for key in ("eps", "betas", "modules")
-        )
+        self.eps = json.loads(metadata["eps"])
+        betas = json.loads(metadata["betas"])
+        modules = json.loads(metadata["modules"])
         self.betas = (betas[0], betas[1])
         self._gradients = [
             (int(step), modules[int(index)], float(rms)) for step, index, rms in arrays["gradients"]
         ]
-        for group, named in enumerate(self._groups):
+        for group, pairs in enumerate(self._groups):
             for variant in VARIANTS:
-                if absent := [name for name, _ in named if f"sum/{name}/{variant}" not in arrays]:
+                if absent := [name for name, _ in pairs if f"sum/{name}/{variant}" not in arrays]:
                     raise ValueError(
                         f"{path}: holds no sums of {absent[0]}: another model's; delete this"
                         " checkpoint, or train that model"
                     )
-                wholes = [
+                totals = [
                     torch.from_numpy(arrays[f"sum/{name}/{variant}"]).to(parameter.device)
-                    for name, parameter in named
+                    for name, parameter in pairs
                 ]
                 parts = [
-                    scattered(whole, parameter).reshape(-1)
-                    for whole, (_, parameter) in zip(wholes, named, strict=True)
+                    scattered(total, parameter).reshape(-1)
+                    for total, (_, parameter) in zip(totals, pairs, strict=True)
                 ]
                 self._means[group, variant] = RunningMean(torch.cat(parts), self.steps)
 
@@ -274,33 +273,33 @@ def _digest(optimizer: Any, parameter: torch.nn.Parameter) -> str | None:
 
 def _constants(optimizer: Any, parameter: torch.nn.Parameter) -> tuple[float, tuple[float, float]]:
     """Epsilon and decay rates of the group a parameter is in; NaN where the optimiser has none."""
-    groups = [
-        group
-        for group in optimizer.param_groups
-        if any(parameter is other for other in group["params"])
-    ]
-    beta1, beta2 = groups[0].get("betas", (math.nan, math.nan)) if groups else (math.nan, math.nan)
-    return float(groups[0].get("eps", math.nan)) if groups else math.nan, (
-        float(beta1),
-        float(beta2),
-    )
+    groups = [group for group in optimizer.param_groups if _holds(group, parameter)]
+    if not groups:
+        return math.nan, (math.nan, math.nan)
+    beta1, beta2 = groups[0].get("betas", (math.nan, math.nan))
+    return float(groups[0].get("eps", math.nan)), (float(beta1), float(beta2))
 
 
-def _flat(optimizer: Any, named: Named, key: str) -> torch.Tensor:
+def _holds(group: dict[str, Any], parameter: torch.nn.Parameter) -> bool:
+    """Whether a parameter is in a group of an optimiser; `==` would compare numbers."""
+    return any(parameter is member for member in group["params"])
+
+
+def _flat(optimizer: Any, pairs: Named, key: str) -> torch.Tensor:
     """One moment of many parameters as one fp32 vector.
 
     This process's shards, one after another.
     """
     parts = []
-    for name, parameter in named:
+    for name, parameter in pairs:
         state = optimizer.state.get(parameter, {})
         moment = state.get(key)
         # Quantised optimisers either use other keys or wrap their blocks in a tensor subclass.
         if not (isinstance(moment, DTensor) or type(moment) is torch.Tensor):
-            kept = ", ".join(map(str, state)) or "nothing"
+            keys = ", ".join(map(str, state)) or "nothing"
             raise ValueError(
                 f"{type(optimizer).__name__} keeps no {key} in full precision for {name} (it keeps"
-                f" {kept}); moment logging needs AdamW: optim='adamw_torch' or 'adamw_torch_fused'"
+                f" {keys}); moment logging needs AdamW: optim='adamw_torch' or 'adamw_torch_fused'"
             )
         parts.append(local(moment).reshape(-1))
     return torch.cat(parts).float()

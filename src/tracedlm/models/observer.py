@@ -66,7 +66,9 @@ def observing(
                     f"the map of {rrm.projection} has width {len(rrm.u)}, the model's projection"
                     f" has {part.stop - part.start}: it was made for another model"
                 )
-            u, U = (torch.from_numpy(array).to(model.device) for array in (rrm.u, rrm.subspace))
+            # u: [d], U: [d, k], beside the activation, so that no step copies anything.
+            u = torch.from_numpy(rrm.u).to(model.device)
+            U = torch.from_numpy(rrm.subspace).to(model.device)
 
             def hook(
                 _: Any,
@@ -77,6 +79,7 @@ def observing(
                 U: torch.Tensor = U,
                 part: slice = part,
             ) -> None:
+                # f: [batch, length, d]. What an observer costs is the rule's, not the model's.
                 with phase("rule"):
                     f = (inputs[0] if rrm.matrix == "A" else output)[..., part]
                     observer.latest[key_of(rrm)] = READINGS[reading](f, u, U)

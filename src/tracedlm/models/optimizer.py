@@ -14,13 +14,16 @@ class MuonWithAdamW(torch.optim.Optimizer):
     """
 
     def __init__(self, model: nn.Module, learning_rate: float, weight_decay: float) -> None:
+        # Muon orthogonalises the update of a matrix, which means nothing for a table of rows.
         hidden = {
             name
             for name, weight in model.named_parameters()
             if weight.ndim == 2 and "embed" not in name and "lm_head" not in name
         }
         matrices = [weight for name, weight in model.named_parameters() if name in hidden]
-        others = [weight for name, weight in model.named_parameters() if name not in hidden]
+        embeddings_and_norms = [
+            weight for name, weight in model.named_parameters() if name not in hidden
+        ]
         self.parts: tuple[torch.optim.Optimizer, ...] = (
             torch.optim.Muon(
                 matrices,
@@ -28,9 +31,11 @@ class MuonWithAdamW(torch.optim.Optimizer):
                 weight_decay=weight_decay,
                 adjust_lr_fn="match_rms_adamw",
             ),
-            torch.optim.AdamW(others, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
+            torch.optim.AdamW(
+                embeddings_and_norms, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0
+            ),
         )
-        super().__init__([*matrices, *others], {"lr": learning_rate})
+        super().__init__([*matrices, *embeddings_and_norms], {"lr": learning_rate})
         self.param_groups = [group for part in self.parts for group in part.param_groups]
 
     def step(self, closure: Any = None) -> None:

@@ -41,7 +41,8 @@ class Entry:
     def update(self, variant: str) -> np.ndarray:
         """U_k in one of `VARIANTS`, float64."""
         placement, correction = variant.split("_")
-        first, second = (moment.detach().double().numpy() for moment in (self.first, self.second))
+        first = self.first.detach().double().numpy()
+        second = self.second.detach().double().numpy()
         corrected = {"step": self.step, "betas": self.betas} if correction == "corrected" else {}
         return moments.update(first, second, self.eps, placement, **corrected)
 
@@ -75,19 +76,16 @@ class OptimizerDumps:
         eps: float = 1e-8,
         betas: tuple[float, float] = (0.9, 0.999),
     ) -> None:
-        self.files, self.names, self.eps, self.betas, self.steps = (
-            files,
-            names,
-            eps,
-            betas,
-            len(files),
-        )
+        self.files, self.names = files, names
+        self.eps, self.betas = eps, betas
+        self.steps = len(files)
 
     @property
     def variants(self) -> tuple[str, ...]:
         """All four, or the two raw ones where the steps are not known."""
-        known = all(self._steps_known.values())
-        return tuple(variant for variant in VARIANTS if known or variant.endswith("raw"))
+        # Bias correction divides by 1 - beta ** step.
+        correctable = all(self._steps_known.values())
+        return tuple(variant for variant in VARIANTS if correctable or variant.endswith("raw"))
 
     def modules(self) -> list[str]:
         """Module names, by layer."""
@@ -144,19 +142,23 @@ class OptimizerDumps:
             and isinstance(content.get("param_groups"), list)
         ):
             try:
-                found = self._of_trainer(content, path)
+                states = self._of_trainer(content, path)
             except (KeyError, TypeError, AttributeError) as error:
                 raise ValueError(
                     f"{path}: not the state_dict of an optimiser ({error!r}); save AdamW's with"
                     " torch.save"
                 ) from error
         else:
-            named = content if isinstance(content, dict) else {}
-            states = {str(name): state for name, state in named.items() if isinstance(state, dict)}
-            found = {
-                module: (states[name], {}) for module, name in modules_of(states, str(path)).items()
+            # EDIT's layout: parameter name -> its state; it has no groups.
+            entries = content if isinstance(content, dict) else {}
+            by_name = {
+                str(name): state for name, state in entries.items() if isinstance(state, dict)
             }
-        if not found:
+            states = {
+                module: (by_name[name], {})
+                for module, name in modules_of(by_name, str(path)).items()
+            }
+        if not states:
             raise ValueError(
                 f"{path}: no moments of a LoRA matrix on q, k or v; expected a Trainer's"
                 " optimizer.pt, or a dict of parameter name -> {exp_avg, exp_avg_sq, step,"
@@ -164,7 +166,7 @@ class OptimizerDumps:
             )
         return {
             module: self._entry(state, group, f"{path}: {module}")
-            for module, (state, group) in found.items()
+            for module, (state, group) in states.items()
         }
 
     def _of_trainer(
@@ -172,7 +174,8 @@ class OptimizerDumps:
     ) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
         """Module -> (state, its group) of a Trainer's optimizer.pt."""
         states, groups = content["state"], content["param_groups"]
-        named = {
+        # Newer versions of torch keep the names that an optimiser was given.
+        stated_names = {
             number: name
             for group in groups
             for number, name in zip(group["params"], group.get("param_names", ()), strict=False)
@@ -194,8 +197,8 @@ class OptimizerDumps:
             names = read_name_map(file)
             check_order(names, numbers, shapes, str(file))
             modules = to_modules(names, str(file))
-        elif named:
-            modules = to_modules(named, str(path))
+        elif stated_names:
+            modules = to_modules(stated_names, str(path))
         else:
             modules = order_from_adapter(path, numbers, shapes)
         group_of = {number: group for group in groups for number in group["params"]}
@@ -205,18 +208,19 @@ class OptimizerDumps:
             if number in states
         }
 
-    def _entry(self, state: dict[str, Any], group: dict[str, Any], where: str) -> Entry:
+    def _entry(self, state: dict[str, Any], group: dict[str, Any], source: str) -> Entry:
         if not all(_is_whole(state.get(key)) for key in ("exp_avg", "exp_avg_sq")):
             raise ValueError(
-                f"{where} has {', '.join(map(str, state)) or 'no state'}; expected exp_avg and"
+                f"{source} has {', '.join(map(str, state)) or 'no state'}; expected exp_avg and"
                 " exp_avg_sq, as AdamW in full precision keeps"
             )
         if state["exp_avg"].shape != state["exp_avg_sq"].shape or state["exp_avg"].ndim != 2:
             shapes = " and ".join(str(tuple(state[key].shape)) for key in ("exp_avg", "exp_avg_sq"))
-            raise ValueError(f"{where}: moments of shapes {shapes}; expected one matrix shape")
+            raise ValueError(f"{source}: moments of shapes {shapes}; expected one matrix shape")
         try:
             eps = float(state.get("epsilon", state.get("eps", group.get("eps", self.eps))))
             beta1, beta2 = map(float, group.get("betas", self.betas))
+            # A step may be a tensor; above 2 ** 53 float64 would not hold it exactly.
             step = None if state.get("step") is None else int(state["step"])
             if not (
                 0 <= eps < 1
@@ -227,7 +231,7 @@ class OptimizerDumps:
                 raise ValueError(f"epsilon {eps}, betas {beta1} and {beta2}, step {step}")
         except (TypeError, ValueError, OverflowError, RuntimeError) as error:
             raise ValueError(
-                f"{where}: its epsilon, betas or step cannot be AdamW's ({error})"
+                f"{source}: its epsilon, betas or step cannot be AdamW's ({error})"
             ) from None
         return Entry(state["exp_avg"], state["exp_avg_sq"], eps, (beta1, beta2), step)
 
@@ -272,10 +276,10 @@ def load_pickled(path: Path) -> Any:
         ) from error
 
 
-def _add(mean: RunningMean, update: np.ndarray, where: str) -> None:
+def _add(mean: RunningMean, update: np.ndarray, source: str) -> None:
     if mean.total is not None and mean.total.shape != update.shape:
         raise ValueError(
-            f"{where} is {update.shape}, in another dump {mean.total.shape}: of another run, or"
+            f"{source} is {update.shape}, in another dump {mean.total.shape}: of another run, or"
             " parts of a sharded optimiser; gather those before saving"
         )
     mean.add(update)

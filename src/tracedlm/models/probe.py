@@ -43,6 +43,7 @@ def probing(denoiser: Any, rrm: Rrm, activation: str = "projection") -> Iterator
 
     def hook(_: Any, __: Any, output: torch.Tensor) -> torch.Tensor:
         if probe.push is not None:
+            # Autograd and other hooks may still hold the module's own output.
             output = output.clone()
             output[..., part] += probe.push
         probe.latest = output[..., part]

@@ -34,11 +34,9 @@ class TrainingProgress(TrainerCallback):
         """Count the steps since the last log, and show what was logged."""
         if self.progress is None or "loss" not in logs:
             return
-        facts = {
-            "loss": logs["loss"],
-            **({"gradient_norm": logs["grad_norm"]} if "grad_norm" in logs else {}),
-            "lr": logs["learning_rate"],
-        }
+        # Trainer logs a gradient norm only where it has one.
+        norm = {"gradient_norm": logs["grad_norm"]} if "grad_norm" in logs else {}
+        facts = {"loss": logs["loss"], **norm, "lr": logs["learning_rate"]}
         speed = self.tokens * args.world_size / (time.monotonic() - self.started)
         self.progress.add(state.global_step - self.progress.done, **facts, tokens_per_second=speed)
 

@@ -62,6 +62,7 @@ def _unpadded(batch: Mapping[str, Any]) -> list[list[Any]]:
             f" {EXPECTED}"
         )
     rows = _listed(batch["input_ids"])
+    # A tokenizer called with one text returns one row, not a list of one.
     if rows and all(_is_id(row) for row in rows):
         rows = [rows]
     if "attention_mask" not in batch:
@@ -74,10 +75,12 @@ def _unpadded(batch: Mapping[str, Any]) -> list[list[Any]]:
             "prompts: input_ids and attention_mask differ in shape; pass both as one call of the"
             " tokenizer returned them"
         )
-    return [
-        [token for token, real in zip(row, mask, strict=True) if real]
-        for row, mask in zip(rows, masks, strict=True)
-    ]
+    return [_real_tokens(row, mask) for row, mask in zip(rows, masks, strict=True)]
+
+
+def _real_tokens(row: list[Any], mask: list[Any]) -> list[Any]:
+    """The tokens of a row that its attention mask calls real."""
+    return [token for token, is_real in zip(row, mask, strict=True) if is_real]
 
 
 def _listed(values: Any) -> list[Any]:
@@ -138,4 +141,5 @@ def _check_ids(tokenizer: Any, ids: list[Any], number: int, vocabulary: int, mas
 
 
 def _is_id(value: Any) -> bool:
+    # True is an int to Python, and would pass for token 1.
     return isinstance(value, int | np.integer) and not isinstance(value, bool)

@@ -51,24 +51,23 @@ def pseudo_gradients(
     Raises:
         ValueError: A projection has no LoRA.
     """
-    tokens, mask, where = (
-        torch.cat([before, after]),
-        attention_mask.repeat(2, 1),
-        positions.repeat(2, 1),
-    )
+    # [2 pairs, length]: all canvases before, then all after.
+    tokens = torch.cat([before, after])
+    mask = attention_mask.repeat(2, 1)
+    compared = positions.repeat(2, 1)
     # Denoiser's call without its inference mode, under which nothing can be differentiated.
     forward = unwrap(Denoiser.__call__)
     with torch.enable_grad(), _probed(denoiser, layer, projections) as probes:
-        log_p, log_q = forward(denoiser, tokens, mask, where).double().log_softmax(-1).chunk(2)
+        log_p, log_q = forward(denoiser, tokens, mask, compared).double().log_softmax(-1).chunk(2)
         divergence = (kl_from_log(log_p, log_q) * visible).sum(1)
         flowing = torch.autograd.grad(divergence.sum(), [probe for probe, _ in probes.values()])
     rms = {}
     for name, gradient in zip(projections, flowing, strict=True):
-        ours, theirs = (
-            torch.cat(values.float().chunk(2), dim=1) for values in (gradient, probes[name][1])
-        )
+        # [pairs, 2 length, ..]: both forwards of a pair side by side, for its loss is of both.
+        output_gradients = torch.cat(gradient.float().chunk(2), dim=1)
+        inputs = torch.cat(probes[name][1].float().chunk(2), dim=1)
         # Squares of late steps underflow float32.
-        rms[name] = root_mean_square(weight_gradient(ours, theirs).double())
+        rms[name] = root_mean_square(weight_gradient(output_gradients, inputs).double())
     return divergence.detach(), rms
 
 

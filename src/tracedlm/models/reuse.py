@@ -55,7 +55,8 @@ class Reuse:
                 f"decode.reuse: {scope!r} is supported for LLaDA and other llama, qwen2 and qwen3"
                 f" models, not for {kind}"
             )
-        self.denoiser, self.length, self.scope, self.observer = denoiser, length, scope, observer
+        self.denoiser, self.observer = denoiser, observer
+        self.length, self.scope = length, scope
         self.cache = _SlotCache(slots, length)
         self.readings: dict[Any, torch.Tensor] = {}
 
@@ -85,12 +86,13 @@ class Reuse:
         """
         logits: list[Any] = [None] * len(fresh)
         computed = [0] * len(fresh)
-        for whole in (True, False):
-            chosen = [row for row, is_fresh in enumerate(fresh) if is_fresh == whole]
+        # Rows at their block's first step compute everything, the others the queried part.
+        for is_first in (True, False):
+            chosen = [row for row, is_fresh in enumerate(fresh) if is_fresh == is_first]
             if not chosen:
                 continue
             rows = torch.tensor(chosen, device=tokens.device)
-            query = self._query(begin[rows], positions[rows], whole)
+            query = self._query(begin[rows], positions[rows], is_first)
             part = self._forward(tokens[rows], attention[rows], query, positions[rows], slots[rows])
             for number, row in enumerate(chosen):
                 logits[row], computed[row] = part[number], query.shape[1]
@@ -100,13 +102,13 @@ class Reuse:
             computed,
         )
 
-    def _query(self, begin: torch.Tensor, positions: torch.Tensor, whole: bool) -> torch.Tensor:
+    def _query(self, begin: torch.Tensor, positions: torch.Tensor, is_first: bool) -> torch.Tensor:
         """Positions to compute [rows, q].
 
         A shorter row repeats its last one, which changes nothing.
         """
         everything = torch.arange(self.length, device=begin.device)
-        if whole:
+        if is_first:
             return everything.expand(len(begin), -1)
         if self.scope == "block":
             return positions
@@ -125,6 +127,7 @@ class Reuse:
         model = self.denoiser.causal_lm
         self.cache.slots, self.cache.query = slots, query
         place = (attention.cumsum(1) - 1).clamp(min=0).gather(1, query)
+        # seen: [rows, length], added to the scores: the least number hides padding.
         seen = torch.zeros(attention.shape, dtype=model.dtype, device=attention.device).masked_fill(
             attention == 0, torch.finfo(model.dtype).min
         )
@@ -141,7 +144,7 @@ class Reuse:
                     (self.cache.rows, self.length, *reading.shape[2:])
                 )
             self.readings[key][slots[:, None], query] = reading
-        # Where each wanted position is among the queried ones.
+        # Place of each wanted position among the queried ones, [rows, k].
         at = (query[:, :, None] == positions[:, None, :]).int().argmax(1)
         with phase("head_and_softmax"):
             return model.lm_head(
@@ -172,11 +175,12 @@ class _SlotCache:
         if layer not in self.kept:
             shape = (self.rows, self.length, keys.shape[1], keys.shape[3])
             self.kept[layer] = (keys.new_zeros(shape), values.new_zeros(shape))
-        whole = []
-        for kept, new in zip(self.kept[layer], (keys, values), strict=True):
-            kept[self.slots[:, None], self.query] = new.transpose(1, 2)
-            whole.append(kept[self.slots].transpose(1, 2))
-        return whole[0], whole[1]
+        rows = []
+        # stored: [slots, length, heads, d], so that one index says slot and position.
+        for stored, new in zip(self.kept[layer], (keys, values), strict=True):
+            stored[self.slots[:, None], self.query] = new.transpose(1, 2)
+            rows.append(stored[self.slots].transpose(1, 2))
+        return rows[0], rows[1]
 
     def get_seq_length(self, *_: Any) -> int:
         """Nothing lies before the queried tokens: their places are given."""

@@ -26,6 +26,7 @@ def gathered(part: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 def scattered(whole: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """This process's part of a tensor that every process holds whole: the inverse of `gathered`."""
+    # No source process: each has the tensor already, so that nothing is sent.
     return (
         distribute_tensor(whole, like.device_mesh, like.placements, src_data_rank=None).to_local()
         if isinstance(like, DTensor)

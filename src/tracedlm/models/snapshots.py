@@ -42,11 +42,9 @@ class MaskedBatches(NoisyBatches):
     def _noise(
         self, step: int, lengths: torch.Tensor, written: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        masked, weights = (
-            functional.pad(inner, (1, 1))
-            for inner in super()._noise(step, lengths - 2, written - 2)
-        )
-        return masked, weights
+        # The noise is drawn without the first and the last token, which then get none.
+        masked, weights = super()._noise(step, lengths - 2, written - 2)
+        return functional.pad(masked, (1, 1)), functional.pad(weights, (1, 1))
 
 
 class SnapshotSaver(TrainerCallback):
@@ -97,11 +95,9 @@ class AdapterSaver(SnapshotSaver):
     def _save(self, model: Any, state: Any) -> None:
         if state.global_step not in self.steps:
             return
-        # Gathered from every process.
-        weights, moments = (
-            lora_state(model),
-            self.recorder.moments() if self.recorder.steps else None,
-        )
+        # Both are gathered from every process, so that every process must get here.
+        weights = lora_state(model)
+        moments = self.recorder.moments() if self.recorder.steps else None
         if state.is_world_process_zero:
             with replacing_folder(self.folder / str(state.global_step)) as folder:
                 model.save_pretrained(folder, state_dict=weights, save_embedding_layers=False)
@@ -119,6 +115,7 @@ def read_snapshot(folder: str | Path) -> Any:
         if not Path(folder).is_dir():
             raise ValueError("no such folder")
         read: Any = AutoModelForCausalLM.from_pretrained
+        # float32 and eager attention: what is measured is differentiated twice.
         model, report = read(
             folder,
             attn_implementation=ATTENTION,

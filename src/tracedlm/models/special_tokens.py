@@ -36,6 +36,7 @@ def complete(tokenizer: Any, config: Any, path: str) -> None:
 def _known(config: Any, key: str) -> int | None:
     """An id that the config names and the vocabulary has; the first of several."""
     value = getattr(config, key, None)
+    # Llama 3 ends a text by one of several tokens.
     if isinstance(value, list | tuple):
         value = value[0] if value else None
     return value if isinstance(value, int) and 0 <= value < config.vocab_size else None

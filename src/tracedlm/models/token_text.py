@@ -30,8 +30,10 @@ class TokenText:
 
     def piece(self, token: int) -> str:
         """What the token adds to a text; part of a character is U+FFFD."""
-        once, twice = (self._decode([token] * n, skip_special_tokens=False) for n in (1, 2))
-        return twice[len(once) :]  # a token that begins a text may lose its leading space
+        # A token that begins a text may lose its leading space: the second of two does not.
+        single = self._decode([token], skip_special_tokens=False)
+        double = self._decode([token] * 2, skip_special_tokens=False)
+        return double[len(single) :]
 
     def text(self, tokens: Sequence[int]) -> str:
         """A text without its special tokens."""

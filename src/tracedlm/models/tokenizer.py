@@ -8,14 +8,12 @@ from collections.abc import Iterable, Sequence
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-BOS, USER, ASSISTANT, EOT, PAD, MASK = (
-    "<|startoftext|>",
-    "<|user|>",
-    "<|assistant|>",
-    "<|eot_id|>",
-    "<|endoftext|>",
-    "<|mdm_mask|>",
-)
+BOS = "<|startoftext|>"
+USER = "<|user|>"
+ASSISTANT = "<|assistant|>"
+EOT = "<|eot_id|>"
+PAD = "<|endoftext|>"
+MASK = "<|mdm_mask|>"
 SPECIAL = (PAD, MASK, BOS, USER, ASSISTANT, EOT)
 MARKUP = ("<reasoning>", "</reasoning>", "<answer>", "</answer>", r"\boxed{")
 CHAT_TEMPLATE = (
@@ -51,6 +49,7 @@ def train_tokenizer(corpus: Iterable[str], vocab_size: int) -> PreTrainedTokeniz
         show_progress=False,
     )
     tokenizer.train_from_iterator(corpus, trainer)
+    # The trainer left room for these in `vocab_size`.
     tokenizer.add_tokens([AddedToken(text, normalized=False, special=False) for text in MARKUP])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -70,7 +69,8 @@ def word_tokenizer(vocabulary: Sequence[str]) -> PreTrainedTokenizerFast:
     Args:
         vocabulary: Every token by id; the first four are padding, begin, end and mask.
     """
-    pad, bos, eos, mask = vocabulary[:4]
+    pad, bos = vocabulary[:2]
+    eos, mask = vocabulary[2:4]
     tokenizer = Tokenizer(
         models.WordLevel({word: number for number, word in enumerate(vocabulary)}, unk_token=pad)
     )

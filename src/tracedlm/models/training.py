@@ -87,14 +87,10 @@ class NoisyBatches(Dataset):
         ratio: float | None = None,
         parts: int = 1,
     ) -> None:
-        self.draw, self.steps, self.mask_id, self.pad_id = draw, steps, mask_id, pad_id
-        self.seed, self.block_length, self.block_share, self.ratio, self.parts = (
-            seed,
-            block_length,
-            block_share,
-            ratio,
-            parts,
-        )
+        self.draw, self.steps, self.parts = draw, steps, parts
+        self.mask_id, self.pad_id = mask_id, pad_id
+        self.seed, self.ratio = seed, ratio
+        self.block_length, self.block_share = block_length, block_share
 
     def __len__(self) -> int:
         return self.steps * self.parts
@@ -114,7 +110,9 @@ class NoisyBatches(Dataset):
         rows = slice(part * len(examples) // self.parts, (part + 1) * len(examples) // self.parts)
         tokens, attention = _padded(examples[rows], masked.shape[1], self.pad_id)
         prompt = tokens.shape[1] - masked.shape[1]
-        masked, weights = (functional.pad(noise[rows], (prompt, 0)) for noise in (masked, weights))
+        # Prompts carry no noise.
+        masked = functional.pad(masked[rows], (prompt, 0))
+        weights = functional.pad(weights[rows], (prompt, 0))
         return {
             "input_ids": torch.where(masked, self.mask_id, tokens),
             "attention_mask": attention,
@@ -215,18 +213,17 @@ class DiffusionTrainer(Trainer):
         """Loss of one batch from `NoisyBatches`."""
         self.progress.tokens += inputs["input_ids"].numel()
         # Logits of the prompt, a vocabulary each, would be computed for nothing.
-        kept = {"logits_to_keep": inputs["canvas"] + self.shift} if self.can_skip_prompts else {}
+        limits = {"logits_to_keep": inputs["canvas"] + self.shift} if self.can_skip_prompts else {}
         logits = model(
             input_ids=inputs["input_ids"],
             attention_mask=inputs["attention_mask"],
             use_cache=False,
-            **kept,
+            **limits,
         ).logits
         # Dream's logits score the token to their right.
         logits = logits[:, : logits.shape[1] - self.shift]
-        labels, weights = (
-            inputs[name][:, -logits.shape[1] :].flatten() for name in ("labels", "loss_weights")
-        )
+        labels = inputs["labels"][:, -logits.shape[1] :].flatten()
+        weights = inputs["loss_weights"][:, -logits.shape[1] :].flatten()
         losses = functional.cross_entropy(
             logits.flatten(0, 1).float(), labels, ignore_index=IGNORED, reduction="none"
         )
@@ -260,12 +257,13 @@ def grouped_by_length(lengths: list[int], batch_size: int, seed: int) -> list[li
     order = get_length_grouped_indices(
         lengths, batch_size, generator=torch.Generator().manual_seed(seed)
     )
-    first, *others = [
+    batches = [
         order[start : start + batch_size]
         for start in range(0, len(order) - batch_size + 1, batch_size)
     ]
-    random.Random(seed).shuffle(others)
-    return [first, *others]
+    first, *rest = batches
+    random.Random(seed).shuffle(rest)
+    return [first, *rest]
 
 
 def only_item(items: list[dict[str, Any]]) -> dict[str, Any]:

@@ -55,6 +55,7 @@ class Adapter:
         self, modules: Sequence[str], variants: Sequence[str] = variants
     ) -> dict[str, np.ndarray]:
         """Weights of some modules, float32."""
+        # Adapters are often kept in bfloat16, whose sums would lose most of their digits.
         return {
             f"{module}/weights": self._arrays[self._names[module]].astype(np.float32)
             for module in modules
@@ -87,24 +88,25 @@ class Snapshots:
             ValueError: A snapshot lacks a module or has it in another shape.
         """
         deltas: dict[str, SquaredDeltas] = defaultdict(SquaredDeltas)
+        # The last snapshot says what is expected: the matrices of a run keep their shapes.
         expected = {module: Adapter(self.folders[-1]).shape(module) for module in modules}
         for folder in self.folders:
             adapter = Adapter(folder)
-            found = {
+            shapes = {
                 module: adapter.shape(module) if module in adapter.modules() else None
                 for module in modules
             }
             for module in modules:
-                if found[module] != expected[module]:
+                if shapes[module] != expected[module]:
                     raise ValueError(
-                        f"{folder}: {module} has shape {found[module]}, in the last snapshot"
+                        f"{folder}: {module} has shape {shapes[module]}, in the last snapshot"
                         f" {expected[module]}: not snapshots of one run"
                     )
             for name, weights in adapter.matrices(modules).items():
                 deltas[name.split("/")[0]].add(weights)
-        made = {"root_deltas": np.sqrt, "squared_deltas": np.asarray}
+        transforms = {"root_deltas": np.sqrt, "squared_deltas": np.asarray}
         return {
-            f"{module}/{variant}": made[variant](deltas[module].value)
+            f"{module}/{variant}": transforms[variant](deltas[module].value)
             for module in modules
             for variant in variants
         }

@@ -16,6 +16,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # The name says who writes: what a dead writer left is told from what a living one writes.
     for left_over in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         writer = left_over.name.removeprefix(f".{path.name}.").removesuffix(".part")
         if writer.isdigit() and not _alive(int(writer)):
@@ -32,6 +33,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 def _alive(process: int) -> bool:
     """Whether there is a process of this number on this machine."""
+    # Signal 0 reaches nobody: it only tells whether it could.
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -53,7 +55,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """
     for left_over in path.parent.glob(f".{path.name}.*.part"):
         shutil.rmtree(left_over)
-    new, old = (path.with_name(f".{path.name}.{age}.part") for age in ("new", "old"))
+    new = path.with_name(f".{path.name}.new.part")
+    old = path.with_name(f".{path.name}.old.part")
     new.mkdir(parents=True)
     try:
         yield new

@@ -91,6 +91,7 @@ class ExitCard:
                 f"{path}: not an exit card ({'.'.join(map(str, wrong['loc']))}: {wrong['msg']});"
                 " rule risk writes one"
             ) from None
+        # JSON has no tuples: lengths of blocks come back as a list.
         return replace(
             card,
             decoding={
@@ -105,11 +106,11 @@ class ExitCard:
         Raises:
             ValueError: It is another one, or none.
         """
-        found = None if folder is None else adapter_digest(folder)
-        if found != self.adapter:
+        digest = None if folder is None else adapter_digest(folder)
+        if digest != self.adapter:
             raise ValueError(
                 f"this exit card was made with another adapter ({self.adapter}, got"
-                f" {found or 'none'}); pass the one beside the card"
+                f" {digest or 'none'}); pass the one beside the card"
             )
 
 
@@ -117,6 +118,7 @@ def files_digest(files: Iterable[str | Path]) -> str:
     """Digest of files' names and contents, of any size."""
     digests = {}
     for file in map(Path, files):
+        # Piece by piece: weights may be larger than memory.
         with file.open("rb") as content:
             digests[file.name] = hashlib.file_digest(content, "sha256").hexdigest()
     return fingerprint(**digests)
@@ -136,6 +138,7 @@ def map_digest(*maps: Rrm) -> str:
     """
     digest = hashlib.sha256()
     for rrm in maps:
+        # The same bytes in another shape are another map.
         digest.update(repr((rrm.layer, rrm.projection, rrm.matrix, rrm.subspace.shape)).encode())
         digest.update(
             np.ascontiguousarray(rrm.u).tobytes() + np.ascontiguousarray(rrm.subspace).tobytes()

@@ -17,12 +17,13 @@ def checkpoints(folder: Path) -> list[Path]:
 
     A folder without any is taken for a checkpoint itself.
     """
-    found = {
+    by_step = {
         int(match[1]): path
         for path in folder.iterdir()
         if path.is_dir() and (match := CHECKPOINT.fullmatch(path.name))
     }
-    return [found[step] for step in sorted(found)] or [folder]
+    # By number: as a text, checkpoint-1000 comes before checkpoint-200.
+    return [by_step[step] for step in sorted(by_step)] or [folder]
 
 
 def optimizer_files(folder: Path) -> list[list[Path]]:

@@ -28,6 +28,7 @@ EVALUATION = pa.schema(
             pa.map_(pa.string(), pa.string()),
             "what kind of problem it is, e.g. Subdomain: Genetics",
         ),
+        # Worked examples are the same before every problem.
         column("prompt", pa.string(), "user turn, without worked examples before it"),
         column(
             "prompt_tokens",

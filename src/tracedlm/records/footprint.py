@@ -46,6 +46,7 @@ def by_layer(modules: Iterable[str]) -> list[str]:
     >>> by_layer(["10.q.A", "2.q.B", "2.q.A", "2.q.A"])
     ['2.q.A', '2.q.B', '10.q.A']
     """
+    # The layer as a number: as a text, 10 comes before 2.
     return sorted(set(modules), key=lambda name: (int(name.split(".")[0]), name))
 
 
@@ -63,6 +64,7 @@ def find_module(footprint: Footprint, layer: int, projection: str, matrix: str) 
     """
     modules = footprint.modules()
     layers = sorted({int(name.split(".")[0]) for name in modules})
+    # A layer out of range stays what it is, and the message names it.
     index = layers[layer] if layer < 0 and -layer <= len(layers) else layer
     name = f"{index}.{projection}.{matrix}"
     if name not in modules:

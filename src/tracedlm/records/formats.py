@@ -39,6 +39,7 @@ def refuse_newer(path: str | Path, found: object) -> None:
     Raises:
         ValueError: It is newer.
     """
+    # Versions as numbers: as a text, rrm/10 is older than rrm/9.
     for kind, written in FORMATS.items():
         if is_of_kind(found, kind) and _parts(found)[1] > _parts(written)[1]:
             raise ValueError(

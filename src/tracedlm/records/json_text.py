@@ -17,6 +17,7 @@ def parse_json(text: str | bytes) -> Any:
     text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
     try:
         value = json.loads(text)
+        # Half of a character can be escaped and read; only encoding it again fails.
         if "\\ud" in text.lower():
             json.dumps(value, ensure_ascii=False).encode()
         return value

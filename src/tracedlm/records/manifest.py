@@ -94,13 +94,13 @@ def fingerprint(**facts: object) -> str:
 
 def versions() -> dict[str, str]:
     """Installed versions of what can change a result."""
-    found = {}
+    installed = {}
     for name in VERSIONED:
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            installed[name] = "not installed"
+    return installed
 
 
 def write_manifest(path: str | Path, stage: str, **facts: object) -> None:

@@ -52,18 +52,18 @@ def read_foreign_map(path: Path) -> list[Vector]:
     """
     try:
         content = _npz(path) if path.suffix == ".npz" else parse_json(path.read_bytes())
-        found = list(_vectors(content, str(path), projection_in(path.stem)))
+        vectors = list(_vectors(content, str(path), projection_in(path.stem)))
     except (ValueError, OSError, OverflowError, RecursionError) as error:
         raise ValueError(
             f"{path}: not a readable map file ({str(error)[:120]}); expected JSON, or .npz of plain"
             " arrays"
         ) from error
-    if not found:
+    if not vectors:
         raise ValueError(
             f"{path}: no vector; expected a list of numbers, or one under {', '.join(VECTORS)} or a"
             " projection's name"
         )
-    return found
+    return vectors
 
 
 def projection_in(name: str) -> str | None:
@@ -75,8 +75,8 @@ def projection_in(name: str) -> str | None:
     ... ]
     ['q', 'k', None]
     """
-    found = [part for part in re.split(r"[^a-z]+", name.lower()) if part in PROJECTIONS]
-    return found[-1] if found else None
+    projections = [part for part in re.split(r"[^a-z]+", name.lower()) if part in PROJECTIONS]
+    return projections[-1] if projections else None
 
 
 class MapFiles:
@@ -150,11 +150,22 @@ def _maps(file: Path) -> Iterator[tuple[Rrm, str | None]]:
         except ValueError as error:
             raise ValueError(f"{vector.where}: {error}") from None
         layer = -1 if vector.layer is None else vector.layer
-        yield Rrm(u, u[:, None], layer, "", "B", "file", "given", "given", "map"), vector.projection
+        rrm = Rrm(
+            u=u,
+            subspace=u[:, None],
+            layer=layer,
+            projection="",
+            matrix="B",
+            source="file",
+            variant="given",
+            reduction="given",
+            basis="map",
+        )
+        yield rrm, vector.projection
 
 
 def _vectors(
-    content: Any, where: str, projection: str | None, layer: int | None = None
+    content: Any, place: str, projection: str | None, layer: int | None = None
 ) -> Iterator[Vector]:
     if isinstance(content, list):
         values = (
@@ -162,8 +173,9 @@ def _vectors(
             if all(isinstance(x, int | float) for x in content)
             else np.empty(0)
         )
+        # A list of one number is a fact about a map, and no map.
         if len(values) > 1:
-            yield Vector(where, values, projection, layer)
+            yield Vector(place, values, projection, layer)
     elif isinstance(content, dict):
         layer = next(
             (
@@ -175,13 +187,14 @@ def _vectors(
         )
         projection = projection_in(str(content.get("projection", ""))) or projection
         for key, inner in content.items():
-            named = projection_in(key)
-            if key.lower() in VECTORS or named is not None:
-                yield from _vectors(inner, f"{where}: {key}", named or projection, layer)
+            key_projection = projection_in(key)
+            if key.lower() in VECTORS or key_projection is not None:
+                yield from _vectors(inner, f"{place}: {key}", key_projection or projection, layer)
 
 
 def _npz(path: Path) -> Any:
     try:
+        # The archive states its sizes: they are known before anything is unpacked.
         with zipfile.ZipFile(path) as archive:
             if (size := sum(entry.file_size for entry in archive.infolist())) > LARGEST:
                 raise ValueError(f"{size} bytes when unpacked, more than {LARGEST}")
@@ -190,4 +203,5 @@ def _npz(path: Path) -> Any:
     # zipfile, zlib and NumPy raise a dozen kinds; all mean a file that will not be used
     except Exception as error:
         raise ValueError(str(error) or type(error).__name__) from error
+    # NumPy calls an array that was saved without a name arr_0.
     return next(iter(arrays.values())) if list(arrays) == ["arr_0"] else arrays

@@ -90,10 +90,11 @@ def write_measures(
         ValueError: A value is missing without a reason, or has one.
     """
     rows = [
-        {"run": run, "seed": seed, "step": step, **one._asdict()}
-        for (seed, step), found in measured.items()
-        for one in found
+        {"run": run, "seed": seed, "step": step, **measure._asdict()}
+        for (seed, step), measures in measured.items()
+        for measure in measures
     ]
+    # A null without a reason could be a fault; a reason beside a number would contradict it.
     for row in rows:
         if (row["value"] is None) != bool(row["reason"]):
             raise ValueError(f"a measure has a value or a reason why not, got {row}")
@@ -107,6 +108,7 @@ def read_measures(paths: Sequence[str | Path]) -> pa.Table:
         ValueError: A file is missing, unreadable or of another kind.
     """
     tables = [read_table(path, MEASURES, "measures of a checkpoint") for path in paths]
+    # Without a file there is a table without rows, so that readers know one case.
     return pa.concat_tables(tables or [MEASURES.empty_table()]).sort_by(
         [(name, "ascending") for name in ("run", "seed", "step")]
     )
@@ -114,6 +116,8 @@ def read_measures(paths: Sequence[str | Path]) -> pa.Table:
 
 def chosen(table: pa.Table, **where: Any) -> list[dict[str, Any]]:
     """Rows whose columns have these values: `chosen(table, metric="nll", label="")`."""
-    return [
-        row for row in table.to_pylist() if all(row[name] == value for name, value in where.items())
-    ]
+    rows = []
+    for row in table.to_pylist():
+        if all(row[name] == value for name, value in where.items()):
+            rows.append(row)
+    return rows

@@ -13,6 +13,7 @@ from tracedlm.records.json_text import parse_json
 from tracedlm.records.parquet import column
 from tracedlm.theory.certificate import BOUNDS
 
+# Names of columns, in the order in which the quartiles are computed.
 QUARTILES = ("lower_quartile", "median", "upper_quartile")
 
 GRID = pa.schema(
@@ -35,6 +36,7 @@ GRID = pa.schema(
             pa.int32(),
             "samples among them without a defined step there; they count as not certified",
         ),
+        # Pinsker: a step of KL delta moves the distribution by sqrt(delta / 2) at most.
         column(
             "feasible",
             pa.bool_(),
@@ -55,16 +57,16 @@ SAMPLES = pa.schema(
         column("steps", pa.int32(), "recorded forwards"),
         *(
             column(
-                f"{name}_{how}",
+                f"{name}_{statistic}",
                 pa.float64(),
-                f"{how} over steps of {meaning}; null where no step has it",
+                f"{statistic} over steps of {meaning}; null where no step has it",
             )
             for name, meaning in {
                 "kl": "D_t, nats",
                 "entropy": "H(P_t), nats",
                 "visible": "|S_t|, tokens",
             }.items()
-            for how in ("mean", "median")
+            for statistic in ("mean", "median")
         ),
         column(
             "kl_undefined",
@@ -102,6 +104,7 @@ SAMPLES = pa.schema(
             " none",
         ),
         column("stop_margin", pa.float64(), "top-2 margin at the stop"),
+        # After a step that moved nothing the quotient of two TVs is a division by zero.
         column(
             "contraction",
             pa.float64(),
@@ -109,6 +112,7 @@ SAMPLES = pa.schema(
             " where undefined",
         ),
         column("dobrushin", pa.float64(), "largest quotient over all pairs of its steps; likewise"),
+        # Null is not false: without a stop there is nothing that could hold after it.
         column(
             "forward",
             pa.bool_(),
@@ -174,6 +178,7 @@ GRADIENTS = pa.schema(
     [
         column("step", pa.int32(), "optimiser step, from 1"),
         column("module", pa.string(), "layer.projection.matrix"),
+        # Clipped, as the optimiser sees them (`models.moment_recorder`).
         column("rms", pa.float64(), "root mean square of the gradient, after clipping"),
         column("loss", pa.float64(), "training loss of the step, nats per token"),
         column("lr", pa.float64(), "learning rate of the step"),
@@ -200,6 +205,7 @@ def read_json(path: str | Path, keys: tuple[str, ...]) -> dict[str, Any]:
             f"{path}: not valid JSON ({error}); correct the path, or delete it and run snakemake"
             " again"
         ) from error
+    # A list or a number is JSON too, and has no keys.
     refuse_newer(path, record.get("format") if isinstance(record, dict) else None)
     missing = [key for key in keys if not isinstance(record, dict) or key not in record]
     if missing:

@@ -44,8 +44,9 @@ class Moments:
     @property
     def variants(self) -> tuple[str, ...]:
         """Variants that were recorded."""
-        found = {name.split("/")[1] for name in self.mean_updates}
-        return tuple(variant for variant in VARIANTS if variant in found)
+        recorded = {name.split("/")[1] for name in self.mean_updates}
+        # In the order of VARIANTS, for the first one is the default.
+        return tuple(variant for variant in VARIANTS if variant in recorded)
 
     def modules(self) -> list[str]:
         """Module names, by layer."""
@@ -67,6 +68,7 @@ class Moments:
             dict(self.mean_updates),
             {
                 "steps": str(self.steps),
+                # repr reads back as the same float.
                 "eps": repr(self.eps),
                 "betas": json.dumps(self.betas),
                 "format": FORMATS["moments"],

@@ -21,12 +21,13 @@ def name_map_beside(dump: Path) -> Path | None:
 
     None where there is none.
     """
-    found = [
+    # The dump's own folder first: its map is nearer.
+    files = [
         file
         for folder in (dump.parent, dump.parent.parent)
         for file in sorted(folder.glob("*name*.json"))
     ]
-    return found[0] if found else None
+    return files[0] if files else None
 
 
 def read_name_map(path: Path) -> dict[int, str]:
@@ -75,6 +76,7 @@ def order_from_adapter(
             f" it names them; {REMEDY}"
         )
     adapter = Adapter(dump.parent)
+    # As models define them: by block, q before k before v, and LoRA's A before its B.
     order = sorted(
         adapter.modules(),
         key=lambda name: (int(name.split(".")[0]), "qkv".index(name.split(".")[1]), name[-1]),
@@ -140,15 +142,16 @@ def check_order(
             )
     numbers = {module: number for number, module in modules.items()}
     for number, module in modules.items():
-        other = numbers.get(f"{module[:-1]}B") if module.endswith("A") else None
-        if other is None or number not in shapes or other not in shapes:
+        partner = numbers.get(f"{module[:-1]}B") if module.endswith("A") else None
+        if partner is None or number not in shapes or partner not in shapes:
             continue
-        down, up = shapes[number], shapes[other]
+        # A is [r, d_in] and B [d, r]: they share the rank r.
+        down, up = shapes[number], shapes[partner]
         if len(down) == len(up) == 2 and down[0] != up[1]:
             raise ValueError(
-                f"{source}: parameters {number} and {other}, named {module} and {modules[other]},"
-                f" have shapes {down} and {up}, which are not the two matrices of one module: the"
-                f" names are not in the optimiser's order; {REMEDY}"
+                f"{source}: parameters {number} and {partner}, named {module} and"
+                f" {modules[partner]}, have shapes {down} and {up}, which are not the two matrices"
+                f" of one module: the names are not in the optimiser's order; {REMEDY}"
             )
 
 

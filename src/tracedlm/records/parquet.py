@@ -100,6 +100,7 @@ def table_writer(
         try:
             yield writer
         finally:
+            # Closing writes the footer, before the file gets its name.
             writer.writer.close()
 
 
@@ -132,6 +133,7 @@ def read_groups(
     for group in range(file.num_row_groups):
         with _explaining(path, what):
             table = _validated(file.read_row_group(group, columns=columns))
+        # Outside `_explaining`: what the reader of a table raises is no fault of the file.
         yield _checked(path, table, schema, what, columns)
 
 
@@ -168,21 +170,22 @@ def _validated(table: pa.Table) -> pa.Table:
 
 
 @contextmanager
-def _explaining(path: str | Path, what: str) -> Iterator[None]:
+def _explaining(path: str | Path, content: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
         raise ValueError(
-            f"{path}: not found ({what}); run the rule that makes it, or correct the path"
+            f"{path}: not found ({content}); run the rule that makes it, or correct the path"
         ) from None
     except UNREADABLE as error:
         raise ValueError(
-            f"{path}: not a readable Parquet file of {what} ({str(error)[:120]}); {_remedy(what)}"
+            f"{path}: not a readable Parquet file of {content} ({str(error)[:120]});"
+            f" {_remedy(content)}"
         ) from error
 
 
 def _checked(
-    path: str | Path, table: pa.Table, schema: pa.Schema, what: str, columns: list[str] | None
+    path: str | Path, table: pa.Table, schema: pa.Schema, content: str, columns: list[str] | None
 ) -> pa.Table:
     refuse_newer(path, (table.schema.metadata or {}).get(b"format", b"").decode(errors="replace"))
     for field in schema:
@@ -190,20 +193,21 @@ def _checked(
             continue
         if field.name not in table.schema.names:
             raise ValueError(
-                f"{path}: column {field.name!r} is missing from {what}; {_remedy(what)}"
+                f"{path}: column {field.name!r} is missing from {content}; {_remedy(content)}"
             )
         kind = table.schema.field(field.name).type
         if kind != field.type:
             raise ValueError(
-                f"{path}: column {field.name!r} of {what} is {kind}, expected {field.type};"
-                f" {_remedy(what)}"
+                f"{path}: column {field.name!r} of {content} is {kind}, expected {field.type};"
+                f" {_remedy(content)}"
             )
     return table
 
 
-def _remedy(what: str) -> str:
-    return f"correct the path, or delete it and run snakemake again to make {what} anew"
+def _remedy(content: str) -> str:
+    return f"correct the path, or delete it and run snakemake again to make {content} anew"
 
 
 def _with(schema: pa.Schema, metadata: dict[str, str] | None) -> pa.Schema:
+    # `format` comes last: no caller's metadata replaces it.
     return schema.with_metadata({**(metadata or {}), "format": FORMATS["table"]})

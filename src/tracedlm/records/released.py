@@ -90,7 +90,7 @@ def read_released(
                 f"{path}: expected a list `generations`, and whole numbers above 0 for"
                 f" {', '.join(SETUP)}"
             )
-    setups = {tuple(record[key] for key in SETUP) for record in records}
+    setups = {_canvas_of(record) for record in records}
     if len(setups) > 1:
         raise ValueError(
             f"{folder}: generations of {len(setups)} set-ups ({', '.join(SETUP)} ="
@@ -105,6 +105,7 @@ def read_released(
         _device(path): len(record["generations"])
         for path, record in zip(files, records, strict=True)
     }
+    # Devices are numbered from 0, so that a gap is a file that is missing.
     missing = sorted(set(range(max(counts) + 1)) - counts.keys())
     if missing and not partial:
         raise ValueError(
@@ -116,6 +117,11 @@ def read_released(
     return Released(
         gen_length, steps, block_length, items, _read_steps(folder, _setup_name(files[0]), counts)
     )
+
+
+def _canvas_of(record: dict[str, Any]) -> tuple[int, ...]:
+    """Tokens, steps and block length that a file of generations says: the values of `SETUP`."""
+    return tuple(record[key] for key in SETUP)
 
 
 def _files_of_setup(folder: Path, datasets: Sequence[str], setup: str | None) -> list[Path]:
@@ -176,11 +182,9 @@ def read_settings(path: str | Path, gen_length: int, steps: int) -> list[Block]:
         ValueError: The file is unreadable or lacks a key, or its blocks do not fit the canvas.
     """
     record = _read_json(Path(path), ("first_block_length", "num_blocks", "token_schedule"))
-    first, blocks, schedule = (
-        record["first_block_length"],
-        record["num_blocks"],
-        record["token_schedule"],
-    )
+    first = record["first_block_length"]
+    blocks = record["num_blocks"]
+    schedule = record["token_schedule"]
     if not (
         _is_count(first)
         and _is_count(blocks)
@@ -197,11 +201,13 @@ def read_settings(path: str | Path, gen_length: int, steps: int) -> list[Block]:
             f" the canvas has {gen_length}"
         )
     first_steps = steps // (gen_length // first)
-    others = blocks - 1
-    lengths = [first] + [(gen_length - first) // max(others, 1)] * others
-    budgets = [first_steps] + [(steps - first_steps) // max(others, 1)] * others
+    # The first block has its share of the steps, the later ones share the rest evenly.
+    later = blocks - 1
+    lengths = [first] + [(gen_length - first) // max(later, 1)] * later
+    budgets = [first_steps] + [(steps - first_steps) // max(later, 1)] * later
     if sum(lengths) != gen_length:
         raise ValueError(f"{path}: blocks of {lengths} tokens do not add up to {gen_length}")
+    # EDIT gives reciprocals: of the peak's place, and of the width.
     return [
         Block(length, budget, 1 / entry["center"], 1 / entry["std"])
         for length, budget, entry in zip(lengths, budgets, schedule, strict=True)
@@ -211,12 +217,12 @@ def read_settings(path: str | Path, gen_length: int, steps: int) -> list[Block]:
 def _read_steps(folder: Path, setup: str, counts: dict[int, int]) -> np.ndarray | None:
     """Forwards per sample and block, in the order of the devices; None without step files."""
     # Their names lack canvas and steps.
-    own = [
+    step_files = [
         path
         for path in folder.glob("*_early_exit_steps_device-*.csv")
         if setup.startswith(path.name.partition("_early_exit_steps_")[0])
     ]
-    files = {_device(path): path for path in own}
+    files = {_device(path): path for path in step_files}
     if not files:
         return None
     if files.keys() != counts.keys():
@@ -228,6 +234,7 @@ def _read_steps(folder: Path, setup: str, counts: dict[int, int]) -> np.ndarray 
     for device, n in sorted(counts.items()):
         try:
             with files[device].open(newline="", encoding="utf-8") as file:
+                # The last row holds the means, and is no sample.
                 rows = [
                     row for row in csv.DictReader(file) if str(row.get("")).startswith("Sample_")
                 ]
@@ -252,6 +259,7 @@ def _forwards(row: dict[str, str], path: Path) -> list[int]:
         values = [float(value) for _, value in blocks]
     except (TypeError, ValueError):
         raise ValueError(f"{path}, row {row['']}: a block's forwards are no number") from None
+    # A whole number may be written as 12.0.
     if not blocks or any(value % 1 or not 0 <= value < 2**31 for value in values):
         raise ValueError(
             f"{path}, row {row['']}: expected whole numbers of forwards in Block_1, Block_2, ..,"
@@ -296,6 +304,7 @@ def _is_gaussian(entry: Any) -> bool:
 
 def _device(path: Path) -> int:
     """Number of the device in a file's name."""
+    # Generations and step files name the device differently.
     match = re.search(r"_(\d+)_generations\.json$|_device-(\d+)\.csv$", path.name)
     if match is None:
         raise ValueError(f"{path}: the name does not end in _<device>_generations.json")

@@ -72,6 +72,7 @@ class Rrm:
         """
         arrays, metadata = read_arrays(path, "a reasoning map")
         check_format(path, metadata.get("format"), "map", "a map; rule rrm writes one")
+        # Facts that are younger than the format may be missing: they have defaults.
         return _made(path, arrays, "", {key: metadata[key] for key in FACTS if key in metadata})
 
 
@@ -118,6 +119,7 @@ def _made(
 
     `reduction` and `basis`, which are younger than the format, may be missing.
     """
+    # Metadata are texts, so that the layer may come back as one.
     try:
         rrm = Rrm(
             arrays[f"{prefix}u"], arrays[f"{prefix}U"], **{**facts, "layer": int(facts["layer"])}
@@ -134,6 +136,7 @@ def _made(
             f"{path}: arrays of shapes {rrm.u.shape} and {rrm.subspace.shape} for module"
             f" {rrm.module!r} are no map; rule rrm writes one"
         )
+    # float32 rounds the norm of a unit vector far less than by 1e-4.
     norm = float(np.linalg.norm(rrm.u.astype(np.float64)))
     if not abs(norm - 1) < 1e-4:
         raise ValueError(

@@ -38,6 +38,7 @@ def check_seal(path: Path) -> None:
     seal = seal_of(path)
     if not seal.exists():
         return
+    # Lines of the seal that no file bears out; files that came later are nobody's loss.
     if altered := set(seal.read_text(errors="replace").splitlines()) - set(_sums(path)):
         within = (
             ", ".join(sorted(line.split("  ")[-1] for line in altered))
@@ -89,6 +90,7 @@ def gone(files: Iterable[str]) -> list[str]:
 
 def _sums(path: Path) -> list[str]:
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    # The format of `sha256sum`: digest, two spaces, path.
     return [
         f"{_sum(file)}  {file.relative_to(path.parent).as_posix()}"
         for file in files

@@ -14,7 +14,10 @@ import pyarrow as pa
 from tracedlm.records.parquet import column, read_table
 
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<mask>")
-PAD, BOS, EOS, MASK = range(len(SPECIAL))
+PAD = 0
+BOS = 1
+EOS = 2
+MASK = 3
 """The first token ids of every vocabulary; words follow in the order of `VOCABULARY`."""
 
 SENTENCES = pa.schema(
@@ -93,6 +96,7 @@ def read_vocabulary(path: str | Path) -> tuple[str, ...]:
     Raises:
         ValueError: The file is missing or of another kind.
     """
+    # The table holds words alone: no corpus has special tokens.
     return (*SPECIAL, *read_table(path, VOCABULARY, "a vocabulary", ["word"])["word"].to_pylist())
 
 
@@ -169,6 +173,7 @@ def _rows_of(corpus: str | Path, split: str, limit: int | None) -> list[dict[str
     table = read_table(corpus, SENTENCES, "a corpus")
     rows = [row for row in table.to_pylist() if row["split"] == split]
     if limit is not None:
+        # The last of equal sentences stays, at the place of the first.
         different = {tuple(row["words"]): row for row in rows}
         rows = list(different.values())[:limit]
     for row in rows:

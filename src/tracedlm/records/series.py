@@ -88,26 +88,40 @@ def to_series(table: pa.Table, positions: int, where: str | Path = "readout") ->
         raise ValueError(f"{where}: values are missing; make it anew with rule readout")
     samples, row = np.unique(table["sample_id"].to_numpy(), return_inverse=True)
     step = table["step"].to_numpy() - 1
-    lists, others = table["position"].combine_chunks(), table["similarity"].combine_chunks()
-    place, values = (inner.flatten().to_numpy(zero_copy_only=False) for inner in (lists, others))
+    # Each row holds two lists, positions and similarities; flat, they are [visible tokens].
+    lists = table["position"].combine_chunks()
+    similarity_lists = table["similarity"].combine_chunks()
+    place = lists.flatten().to_numpy(zero_copy_only=False)
+    values = similarity_lists.flatten().to_numpy(zero_copy_only=False)
     fits = (
-        lists.value_lengths().equals(others.value_lengths())
+        lists.value_lengths().equals(similarity_lists.value_lengths())
         and ((place >= 0) & (place < positions)).all()
     )
-    if not fits or others.flatten().null_count or not ((step >= 0) & (step < len(table))).all():
+    if (
+        not fits
+        or similarity_lists.flatten().null_count
+        or not ((step >= 0) & (step < len(table))).all()
+    ):
         raise ValueError(
             f"{where}: steps or positions that cannot be; make it anew with rule readout"
         )
     shape = (len(samples), int(step.max()) + 1 if len(step) else 0, positions)
     similarity, visible = np.zeros(shape), np.zeros(shape, dtype=bool)
+    # seen: the table's row of each visible token.
     seen = np.repeat(np.arange(len(table)), np.diff(lists.offsets.to_numpy()))
     at = (row[seen], step[seen], place)
     visible[at], similarity[at] = True, values
-    refine, block, recorded = (
-        np.zeros(shape[:2], bool),
-        np.full(shape[:2], -1),
-        np.zeros(shape[:2], bool),
-    )
+    # [samples, steps]; padding keeps these values.
+    refine = np.zeros(shape[:2], bool)
+    block = np.full(shape[:2], -1)
+    recorded = np.zeros(shape[:2], bool)
     refine[row, step] = table["phase"].to_numpy(zero_copy_only=False) == "refine"
     block[row, step], recorded[row, step] = table["block"].to_numpy(), True
-    return Series(samples, similarity, visible, refine, block, recorded)
+    return Series(
+        sample_id=samples,
+        similarity=similarity,
+        visible=visible,
+        refine=refine,
+        block=block,
+        recorded=recorded,
+    )

@@ -36,6 +36,7 @@ def _sort_metadata(path: Path) -> None:
         header = json.loads(file.read(size))
         header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
         text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        # Spaces after the header are allowed, so that the arrays stay where they are.
         if len(text) <= size:
             file.seek(8)
             file.write(text.ljust(size))

@@ -53,6 +53,7 @@ STEPS = pa.schema(
             "mean top probability over masked positions of the active block",
         ),
         column("mean_entropy", pa.float64(), "mean predictive entropy there, nats"),
+        # A block's first forward has none before it in the block.
         column(
             "predictive_kl",
             pa.float64(),
@@ -72,6 +73,7 @@ READOUTS = pa.schema(
             pa.string(),
             "q, k or v; q[0], q[1] and so on where several numbers are read of it",
         ),
+        # int16: `LONGEST_CANVAS` keeps positions inside it.
         column("position", pa.list_(pa.int16()), "response positions visible before this forward"),
         column("similarity", pa.list_(pa.float32()), "cosine of activation and map there, -1 to 1"),
     ]
@@ -118,6 +120,7 @@ READOUT = pa.schema(
     ]
 )
 
+# A run with exits: a sample, and what the rule spent and changed.
 EXITS = SAMPLES.append(column("stopped_at", pa.list_(pa.int32()), "forwards spent in each block"))
 EXITS = EXITS.append(
     column("token_flips", pa.int32(), "response tokens that differ from full decoding")
@@ -138,6 +141,7 @@ def read_plan(part: Path) -> tuple[dict[str, Any], int | None]:
     """
     facts = read_facts(part, "a trace")
     try:
+        # Without its plan a trace cannot be read; without the mask's id it can.
         plan, mask = parse_json(facts[b"plan"]), facts.get(b"mask_id")
         if not 0 < plan["gen_length"] <= LONGEST_CANVAS:
             raise ValueError(f"gen_length is {plan['gen_length']}")
@@ -156,6 +160,7 @@ def canvas_of(readout: str | Path) -> int:
         ValueError: The file is unreadable, or does not say.
     """
     length = read_facts(readout, "a readout").get(b"gen_length", b"")
+    # Nine digits show that a number is too large, however many there are.
     if not length.isdigit() or not 0 < int(length[:9]) <= LONGEST_CANVAS:
         raise ValueError(
             f"{readout}: does not say its canvas length (metadata gen_length); make it anew with"
