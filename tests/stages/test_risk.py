@@ -46,8 +46,8 @@ def answer_of(text):
 def random_models_give_answers():
     row = benches.sample_row
 
-    def answering(*arguments):
-        found = row(*arguments)
+    def answering(*arguments, **named):
+        found = row(*arguments, **named)
         return {**found, "answer": answer_of(found["text"]), "correct": len(found["text"]) % 3 > 0}
 
     with pytest.MonkeyPatch.context() as patch:
