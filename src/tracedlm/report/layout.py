@@ -51,10 +51,10 @@ class Spec:
         caption: What it shows and how to read it, from the rows.
         build: Rows from the evidence (of what the study took: from its folder), tidy: one measured
             quantity a row.
-        columns: Shown columns. With a pivot they are the ones that identify a row.
+        columns: Shown columns; with a pivot, the ones that identify a row.
         pivot: Columns made from field values, or None.
         shown: Whether a row of the csv is shown.
-        texts: Fields that hold text. All others hold numbers.
+        texts: Fields that hold text; all others hold numbers.
     """
 
     name: str
@@ -110,15 +110,11 @@ class Grid:
     groups: frozenset[int]
 
 
-Layout = tuple[list[list[tuple[str, int]]], list[list[Cell]], tuple[bool, ...]]
-"""Lines of heads with the columns each spans, body cells, and which columns hold numbers."""
-
-
 def number(value: Value, kind: str) -> str:
     """The one way a number is printed: no more digits than a study of this size supports.
 
     Args:
-        value: Number. None and text that stands for nothing print as `--`.
+        value: Number; None and text that stands for nothing print as `--`.
         kind: `count` (integer), `percent` (a share, in percent), `points` (signed percentage points
             of a share), `one`, `two` and `three` (decimals), `signed` (two decimals with sign), `p`
             (p-value), `small` (two significant digits, e.g. `1.7e-04`) or `setting` (as
@@ -139,7 +135,6 @@ def number(value: Value, kind: str) -> str:
     if kind == "percent":
         return f"{100 * value:.1f}"
     if kind == "points":
-        # A difference that rounds to nothing has no sign: never `+0.0` or `-0.0`.
         return f"{100 * value:+.1f}" if round(100 * value, 1) else "0.0"
     if kind == "one":
         return f"{value:.1f}"
@@ -154,18 +149,18 @@ def number(value: Value, kind: str) -> str:
     if kind == "setting":
         return f"{value:g}"
     if kind == "small":
-        return _small(value)
+        return (
+            "0"
+            if not value
+            else (
+                f"{value:.1e}"
+                if abs(value) < 0.01
+                else f"{value:.2g}"
+                if abs(value) < 1
+                else f"{value:.2f}"
+            )
+        )
     raise AssertionError(kind)
-
-
-def _small(value: float) -> str:
-    """Two significant digits below 1, two decimals from there on."""
-    if not value:
-        return "0"
-    if abs(value) < 0.01:
-        return f"{value:.1e}"
-    # `.2g` alone would print 123 as 1.2e+02.
-    return f"{value:.2g}" if abs(value) < 1 else f"{value:.2f}"
 
 
 def shows(field: str, kind: str) -> Callable[[Row], str]:
@@ -182,23 +177,37 @@ def with_interval(field: str, low: str, high: str, kind: str) -> Callable[[Row],
     """A number with its interval in brackets."""
 
     def show(row: Row) -> str:
-        estimate = number(row[field], kind)
-        if row[low] is None or row[high] is None:
-            return estimate
-        return f"{estimate} [{number(row[low], kind)}, {number(row[high], kind)}]"
+        shown = number(row[field], kind)
+        return (
+            shown
+            if row[low] is None or row[high] is None
+            else f"{shown} [{number(row[low], kind)}, {number(row[high], kind)}]"
+        )
 
     return show
 
 
 def lay_out(spec: Spec, rows: list[Row]) -> Grid:
     """Choose, pivot and format the rows of a table's csv."""
-    printed = [row for row in rows if spec.shown(row)]
+    shown = [row for row in rows if spec.shown(row)]
     if spec.pivot is None:
-        heads, body, numeric = _unpivoted(spec, printed)
+        heads: list[list[tuple[str, int]]] = [[(column.head, 1) for column in spec.columns]]
+        body = []
+        for row in shown:
+            body.append([Cell(column.show(row), column.numeric) for column in spec.columns])
+        numeric = tuple(column.numeric for column in spec.columns)
     else:
-        heads, body, numeric = _pivoted(spec, spec.pivot, printed)
+        heads, body, numeric = _pivoted(spec, spec.pivot, shown)
     merged = sum(column.merge for column in spec.columns)
-    groups = _group_starts(body, stubs=min(merged, 2))
+    # A group begins where one of the first two stubs changes.
+    starts = []
+    for n in range(1, len(body)):
+        stubs = [cell.text for cell in body[n][: min(merged, 2)]]
+        stubs_above = [cell.text for cell in body[n - 1][: min(merged, 2)]]
+        if stubs != stubs_above:
+            starts.append(n)
+    # Groups of one row each would put a line under every row.
+    groups = frozenset(starts) if len(starts) < len(body) - 1 else frozenset()
     return Grid(
         spec.name,
         spec.title,
@@ -210,27 +219,6 @@ def lay_out(spec: Spec, rows: list[Row]) -> Grid:
     )
 
 
-def _unpivoted(spec: Spec, rows: list[Row]) -> Layout:
-    """Heads, cells and alignment of a table with one line for each row."""
-    heads = [[(column.head, 1) for column in spec.columns]]
-    body = []
-    for row in rows:
-        body.append([Cell(column.show(row), column.numeric) for column in spec.columns])
-    return heads, body, tuple(column.numeric for column in spec.columns)
-
-
-def _group_starts(body: list[list[Cell]], stubs: int) -> frozenset[int]:
-    """Rows at which one of the first stubs changes."""
-    starts = []
-    for n in range(1, len(body)):
-        texts = [cell.text for cell in body[n][:stubs]]
-        texts_above = [cell.text for cell in body[n - 1][:stubs]]
-        if texts != texts_above:
-            starts.append(n)
-    # Groups of one row each would put a line under every row.
-    return frozenset(starts) if len(starts) < len(body) - 1 else frozenset()
-
-
 def pages(grid: Grid, longest: int = 46) -> list[Grid]:
     """The grid in parts of at most `longest` rows, as many as a printed page holds.
 
@@ -238,7 +226,6 @@ def pages(grid: Grid, longest: int = 46) -> list[Grid]:
     """
     borders = [*(sorted(grid.groups) or range(1, len(grid.body))), len(grid.body)]
     cuts = [0]
-    # A cut lies at the last border that still fits. A group longer than a page stays in one piece.
     for last, border in pairwise([0, *borders]):
         if border - cuts[-1] > longest and last > cuts[-1]:
             cuts.append(last)
@@ -263,18 +250,13 @@ def _page(grid: Grid, begin: int, end: int) -> Grid:
         rows_above = reversed(grid.body[:begin])
         first[column] = next(row[column] for row in rows_above if row[column].text)
     groups = frozenset(group - begin for group in grid.groups if begin < group < end)
-    # LaTeX refuses two tables of one label, which is made from the name.
-    return replace(
-        grid,
-        name=f"{grid.name}-{begin}",
-        caption=f"{grid.title}, continued.",
-        body=[first, *grid.body[begin + 1 : end]],
-        groups=groups,
-    )
+    named = replace(grid, name=f"{grid.name}-{begin}", caption=f"{grid.title}, continued.")
+    return replace(named, body=[first, *grid.body[begin + 1 : end]], groups=groups)
 
 
-def _pivoted(spec: Spec, pivot: Pivot, rows: list[Row]) -> Layout:
-    """Heads, cells and alignment of a table whose columns are values of the pivot's keys."""
+def _pivoted(
+    spec: Spec, pivot: Pivot, rows: list[Row]
+) -> tuple[list[list[tuple[str, int]]], list[list[Cell]], tuple[bool, ...]]:
     # A place is a column: its values of the pivot's keys, outermost first.
     rows_of: dict[tuple[str, ...], dict[Any, Row]] = {}
     places: dict[tuple[Any, ...], None] = {}
@@ -290,36 +272,26 @@ def _pivoted(spec: Spec, pivot: Pivot, rows: list[Row]) -> Layout:
     for stub, row_at in rows_of.items():
         values = [row[pivot.best] for row in row_at.values()] if pivot.best else []
         best = max((value for value in values if isinstance(value, int | float)), default=0)
-        cells = []
-        for stub_text, column in zip(stub, spec.columns, strict=True):
-            cells.append(Cell(stub_text, column.numeric))
+        cells = [
+            Cell(stub_text, column.numeric)
+            for stub_text, column in zip(stub, spec.columns, strict=True)
+        ]
         cells += [_pivot_cell(pivot, row_at.get(place), best) for place in columns]
         body.append(cells)
-    numeric = tuple(column.numeric for column in spec.columns)
-    return _pivot_heads(spec, pivot, columns), body, numeric + (True,) * len(places)
-
-
-def _pivot_heads(
-    spec: Spec, pivot: Pivot, columns: list[tuple[Any, ...]]
-) -> list[list[tuple[str, int]]]:
-    """One line of heads for each key, each head over all columns that share its value."""
     heads = []
     for depth, key in enumerate(pivot.keys):
-        # The stubs' own heads stand in the lowest line, right above the body.
         is_last = depth == len(pivot.keys) - 1
         head = [(column.head if is_last else "", 1) for column in spec.columns]
         for prefix, same in groupby(columns, key=lambda place: place[: depth + 1]):
             head.append((pivot.heads(key, prefix[-1]), len(list(same))))
         heads.append(head)
-    return heads
+    return heads, body, (*(column.numeric for column in spec.columns), *(True for _ in places))
 
 
 def _pivot_cell(pivot: Pivot, row: Row | None, best: float) -> Cell:
-    """One cell, bold where it holds the best value of its row."""
     if row is None:
         return Cell(UNDEFINED)
     value = row[pivot.best] if pivot.best else None
-    # A best value of 0 deserves no emphasis.
     return Cell(pivot.show(row), bold=isinstance(value, int | float) and value == best > 0)
 
 
